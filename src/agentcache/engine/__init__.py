@@ -1,0 +1,1 @@
+"""The cache: keys, entries, freshness, admission, flights, stores."""

@@ -1,0 +1,83 @@
+"""The two ports to the control plane: who is calling, and what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from agentcache.engine.entries import Tenant
+
+
+class Scope(Enum):
+    """What a credential may do."""
+
+    CACHE_READ = "cache:read"
+    CACHE_WRITE = "cache:write"
+    STATS_READ = "stats:read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts: a team's API key (later also an access token), with what it may do."""
+
+    tenant: Tenant
+    api_key_id: str
+    scopes: frozenset[Scope]
+    #: Namespace used when the caller names none.
+    namespace: str = "default"
+    is_test: bool = False
+
+
+class Directory(Protocol):
+    """Answers whose key this is. Implemented by the control plane over its database."""
+
+    async def find_principal(self, api_key: str) -> Principal | None:
+        """Return the principal of a well-formed key (its checksum already verified), or None.
+
+        Raises `Unavailable` when the database cannot answer.
+        """
+
+
+class Outcome(Enum):
+    """How a request ended, for counting."""
+
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    STALE = "stale"
+    COALESCED = "coalesced"
+    MISS = "miss"
+    BYPASS = "bypass"
+    ERROR = "error"
+
+
+class UsageEvent(msgspec.Struct, array_like=True, kw_only=True):
+    """One request. Money is 1e-9 USD, times are Unix milliseconds and microseconds. Holds no prompt and no answer."""
+
+    id: str
+    at_ms: int
+    tenant_id: str
+    api_key_id: str
+    dialect: str
+    endpoint: str
+    model: str
+    namespace: str
+    outcome: str
+    status: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd_nanos: int = 0
+    saved_usd_nanos: int = 0
+    latency_us: int = 0
+    upstream_us: int = 0
+    agent: str = ""
+
+
+class UsageSink(Protocol):
+    """Where batches of usage events go. Implemented by the control plane."""
+
+    async def write(self, events: list[UsageEvent]) -> None:
+        """Keep the events, each exactly once by its id. May raise; the meter then tries again."""

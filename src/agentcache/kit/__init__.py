@@ -1,0 +1,1 @@
+"""Small things without a domain: clock, ids, money, crypto, egress, errors."""
