@@ -1,4 +1,4 @@
-"""The two ports to the control plane: who is calling, and what happened."""
+"""The ports to the control plane: who is calling, what happened, and what is to be done later."""
 
 from __future__ import annotations
 
@@ -81,3 +81,15 @@ class UsageSink(Protocol):
 
     async def write(self, events: list[UsageEvent]) -> None:
         """Keep the events, each exactly once by its id. May raise; the meter then tries again."""
+
+
+#: Job: POST `payload["body"]` (JSON text, sent as it is) to `payload["url"]` until it is accepted, signed per Standard
+#: Webhooks. Payload members, all strings: `tenant_id`, `url`, `body`, `message_id` (the same for each repetition).
+DELIVER_WEBHOOK = "webhook.deliver"
+
+
+class JobQueue(Protocol):
+    """Takes work for the job worker, which does it at least once. Implemented by the control plane over its database."""
+
+    async def enqueue(self, name: str, payload: dict[str, object], *, delay_seconds: float = 0.0) -> None:
+        """Keep a job; durable when it returns. `payload` is a JSON object. Raises `Unavailable`."""
