@@ -1,0 +1,33 @@
+# Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
+.PHONY: help serve test check demo bench bench-peers build lock docs
+.DEFAULT_GOAL := help
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
+
+serve: ## install and start the server on http://127.0.0.1:8787
+	@scripts/serve
+
+test: ## run the whole test suite
+	@scripts/test
+
+check: ## lint, format, types, import layers, migrations, generated pages
+	@scripts/check
+
+demo: ## start the server with a bundled fake provider and show what the cache saves
+	@scripts/demo
+
+bench: ## measure the hot path against an empty server
+	@scripts/bench
+
+bench-peers: ## measure side by side with other gateways
+	@scripts/bench-peers
+
+build: ## build the wheel and the source archive
+	@scripts/build
+
+lock: ## recompile constraints/ (hashed, nothing younger than 7 days)
+	@scripts/lock
+
+docs: ## write the generated reference pages
+	@scripts/docs

@@ -1,0 +1,56 @@
+"""Install the pinned, hashed requirements of a level, then the project itself, into the environment that runs this."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+#: Each level contains the ones before it.
+LEVELS = ("serve", "test", "dev")
+STAMP = Path(sys.prefix) / "agentcache-installed"
+
+
+def digest() -> str:
+    """Return a digest over everything that decides what is installed, and where."""
+    parts = [Path("pyproject.toml"), *(Path(f"constraints/{level}.txt") for level in LEVELS)]
+    seen = hashlib.sha256(str(Path.cwd()).encode())
+    for part in parts:
+        seen.update(part.read_bytes())
+    return seen.hexdigest()
+
+
+def pip(*arguments: str) -> None:
+    """Run pip; leave with its exit code when it fails."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    # Hash checking is ours to demand: nothing in the caller's environment may add requirements of its own.
+    environ = {name: text for name, text in os.environ.items() if name not in {"PIP_CONSTRAINT", "PIP_REQUIREMENT"}}
+    command = [sys.executable, "-m", "pip", "install", *options, *arguments]
+    finished = subprocess.run(command, check=False, env=environ)  # noqa: S603 - our own words
+    if finished.returncode:
+        print("error: the installation failed; the reason stands above", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def main(level: str) -> None:
+    """Install `level` unless the stamp says that it, or more, is already there."""
+    if level not in LEVELS:
+        raise SystemExit(f"error: the level is one of {', '.join(LEVELS)}, not {level!r}")
+    installed = STAMP.read_text().split() if STAMP.exists() else []
+    is_current = len(installed) == 2 and installed[0] == digest()
+    if is_current and LEVELS.index(installed[1]) >= LEVELS.index(level):
+        return
+    wanted = level
+    if len(installed) == 2 and installed[1] in LEVELS:
+        wanted = max(level, installed[1], key=LEVELS.index)
+    print(f"Installing from constraints/{wanted}.txt", flush=True)
+    # Wheels only: building a source archive would fetch build tools that no hash covers.
+    pip("--require-hashes", "--only-binary", ":all:", "--requirement", f"constraints/{wanted}.txt")
+    pip("--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
+    STAMP.write_text(f"{digest()} {wanted}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "serve")
