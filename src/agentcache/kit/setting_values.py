@@ -1,0 +1,206 @@
+"""Reads the values of settings from text. Each function raises `ValueError` with the second half of a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_SIZE: Final = re.compile(r"([0-9]+)\s*(B|[KMGT]i?B)?", re.IGNORECASE)
+_UNIT_BYTES: Final[dict[str, int]] = {
+    "b": 1,
+    **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", 1)},
+    **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)},
+}
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\Z"
+)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not least <= int(text) <= most:
+            raise ValueError(f"is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Return a parser of seconds, with or without a fraction, from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
+            raise ValueError(f"is not a number of seconds from {least:g} to {most:g}")
+        return float(text)
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """Read on/off, true/false, yes/no or 1/0."""
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError("is neither on nor off")
+
+
+def byte_size(least: int, most: int = 1024**5) -> Callable[[str], int]:
+    """Return a parser of sizes such as `10GiB`, `500MB` or plain bytes."""
+
+    def parse(text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        if found is None:
+            raise ValueError("is not a size in bytes, such as 10GiB, 500MB or 1048576")
+        size = int(found[1]) * _UNIT_BYTES[(found[2] or "B").lower()]
+        if not least <= size <= most:
+            raise ValueError(f"is {size} bytes, outside {least} to {most}")
+        return size
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one word out of a fixed set; letter case does not matter."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"is none of {', '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def host(text: str) -> str:
+    """Read an address or a host name to listen on."""
+    bare = text.removeprefix("[").removesuffix("]").lower()
+    if not (is_address(bare) or (_HOST_NAME.match(bare) and not re.fullmatch(r"[0-9.]+", bare))):
+        raise ValueError("is neither an IP address nor a host name")
+    return bare
+
+
+def host_list(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of host names as they stand in `Host` headers, without port."""
+    hosts = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        bare = item.removeprefix("*.") if item != "*" else "any"
+        try:
+            host(bare)
+        except ValueError:
+            raise ValueError(f'holds "{item}", which is not a host name (no scheme, no port, no path)') from None
+        hosts.append(item.lower())
+    return tuple(hosts)
+
+
+def directory(text: str) -> Path:
+    """Read a directory that exists already or can be made; relative ones start at the working directory."""
+    path = _path(text)
+    if path.exists() and not path.is_dir():
+        raise ValueError("exists but is not a directory")
+    return path
+
+
+def readable_file(text: str) -> Path:
+    """Read the path of a file that must exist."""
+    path = _path(text)
+    if not path.is_file():
+        raise ValueError("is not the path of a file that exists")
+    return path
+
+
+def base_url(text: str) -> str:
+    """Read an http(s) URL without credentials, query or fragment; a trailing slash is dropped."""
+    parts = _split(text, ("http", "https"))
+    if "@" in parts.netloc:
+        raise ValueError("carries a user name or password; credentials do not belong into this URL")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("has a query or fragment; only scheme, host, port and path are meant")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def origin_url(text: str) -> str:
+    """Read an http(s) URL that ends after host and port."""
+    url = base_url(text)
+    if urlsplit(url).path:
+        raise ValueError("has a path; only scheme, host and port are meant")
+    return url
+
+
+def database_url(text: str) -> str:
+    """Read a PostgreSQL or SQLite URL."""
+    if text.lower().startswith("sqlite:"):
+        if not re.fullmatch(r"sqlite:///[^?#]+", text):
+            raise ValueError("is not of the form sqlite:///path/to/app.db")
+        return text
+    parts = _split(text, ("postgres", "postgresql"))
+    if len(parts.path) < 2:
+        raise ValueError("names no database; add it as the path, as in postgresql://host/agentcache")
+    return text
+
+
+def redis_url(text: str) -> str:
+    """Read a Redis or Valkey URL; `+cluster` after the scheme means Redis Cluster."""
+    if re.fullmatch(r"unix:///[^\s#]+", text):
+        return text
+    _split(text, ("redis", "rediss", "redis+cluster", "rediss+cluster"))
+    return text
+
+
+def secret(text: str) -> str:
+    """Read a secret of at least 32 bytes that is not one character over and over."""
+    if len(text.encode()) < 32:
+        raise ValueError("is shorter than 32 bytes, so it could be guessed")
+    if len(set(text)) < 8:
+        raise ValueError("repeats a few characters, so it could be guessed")
+    return text
+
+
+def secret_list(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of secrets, newest first."""
+    return tuple(secret(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("holds a zero byte")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("begins with ~, but there is no home directory") from None
+
+
+def _split(text: str, schemes: tuple[str, ...]) -> SplitResult:
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("holds a space, a backslash or another character that a URL cannot have")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as wrong:
+        raise ValueError(f"is not a URL ({str(wrong).lower()})") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"is not a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if not parts.hostname or port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("is a URL without a usable host and port")
+    try:
+        host(parts.hostname)
+    except ValueError:
+        raise ValueError(f'has "{parts.hostname}" where a host name or an address should be') from None
+    return parts
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an IP address in its usual spelling."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
