@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -16,8 +16,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agentcache.kit import setting_values as values
+from agentcache.kit.crypto import load_or_create_secret
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.errors import AgentCacheError
+from agentcache.kit.setting_values import Setting
 
 PREFIX: Final = "AGENTCACHE_"
 UPSTREAM_PREFIX: Final = "AGENTCACHE_UPSTREAM_"
@@ -37,25 +39,6 @@ class SettingError(AgentCacheError):
     """A setting is wrong."""
 
     code = "invalid_setting"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the settings table; `default` is spelled as it would be in the environment."""
-
-    name: str
-    field: str
-    parse: Callable[[str], Any]
-    default: str | None
-    description: str
-    example: str
-    #: Never shown, not even when it is wrong.
-    is_secret: bool = False
-
-    @property
-    def is_family(self) -> bool:
-        """Say whether this row stands for many names (`AGENTCACHE_UPSTREAM_<NAME>`)."""
-        return self.name.endswith(">")
 
 
 UPSTREAMS: Final = Setting(
@@ -371,6 +354,11 @@ class Settings:
     def secret_key_file(self) -> Path:
         """Where the secret lives when no setting gives one."""
         return self.data_dir / "secret.key"
+
+    def load_secrets(self) -> tuple[bytes, ...]:
+        """Return the server's secrets, newest first; makes the secret file on the first start."""
+        newest = self.secret_key.encode() if self.secret_key else load_or_create_secret(self.secret_key_file)
+        return (newest, *(former.encode() for former in self.secret_key_fallbacks))
 
     @property
     def run_dir(self) -> Path:

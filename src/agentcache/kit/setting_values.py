@@ -1,12 +1,13 @@
-"""Reads the values of settings from text. Each function raises `ValueError` with the second half of a sentence."""
+"""What a setting is, and how its value is read; each parser raises `ValueError` with the second half of a sentence."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 _SIZE: Final = re.compile(r"([0-9]+)\s*(B|[KMGT]i?B)?", re.IGNORECASE)
@@ -20,6 +21,25 @@ _HOST_NAME: Final = re.compile(
 )
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the settings table; `default` is spelled as it would be in the environment."""
+
+    name: str
+    field: str
+    parse: Callable[[str], Any]
+    default: str | None
+    description: str
+    example: str
+    #: Never shown, not even when it is wrong.
+    is_secret: bool = False
+
+    @property
+    def is_family(self) -> bool:
+        """Say whether this row stands for many names (`AGENTCACHE_UPSTREAM_<NAME>`)."""
+        return self.name.endswith(">")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
