@@ -387,6 +387,11 @@ class Settings:
         return tuple(dict.fromkeys([*names, *self.allowed_hosts]))
 
 
+def environ_with(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of the process environment with some names replaced: what child processes get."""
+    return {**os.environ, **overrides}
+
+
 def check_environ(environ: Mapping[str, str]) -> tuple[Settings | None, list[SettingError]]:
     """Return the settings, or None and every problem found. An empty value counts as unset."""
     given = {name: text.strip() for name, text in sorted(environ.items()) if name.startswith(PREFIX) and text.strip()}
