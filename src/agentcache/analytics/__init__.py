@@ -1,0 +1,1 @@
+"""What happened: usage events, and the figures made from them."""

@@ -1,0 +1,58 @@
+"""What happened, one row per request, and what is known to be missing."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from agentcache.kit.ids import new_id
+
+
+class UsageEvent(models.Model):
+    """One request to the data plane, as `gateway.ports.UsageEvent` has it. Rows are added and pruned, never changed."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    #: Unix milliseconds.
+    at_ms = models.BigIntegerField()
+    #: No foreign keys: a team or key may be gone before the batch that names it arrives.
+    team_id = models.CharField(max_length=32)
+    api_key_id = models.CharField(max_length=32)
+    dialect = models.CharField(max_length=64)
+    endpoint = models.CharField(max_length=128)
+    model = models.CharField(max_length=256)
+    namespace = models.CharField(max_length=64)
+    #: A value of `gateway.ports.Outcome`.
+    outcome = models.CharField(max_length=16)
+    status = models.SmallIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    #: 1e-9 USD.
+    cost_usd_nanos = models.BigIntegerField()
+    saved_usd_nanos = models.BigIntegerField()
+    latency_us = models.BigIntegerField()
+    upstream_us = models.BigIntegerField()
+    agent = models.CharField(max_length=128)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["team_id", "at_ms"], name="analytics_event_team_at"),
+            models.Index(fields=["at_ms"], name="analytics_event_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.id}"
+
+
+class UsageGap(models.Model):
+    """Usage events that a worker took and that never arrived, because it was killed."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    worker = models.CharField(max_length=64)
+    lost = models.PositiveBigIntegerField()
+    detected_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["-detected_at"], name="analytics_gap_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.lost} events of {self.worker}"

@@ -1,0 +1,119 @@
+"""Every write to the job table: enqueue, claim, renew, finish, fail."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import models, transaction
+from django.db.models import F
+
+from agentcache.jobs.models import Job
+
+#: Seconds to the next try after the first, second, … failure; about 28 hours in all, as webhook receivers expect.
+RETRY_AFTER_SECONDS = (5, 30, 120, 600, 1800, 7200, 18000, 36000, 36000)
+MAX_ATTEMPTS = len(RETRY_AFTER_SECONDS) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job that a worker has taken, with the claim that proves it."""
+
+    id: str
+    name: str
+    payload: dict[str, object]
+    claim: str
+    #: 1 for the first try.
+    attempt: int
+    period_seconds: float | None
+
+
+def at(seconds: float) -> datetime:
+    """Return an aware time from Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def enqueue(job_id: str, name: str, payload: dict[str, object], due_at: datetime) -> None:
+    """Keep a job; part of the caller's transaction, if there is one."""
+    Job.objects.create(id=job_id, name=name, payload=payload, due_at=due_at)
+
+
+def keep_periodic(periods: dict[str, float], now: datetime) -> None:
+    """Have exactly these jobs (name -> seconds) done again and again, by whichever worker comes first."""
+    rows = [
+        Job(id=f"periodic:{name}", name=name, due_at=now, period_seconds=period) for name, period in periods.items()
+    ]
+    with transaction.atomic():
+        Job.objects.bulk_create(rows, ignore_conflicts=True)
+        for row in rows:
+            Job.objects.filter(id=row.id).exclude(period_seconds=row.period_seconds).update(
+                period_seconds=row.period_seconds
+            )
+        Job.objects.filter(period_seconds__isnull=False).exclude(id__in=[row.id for row in rows]).delete()
+
+
+def claim_due(names: Iterable[str], limit: int, now: datetime, lease_seconds: float) -> list[ClaimedJob]:
+    """Take up to `limit` due jobs of these names, oldest first; nobody else gets them until the lease runs out."""
+    due = Job.objects.filter(failed_at__isnull=True, due_at__lte=now, name__in=list(names))
+    # Asked first without a lock, for an idle worker asks every second and SQLite has a single writer.
+    if not due.exists():
+        return []
+    with transaction.atomic():
+        # SKIP LOCKED is for PostgreSQL; on SQLite the IMMEDIATE transaction is the lock and this clause is left out.
+        rows = list(due.order_by("due_at").select_for_update(skip_locked=True)[:limit])
+        rows = _without_worn_out(rows, now)
+        claim = secrets.token_hex(16)
+        Job.objects.filter(id__in=[row.id for row in rows]).update(
+            claim=claim, attempts=F("attempts") + 1, due_at=now + timedelta(seconds=lease_seconds)
+        )
+    return [ClaimedJob(row.id, row.name, row.payload, claim, row.attempts + 1, row.period_seconds) for row in rows]
+
+
+def renew(job: ClaimedJob, now: datetime, lease_seconds: float) -> bool:
+    """Keep a job that takes long; False when another worker has it by now."""
+    return _held(job).update(due_at=now + timedelta(seconds=lease_seconds)) == 1
+
+
+def finish(job: ClaimedJob, now: datetime) -> bool:
+    """Record that a job is done; False when the lease had run out and another worker has it."""
+    if job.period_seconds is None:
+        return _held(job).delete()[0] == 1
+    next_start = now + timedelta(seconds=job.period_seconds)
+    return _held(job).update(due_at=next_start, claim="", attempts=0, last_error="") == 1
+
+
+def fail(job: ClaimedJob, now: datetime, error: str) -> datetime | None:
+    """Record that a try failed and return when the next one is due, or None when it was the last."""
+    due_at = None
+    if job.period_seconds is not None:
+        due_at = now + timedelta(seconds=job.period_seconds)
+    elif job.attempt < MAX_ATTEMPTS:
+        due_at = now + timedelta(seconds=RETRY_AFTER_SECONDS[job.attempt - 1])
+    if due_at is None:
+        _held(job).update(failed_at=now, claim="", last_error=error[:200])
+    else:
+        _held(job).update(due_at=due_at, claim="", last_error=error[:200])
+    return due_at
+
+
+def release(job: ClaimedJob, now: datetime) -> None:
+    """Give back a job that was begun and not finished, without counting the try."""
+    _held(job).update(due_at=now, claim="", attempts=F("attempts") - 1)
+
+
+def prune_failed(before: datetime) -> int:
+    """Delete jobs given up before a time; return how many."""
+    return Job.objects.filter(failed_at__lt=before).delete()[0]
+
+
+def _without_worn_out(rows: list[Job], now: datetime) -> list[Job]:
+    # A job whose last try never reported took its worker down with it; it must not do so for ever.
+    worn_out = [row.id for row in rows if row.period_seconds is None and row.attempts >= MAX_ATTEMPTS]
+    Job.objects.filter(id__in=worn_out).update(failed_at=now, claim="", last_error="the worker died at every try")
+    return [row for row in rows if row.id not in worn_out]
+
+
+def _held(job: ClaimedJob) -> models.QuerySet[Job]:
+    return Job.objects.filter(id=job.id, claim=job.claim)

@@ -1,0 +1,170 @@
+"""Works jobs off: claims what is due, runs it, retries what failed, gives back what it cannot finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from agentcache.jobs import services
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.jobs.services import ClaimedJob
+from agentcache.kit.clock import Clock, SystemClock
+from agentcache.kit.errors import Unavailable
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: What does a job, from its payload. It may be called again for a job that it has done: a worker can die in between.
+JobFunction = Callable[[dict[str, object]], Awaitable[None]]
+
+_POLL_SECONDS = 1.0
+#: After a database failure the next question waits this long.
+_DATABASE_PAUSE_SECONDS = 5.0
+_DATABASE_WITHIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """How jobs of one name are done; with `period_seconds` there is always exactly one of them."""
+
+    function: JobFunction
+    period_seconds: float | None = None
+
+
+class Worker:
+    """Runs up to `concurrency` jobs at once on the event loop.
+
+    A job is leased for `lease_seconds` and renewed while it runs, so the jobs of a killed worker start again elsewhere
+    at most that long afterwards.
+    """
+
+    def __init__(
+        self,
+        threads: DatabaseThreads,
+        kinds: Mapping[str, JobKind],
+        *,
+        clock: Clock | None = None,
+        concurrency: int = 4,
+        lease_seconds: float = 30.0,
+        poll_seconds: float = _POLL_SECONDS,
+    ) -> None:
+        self._threads = threads
+        self._kinds = kinds
+        self._clock = clock or SystemClock()
+        self._concurrency = concurrency
+        self._lease_seconds = lease_seconds
+        self._poll_seconds = poll_seconds
+        self._running: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event, drain_seconds: float = 30.0) -> None:
+        """Work until `stop` is set, then let running jobs end within `drain_seconds` and give back the others."""
+        is_prepared = False
+        while not stop.is_set():
+            pause = self._poll_seconds
+            try:
+                if not is_prepared:
+                    await self._prepare()
+                    is_prepared = True
+                if await self.start_due():
+                    pause = 0.0
+            except Unavailable as error:
+                log.warning("jobs.database_unavailable", error=error.message)
+                pause = _DATABASE_PAUSE_SECONDS
+            await self._wait(stop, pause)
+        await self._drain(drain_seconds)
+
+    async def start_due(self) -> int:
+        """Start what is due and there is room for; return how many jobs that was."""
+        room = self._concurrency - len(self._running)
+        if room <= 0:
+            return 0
+        claim = partial(services.claim_due, self._kinds, room, self._now(), self._lease_seconds)
+        jobs = await self._database(claim)
+        for job in jobs:
+            task = asyncio.create_task(self._do(job), name=f"job {job.id}")
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+        return len(jobs)
+
+    async def settle(self) -> None:
+        """Wait until no job is running."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def _prepare(self) -> None:
+        periods = {name: kind.period_seconds for name, kind in self._kinds.items() if kind.period_seconds is not None}
+        await self._database(partial(services.keep_periodic, periods, self._now()))
+
+    async def _wait(self, stop: asyncio.Event, pause: float) -> None:
+        # A full worker sleeps until a job ends, an idle one until it is time to ask again.
+        self._room.clear()
+        is_full = len(self._running) >= self._concurrency
+        waits = {asyncio.create_task(stop.wait()), asyncio.create_task(self._room.wait())}
+        try:
+            await asyncio.wait(waits, timeout=None if is_full else pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _do(self, job: ClaimedJob) -> None:
+        started = self._clock.monotonic()
+        renewal = asyncio.create_task(self._renew(job))
+        try:
+            await self._kinds[job.name].function(job.payload)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._database(partial(services.release, job, self._now())))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a job raises, the worker lives and the job is tried again
+            await self._failed(job, error)
+        else:
+            kept = await self._database(partial(services.finish, job, self._now()))
+            duration_ms = round((self._clock.monotonic() - started) * 1000)
+            log.info("jobs.done", job=job.id, kind=job.name, attempt=job.attempt, duration_ms=duration_ms, kept=kept)
+        finally:
+            renewal.cancel()
+
+    async def _failed(self, job: ClaimedJob, error: Exception) -> None:
+        due_at = await self._database(partial(services.fail, job, self._now(), _describe(error)))
+        event = "jobs.given_up" if due_at is None else "jobs.failed"
+        log.warning(event, job=job.id, kind=job.name, attempt=job.attempt, error=_describe(error), next_at=str(due_at))
+
+    async def _renew(self, job: ClaimedJob) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            with contextlib.suppress(Unavailable):
+                await self._database(partial(services.renew, job, self._now(), self._lease_seconds))
+
+    async def _drain(self, drain_seconds: float) -> None:
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=drain_seconds)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(set(self._running))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The outcome could not be recorded; the lease runs out and the job is done once more.
+            log.warning("jobs.outcome_not_recorded", task=task.get_name(), error=type(error).__name__)
+
+    async def _database(self, work: Callable[[], T]) -> T:
+        return await self._threads.run(work, within_seconds=_DATABASE_WITHIN_SECONDS)
+
+    def _now(self) -> datetime:
+        return services.at(self._clock.now())
+
+
+def _describe(error: Exception) -> str:
+    code = getattr(error, "code", None)
+    return f"{type(error).__name__}: {code}" if isinstance(code, str) else type(error).__name__

@@ -1,0 +1,59 @@
+"""The secrets of the server and of its teams, all derived from AGENTCACHE_SECRET_KEY and its fallbacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agentcache.engine.entries import Tenant
+from agentcache.kit.api_keys import hash_api_key
+from agentcache.kit.crypto import KeyRing, associated_data, derive, load_or_create_secret, new_data_key
+from agentcache.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSecrets:
+    """What one server needs to recognise API keys and to open its teams' data keys."""
+
+    key_ring: KeyRing = field(repr=False)
+    #: Newest first; an API key stored under an older one is still found.
+    peppers: tuple[bytes, ...] = field(repr=False)
+    #: Signs sessions and other things that Django signs, newest first.
+    signing_keys: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> ServerSecrets:
+        """Derive them; makes the secret key file on the first start."""
+        given = settings.secret_key
+        newest = given.encode() if given is not None else load_or_create_secret(settings.secret_key_file)
+        secrets = (newest, *(former.encode() for former in settings.secret_key_fallbacks))
+        return cls(
+            key_ring=KeyRing(secrets),
+            peppers=tuple(derive(secret, "api key pepper") for secret in secrets),
+            signing_keys=tuple(derive(secret, "django signing").hex() for secret in secrets),
+        )
+
+    def hash_new_api_key(self, api_key: str) -> bytes:
+        """Return the 32 bytes under which a new API key is stored."""
+        return hash_api_key(api_key, self.peppers[0])
+
+    def possible_hashes(self, api_key: str) -> tuple[bytes, ...]:
+        """Return every hash under which an API key may be stored."""
+        return tuple(hash_api_key(api_key, pepper) for pepper in self.peppers)
+
+    def wrapped_new_data_key(self, team_id: str) -> bytes:
+        """Return a fresh data key, encrypted and bound to the team."""
+        return self.key_ring.wrap_data_key(new_data_key(), _place(team_id))
+
+    def tenant(self, team_id: str, wrapped_data_key: bytes, *, encrypt_entries: bool) -> Tenant:
+        """Return the data plane's view of a team. Raises `DecryptionFailed` when the secret key is not the one it was."""
+        data_key = self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id))
+        entry_key = derive(data_key, "entries") if encrypt_entries else None
+        return Tenant(id=team_id, key_secret=derive(data_key, "cache keys"), data_key=entry_key)
+
+    def webhook_signing_key(self, team_id: str, wrapped_data_key: bytes) -> bytes:
+        """Return the 32 bytes that sign the webhooks sent for a team."""
+        return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "webhooks")
+
+
+def _place(team_id: str) -> bytes:
+    return associated_data("team", "data key", team_id)
