@@ -91,6 +91,9 @@ class StreamCodec(Protocol):
         We ask upstream for more than the caller did (`stream_options.include_usage`), so the extra must go.
         """
 
+    def replay(self, body: bytes, request: Json) -> bytes:
+        """Return a whole stored stream as this caller should see it: `for_client` over its events, in one go."""
+
     def error_event(self, code: str, message: str) -> bytes:
         """Return the event that tells this dialect's SDKs that the stream failed midway."""
 
@@ -166,7 +169,7 @@ class Dialect:
     #: How a provider credential is presented: header name and value prefix.
     credential_form: tuple[str, str] = ("authorization", "Bearer ")
     #: Our own error in this dialect's shape: (status, code, message, param) -> JSON body.
-    error: Callable[[int, str, str, str | None], Json] = lambda _s, code, message, param: {  # noqa: E731 - a table cell
+    error: Callable[[int, str, str, str | None], Json] = lambda _s, code, message, param: {
         "error": {"message": message, "type": "agentcache_error", "param": param, "code": code}
     }
     #: Provider id in the price data; empty when unknown.
