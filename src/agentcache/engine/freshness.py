@@ -1,0 +1,51 @@
+"""Freshness is arithmetic on an entry's age, in the words of RFC 9111 and RFC 5861."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from agentcache.engine.entries import EntryMeta
+
+#: An entry older than this share of its lifetime is still served, but shown as stale (yellow).
+FRESH_SHARE = 0.75
+
+
+class Freshness(Enum):
+    """How an entry stands at a moment."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+
+def age_seconds(meta: EntryMeta, now: float) -> float:
+    """Return seconds since the answer was made; a clock that went back never gives a negative age (RFC 9111, 4.2.3)."""
+    return max(0.0, now - meta.stored_at)
+
+
+def freshness(meta: EntryMeta, now: float) -> Freshness:
+    """Judge an entry: fresh below 75 % of its lifetime, stale to its end, expired after it."""
+    age = age_seconds(meta, now)
+    if age < FRESH_SHARE * meta.lifetime_seconds:
+        return Freshness.FRESH
+    return Freshness.STALE if age < meta.lifetime_seconds else Freshness.EXPIRED
+
+
+def ttl_seconds(meta: EntryMeta, now: float) -> int:
+    """Return what remains of the lifetime, negative when it is over (RFC 9211, 2.5)."""
+    return int(meta.lifetime_seconds - age_seconds(meta, now))
+
+
+def may_serve(meta: EntryMeta, now: float, *, max_age: int | None = None) -> bool:
+    """Say whether an entry may answer without asking upstream."""
+    age = age_seconds(meta, now)
+    return age < meta.lifetime_seconds and (max_age is None or age <= max_age)
+
+
+def may_serve_on_error(meta: EntryMeta, now: float, *, stale_if_error: int | None = None) -> bool:
+    """Say whether an entry may stand in for a failing upstream (RFC 5861, 4).
+
+    The caller's window, where given, replaces the entry's own; it can only use what the store still keeps.
+    """
+    window = meta.stale_if_error_seconds if stale_if_error is None else stale_if_error
+    return age_seconds(meta, now) < meta.lifetime_seconds + window

@@ -1,0 +1,177 @@
+"""One request on its way through the gateway, and the parts of the gateway that it meets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentcache.engine.entries import Mark
+from agentcache.engine.flights import Flights
+from agentcache.engine.keys import KeyMaterial, cache_key, without_members, without_paths
+from agentcache.engine.stores.port import EntryStore, FlightBoard
+from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.callers import Caller
+from agentcache.gateway.directives import Directives
+from agentcache.gateway.meter import Meter
+from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope
+from agentcache.kit.clock import Clock
+from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
+from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent
+from agentcache.providers.prices import Prices
+from agentcache.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The start of an upstream's response."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    streamed: bool
+
+    @property
+    def is_success(self) -> bool:
+        """Say whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway is made of; built once in `agentcache.asgi` and handed down."""
+
+    settings: Settings
+    clock: Clock
+    dialects: dict[str, Dialect]
+    entries: EntryStore
+    board: FlightBoard
+    #: Whether other workers can be leading a flight, so that the board is worth asking.
+    is_shared: bool
+    flights: Flights[Head, SSEEvent]
+    upstream: UpstreamClient
+    timeouts: UpstreamTimeouts
+    authenticator: Authenticator
+    meter: Meter
+    prices: Prices
+    jobs: JobQueue
+
+
+@dataclass(slots=True)
+class Call:
+    """One authenticated request to a provider's route."""
+
+    parts: Parts
+    asgi_scope: ASGIScope
+    receive: Receive
+    send: Send
+    request_id: str
+    started: float
+    dialect: Dialect
+    #: The provider's own path, from `/v1` on, still percent-encoded.
+    path: str
+    caller: Caller
+    principal: Principal
+    endpoint: Endpoint | None = None
+    path_params: dict[str, str] = field(default_factory=dict)
+    raw_body: bytes = b""
+    body: Json = field(default_factory=dict)
+    material: KeyMaterial | None = None
+    key: bytes = b""
+    mark: Mark | None = None
+    #: Why the cache stood aside, for `Cache-Status` `detail`.
+    detail: str = ""
+
+    @property
+    def directives(self) -> Directives:
+        """What the caller asks of the cache."""
+        return self.caller.directives
+
+    @property
+    def namespace(self) -> str:
+        """The namespace in force."""
+        return self.caller.directives.namespace or self.principal.namespace
+
+    @property
+    def model(self) -> str:
+        """The model asked for, or an empty string."""
+        return model_of(self.endpoint, self.body)
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether the caller asked for server-sent events."""
+        return self.body.get("stream") is True
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the answer may be stored: the caller wants it and the key may place entries."""
+        scopes = self.principal.scopes
+        return self.caller.directives.writes and (Scope.CACHE_WRITE in scopes or Scope.ADMIN in scopes)
+
+    def set_key(self) -> None:
+        """Work out the cache key from the body."""
+        assert self.endpoint is not None  # noqa: S101 - for the type checker; cached endpoints only
+        self.material = key_material(
+            self.dialect,
+            self.endpoint,
+            self.body,
+            namespace=self.namespace,
+            bucket=self.caller.directives.bucket,
+            headers=self.caller.key_headers,
+            path=tuple(sorted(self.path_params.items())),
+            ignored=self.caller.directives.ignore,
+        )
+        self.key = cache_key(self.principal.tenant, self.material)
+
+    def elapsed_us(self) -> int:
+        """Microseconds since the request arrived."""
+        return int((self.parts.clock.monotonic() - self.started) * 1e6)
+
+    def record(self, outcome: Outcome, status: int, **figures: Any) -> None:
+        """Tell the meter how the request ended."""
+        self.parts.meter.record_call(
+            principal=self.principal,
+            request_id=self.request_id,
+            dialect=self.dialect.name,
+            endpoint=self.endpoint.name if self.endpoint else "pass",
+            model=figures.pop("model", None) or self.model,
+            namespace=self.namespace,
+            agent=self.caller.directives.agent,
+            outcome=outcome,
+            status=status,
+            latency_us=self.elapsed_us(),
+            **figures,
+        )
+
+
+def model_of(endpoint: Endpoint | None, body: Json) -> str:
+    """Return the model that a request body names, or an empty string; never more than 200 characters."""
+    model = body.get(endpoint.model_member) if endpoint is not None else None
+    return model[:200] if isinstance(model, str) else ""
+
+
+def key_material(
+    dialect: Dialect,
+    endpoint: Endpoint,
+    body: Json,
+    *,
+    namespace: str,
+    bucket: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+    path: tuple[tuple[str, str], ...] = (),
+    ignored: tuple[tuple[str | int, ...], ...] = (),
+) -> KeyMaterial:
+    """Return what a request's key is made from; the one way, for the provider's routes and our own API alike."""
+    kept = without_members(body, endpoint.ignored, endpoint.ignored_anywhere)
+    if ignored:
+        kept = without_paths(kept, ignored)
+    return KeyMaterial(
+        dialect=dialect.name,
+        endpoint=endpoint.name,
+        origin=dialect.upstream,
+        namespace=namespace,
+        bucket=bucket,
+        headers=headers,
+        path=path,
+        body=kept,
+        ignored=ignored,
+    )

@@ -1,0 +1,411 @@
+"""Leading a flight: the one upstream call for a key, its judgement, and storing what it brought.
+
+The last event of a stream is shown only when the entry is stored, so that whoever has seen the end of an answer
+gets it from the cache the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from agentcache.engine.entries import Entry, EntryMeta
+from agentcache.engine.flights import Flight
+from agentcache.engine.freshness import may_serve
+from agentcache.engine.keys import fingerprint_parts
+from agentcache.engine.stores.port import Put, StoreUnavailable
+from agentcache.gateway.calls import Call, Head
+from agentcache.gateway.replies import stored_headers
+from agentcache.kit.egress.upstream import UpstreamResponse
+from agentcache.kit.errors import UpstreamInvalid
+from agentcache.providers.dialect import Json, Kind, SSEEvent, Usage, Verdict
+from agentcache.providers.registry import join_upstream
+from agentcache.providers.sse import SSEParser
+
+AnswerFlight = Flight[Head, SSEEvent]
+_JSON = msgspec.json.Encoder()
+#: How long a finished upstream may take to close before its connection is given up instead of being used again.
+_CLOSE_SECONDS = 0.5
+
+
+class StreamCut(UpstreamInvalid):
+    """The provider's stream broke off before its end."""
+
+    code = "upstream_stream_cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How a flight ended, for everyone who reads it."""
+
+    verdict: Verdict
+    #: What became of the answer: `stored`, or why not.
+    put: str = ""
+    lifetime_seconds: float = 0.0
+    #: The plain answer, where the upstream sent JSON or a stream that could be joined.
+    answer: Json | None = None
+    usage: Usage = Usage()
+    cost_usd_nanos: int = 0
+    upstream_us: int = 0
+
+    @property
+    def stored(self) -> bool:
+        """Whether an entry was written."""
+        return self.put == Put.STORED.value
+
+
+def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[Any, Any, None]]:
+    """Return the coroutine function that leads a flight for `call`; `shared` when other workers may join."""
+
+    async def lead(flight: AnswerFlight) -> None:
+        if shared and call.parts.is_shared:
+            await _lead_among_workers(flight, call)
+        else:
+            await _fetch(flight, call, _NoMirror())
+
+    return lead
+
+
+async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
+    board, name = call.parts.board, flight.key.hex()
+    try:
+        token = await board.claim(name)
+    except StoreUnavailable:
+        await _fetch(flight, call, _NoMirror())
+        return
+    if token is None:
+        await _follow_worker(flight, call, name)
+        return
+    try:
+        # Another worker may have finished between our look-up and our claim.
+        if not await _replay_stored(flight, call):
+            await _fetch(flight, call, _BoardMirror(call, name, token))
+    finally:
+        with contextlib.suppress(StoreUnavailable):
+            await asyncio.shield(board.finish(name, token))
+
+
+async def _replay_stored(flight: AnswerFlight, call: Call) -> bool:
+    parts = call.parts
+    try:
+        entry = (await parts.entries.get(call.principal.tenant, call.key)).entry
+    except StoreUnavailable:
+        return False
+    if entry is None or not may_serve(entry.meta, parts.clock.now(), max_age=call.directives.max_age):
+        return False
+    meta = entry.meta
+    head = Head(meta.status, [(b"content-type", meta.content_type.encode("latin-1"))], meta.streamed)
+    events = SSEParser().feed(entry.body) if meta.streamed else [SSEEvent(raw=entry.body)]
+    answer = _joined(call, events) if meta.streamed else _decoded(call, entry.body)
+    flight.result = Fill(
+        Verdict(True), Put.STORED.value, meta.lifetime_seconds, answer, cost_usd_nanos=meta.cost_usd_nanos
+    )
+    flight.open(head)
+    for event in events:
+        await flight.add(event, len(event.raw))
+    return True
+
+
+async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
+    """Read the flight that another worker leads, and pass it on to this worker's callers."""
+    frames = call.parts.board.follow(name)
+    head: Head | None = None
+    events: list[SSEEvent] = []
+    parser = SSEParser()
+    async for frame in frames:
+        if head is None:
+            status, headers, streamed = msgspec.msgpack.decode(frame, type=tuple[int, list[tuple[bytes, bytes]], bool])
+            head = Head(status, headers, streamed)
+            flight.open(head)
+            continue
+        for event in parser.feed(frame) if head.streamed else [SSEEvent(raw=frame)]:
+            events.append(event)
+            await flight.add(event, len(event.raw))
+    if head is None:
+        raise UpstreamInvalid("The shared upstream call ended without an answer.", code="leader_lost")
+    answer = _joined(call, events) if head.streamed else _decoded(call, b"".join(event.raw for event in events))
+    if head.streamed and head.is_success and answer is None:
+        raise StreamCut
+    if answer is not None and call.endpoint is not None and head.is_success:
+        usage = call.endpoint.usage(answer)
+        flight.result = Fill(Verdict(True), answer=answer, usage=usage, cost_usd_nanos=_cost(call, answer, usage))
+
+
+class _NoMirror:
+    """Nobody else is listening."""
+
+    async def head(self, head: Head) -> None:
+        """Do nothing."""
+
+    async def frame(self, raw: bytes) -> None:
+        """Do nothing."""
+
+
+class _BoardMirror:
+    """Shows a flight to followers in other workers."""
+
+    def __init__(self, call: Call, name: str, token: str) -> None:
+        self._board = call.parts.board
+        self._name = name
+        self._token = token
+
+    async def head(self, head: Head) -> None:
+        shared = [pair for pair in head.headers if pair[0].lower() in (b"content-type", b"retry-after")]
+        await self.frame(msgspec.msgpack.encode((head.status, shared, head.streamed)))
+
+    async def frame(self, raw: bytes) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await self._board.publish(self._name, self._token, [raw])
+
+
+async def _fetch(flight: AnswerFlight, call: Call, mirror: _NoMirror | _BoardMirror) -> None:
+    endpoint = call.endpoint
+    assert endpoint is not None  # noqa: S101 - cached endpoints only
+    parts = call.parts
+    started = parts.clock.monotonic()
+    response = await open_upstream(call, _upstream_body(call))
+    try:
+        streamed = _content_type(response).startswith("text/event-stream") and endpoint.stream is not None
+        head = Head(response.status, response.headers, streamed)
+        if streamed and head.is_success:
+            await _fetch_stream(flight, call, mirror, response, head, started)
+        else:
+            await _fetch_whole(flight, call, mirror, response, head, started)
+    finally:
+        await response.aclose()
+
+
+async def open_upstream(call: Call, body: bytes | AsyncIterator[bytes]) -> UpstreamResponse:
+    """Send the call upstream with the provider's credential, and return the response once its head is here."""
+    url = join_upstream(call.dialect.upstream, call.path)
+    query = call.asgi_scope["query_string"]
+    if query:
+        url += "?" + query.decode("latin-1")
+    return await call.parts.upstream.send(
+        call.asgi_scope["method"], url, list(call.caller.forward), body, call.parts.timeouts
+    )
+
+
+def _upstream_body(call: Call) -> bytes:
+    assert call.endpoint is not None  # noqa: S101
+    prepared = call.endpoint.prepare(call.body)
+    # What we do not have to change goes upstream byte for byte.
+    return call.raw_body if prepared is call.body else _JSON.encode(prepared)
+
+
+def _content_type(response: UpstreamResponse) -> str:
+    for name, value in response.headers:
+        if name.lower() == b"content-type":
+            return value.decode("latin-1").lower()
+    return ""
+
+
+async def _fetch_stream(
+    flight: AnswerFlight,
+    call: Call,
+    mirror: _NoMirror | _BoardMirror,
+    response: UpstreamResponse,
+    head: Head,
+    started: float,
+) -> None:
+    assert call.endpoint is not None and call.endpoint.stream is not None  # noqa: S101, PT018
+    flight.open(head)
+    await mirror.head(head)
+    parser, joiner = SSEParser(), call.endpoint.stream.joiner()
+    kept: list[bytes] = []
+    held: list[SSEEvent] = []
+    chunks = response.chunks()
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            joiner.add(event)
+            kept.append(event.raw)
+            if joiner.finished:
+                held.append(event)
+            else:
+                await flight.add(event, len(event.raw))
+                await mirror.frame(event.raw)
+        if flight.overflowed:
+            kept.clear()
+        if joiner.finished:
+            break
+        if flight.readers == 0 and not call.may_write:
+            return  # nobody listens and nothing would be kept
+    if not joiner.finished:
+        raise StreamCut
+    verdict = joiner.verdict() if not flight.overflowed else Verdict(False, "too_large")
+    answer = joiner.answer()
+    await _keep(flight, call, head, b"".join(kept), verdict, answer, started)
+    for event in held:
+        await flight.add(event, len(event.raw))
+        await mirror.frame(event.raw)
+    call.parts.flights.land(flight)
+    with contextlib.suppress(Exception):  # the answer is whole; only the connection's reuse is at stake
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            async for _ in chunks:
+                pass
+
+
+async def _fetch_whole(
+    flight: AnswerFlight,
+    call: Call,
+    mirror: _NoMirror | _BoardMirror,
+    response: UpstreamResponse,
+    head: Head,
+    started: float,
+) -> None:
+    limit = call.parts.settings.entry_max_bytes
+    parts: list[bytes] = []
+    size = 0
+    is_open = False
+    async for chunk in response.chunks():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            if not is_open:
+                flight.open(head)
+                await mirror.head(head)
+                is_open = True
+            for part in parts:
+                await flight.add(SSEEvent(raw=part), len(part))
+                await mirror.frame(part)
+            parts.clear()
+    if is_open:
+        flight.result = Fill(Verdict(False, "too_large"))
+        return
+    body, head = _decompressed(b"".join(parts), head, limit)
+    answer = _decoded(call, body) if head.is_success else None
+    await _keep(flight, call, head, body, _judge(call, head, answer), answer, started)
+    flight.open(head)
+    await flight.add(SSEEvent(raw=body), len(body))
+    await mirror.head(head)
+    await mirror.frame(body)
+
+
+def _judge(call: Call, head: Head, answer: Json | None) -> Verdict:
+    assert call.endpoint is not None  # noqa: S101
+    if not head.is_success:
+        return Verdict(False, "upstream_error")
+    if any(name.lower() == b"set-cookie" for name, _ in head.headers):
+        return Verdict(False, "set_cookie")
+    if call.endpoint.kind is Kind.BINARY:
+        return Verdict(True)
+    if answer is None:
+        return Verdict(False, "malformed")
+    if call.wants_stream and call.endpoint.stream is not None:
+        return Verdict(False, "not_streamed")
+    return call.endpoint.judge(answer)
+
+
+def _decompressed(body: bytes, head: Head, limit: int) -> tuple[bytes, Head]:
+    """Undo gzip that we did not ask for, within bounds; anything else is passed on as it is and never stored."""
+    encoding = next((v.decode("latin-1").lower() for n, v in head.headers if n.lower() == b"content-encoding"), "")
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return body, head
+    inflater = zlib.decompressobj(wbits=47 if encoding != "deflate" else 15)
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        raise UpstreamInvalid("The provider's compressed answer is damaged.") from None
+    if len(plain) > limit or not inflater.eof:
+        raise UpstreamInvalid("The provider's compressed answer is cut or far too large.")
+    headers = [pair for pair in head.headers if pair[0].lower() != b"content-encoding"]
+    return plain, Head(head.status, headers, head.streamed)
+
+
+def _decoded(call: Call, body: bytes) -> Json | None:
+    assert call.endpoint is not None  # noqa: S101
+    if call.endpoint.kind is Kind.BINARY:
+        return None
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return answer if type(answer) is dict else None
+
+
+def _joined(call: Call, events: list[SSEEvent]) -> Json | None:
+    assert call.endpoint is not None  # noqa: S101
+    if call.endpoint.stream is None:
+        return None
+    joiner = call.endpoint.stream.joiner()
+    for event in events:
+        joiner.add(event)
+    return joiner.answer() if joiner.finished else None
+
+
+def _cost(call: Call, answer: Json | None, usage: Usage) -> int:
+    model = call.model
+    if not model and answer is not None and isinstance(answer.get("model"), str):
+        model = answer["model"]
+    return call.parts.prices.cost_nanos(call.dialect.name, model, usage, call.parts.clock.now()) or 0
+
+
+async def _keep(
+    flight: AnswerFlight, call: Call, head: Head, body: bytes, verdict: Verdict, answer: Json | None, started: float
+) -> None:
+    """Judge, price and store what came; leave the result on the flight."""
+    assert call.endpoint is not None and call.material is not None  # noqa: S101, PT018
+    parts = call.parts
+    usage = call.endpoint.usage(answer) if answer is not None and head.is_success else Usage()
+    cost = _cost(call, answer, usage) if head.is_success else 0
+    upstream_us = int((parts.clock.monotonic() - started) * 1e6)
+    lifetime = call.directives.lifetime_seconds or float(parts.settings.default_ttl_seconds)
+    refusal = _refusal(call, verdict)
+    if refusal:
+        put = refusal
+    else:
+        meta = EntryMeta(
+            namespace=call.namespace,
+            dialect=call.dialect.name,
+            endpoint=call.endpoint.name,
+            model=call.model,
+            label=call.endpoint.name,
+            status=head.status,
+            content_type=_stored_content_type(head),
+            streamed=head.streamed,
+            stored_at=parts.clock.now(),
+            lifetime_seconds=lifetime,
+            tags=call.directives.tags,
+            sources=call.directives.sources,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd_nanos=cost,
+            upstream_ms=upstream_us / 1000,
+            writer=call.principal.api_key_id,
+            headers=stored_headers(head.headers),
+            parts=fingerprint_parts(call.principal.tenant, call.material),
+        )
+        put = await _put(call, Entry(call.key, meta, body))
+    parts.meter.count_fill(stored=put == Put.STORED.value)
+    flight.result = Fill(verdict, put, lifetime, answer, usage, cost, upstream_us)
+
+
+def _refusal(call: Call, verdict: Verdict) -> str:
+    """Return why an answer is not stored, or an empty string."""
+    if not verdict.storable:
+        return verdict.reason
+    if not call.may_write:
+        return "not_asked"
+    # Without a mark an invalidation during the fill would go unnoticed.
+    return "store_unavailable" if call.mark is None else ""
+
+
+def _stored_content_type(head: Head) -> str:
+    for name, value in head.headers:
+        if name.lower() == b"content-type":
+            return value.decode("latin-1")
+    return "text/event-stream" if head.streamed else "application/json"
+
+
+async def _put(call: Call, entry: Entry) -> str:
+    try:
+        return (await call.parts.entries.put(call.principal.tenant, entry, since=call.mark)).value
+    except StoreUnavailable as error:
+        call.parts.meter.count_store_error()
+        return error.code

@@ -1,0 +1,179 @@
+"""A provider's route: look the request up, answer from the cache, or share one upstream call and keep what it brings."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from agentcache.engine.canonical import parse_body
+from agentcache.engine.entries import Entry
+from agentcache.engine.flights import Flight
+from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
+from agentcache.gateway.asgi_types import ClientGone, read_body
+from agentcache.gateway.calls import Call, Head
+from agentcache.gateway.fills import leader
+from agentcache.gateway.hits import serve_hit
+from agentcache.gateway.passthrough import pass_through
+from agentcache.gateway.ports import Outcome
+from agentcache.gateway.relay import relay
+from agentcache.kit.errors import AgentCacheError, Unauthenticated
+from agentcache.providers.dialect import SSEEvent
+
+#: Upstream statuses that a stale answer may stand in for.
+_FAILURES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+
+
+class ProviderKeyMissing(Unauthenticated):
+    """The answer is not cached, and the request carries no provider key to ask with: send it in X-Provider-Key."""
+
+    code = "provider_key_missing"
+
+
+class NotCached(AgentCacheError):
+    """The answer is not in the cache, and only-if-cached forbids asking the provider."""
+
+    code = "not_cached"
+    status = 504
+
+
+async def answer(call: Call) -> None:
+    """Serve a request to a cacheable endpoint."""
+    endpoint = call.endpoint
+    assert endpoint is not None  # noqa: S101
+    parts, directives = call.parts, call.directives
+    call.raw_body = await read_body(call.asgi_scope, call.receive, parts.settings.body_max_bytes)
+    call.body = parse_body(call.raw_body)
+    call.detail = endpoint.bypass(call.body, call.caller.headers) or ""
+    if call.detail or directives.is_bypass:
+        await pass_through(call, call.raw_body, detail=call.detail or "requested")
+        return
+    call.set_key()
+    entry = await look_up(call)
+    if entry is not None and directives.reads and may_serve(entry.meta, parts.clock.now(), max_age=directives.max_age):
+        await serve_hit(call, entry)
+        return
+    if directives.only_if_cached:
+        raise NotCached
+    if not call.caller.has_provider_credential:
+        raise ProviderKeyMissing
+    await _while_listening(call, lambda: _from_upstream(call, entry))
+
+
+async def look_up(call: Call) -> Entry | None:
+    """Return the stored entry whatever its age, and note the mark to fill from; a store in trouble is a miss."""
+    try:
+        found = await call.parts.entries.get(call.principal.tenant, call.key)
+    except StoreUnavailable as error:
+        call.detail = error.code
+        call.parts.meter.count_store_error()
+        return None
+    call.mark = found.mark
+    return found.entry
+
+
+async def _from_upstream(call: Call, entry: Entry | None) -> None:
+    directives = call.directives
+    reason = directives.forward_reason
+    if reason == "miss" and entry is not None:
+        reason = "stale"
+    retried = False
+    while True:
+        flight, leads = _board(call, retried=retried)
+        with flight.seat() as seat:
+            head: Head | None = None
+            failure: AgentCacheError | None = None
+            try:
+                head = await seat.head()
+                if not (head.streamed and call.wants_stream) and (head.streamed or head.is_success):
+                    # Nothing is sent before the whole answer is here, so a failure can still be mended.
+                    await _end_or_overflow(seat.flight)
+            except AgentCacheError as caught:
+                failure = caught
+            is_failure = failure is not None or (head is not None and head.status in _FAILURES)
+            is_usable = head is not None and not is_failure and (leads or head.is_success)
+            if not is_usable and not retried and _may_try_again(flight, failure, leads=leads):
+                retried = True
+                continue
+            if is_failure and await _served_stale(call, entry):
+                return
+            if failure is not None:
+                raise failure
+            assert head is not None  # noqa: S101 - either a head or a failure
+            await relay(call, seat, head, leads=leads, reason=reason)
+            return
+
+
+def _may_try_again(flight: Flight[Head, SSEEvent], failure: AgentCacheError | None, *, leads: bool) -> bool:
+    """Say whether a failed flight is replaced: once, and not by the caller whose own call it was."""
+    return isinstance(failure, LeaderLost) or (not leads and not flight.is_replacement)
+
+
+def _board(call: Call, *, retried: bool) -> tuple[Flight[Head, SSEEvent], bool]:
+    """Join the flight for this key or start one. Requests that insist on a new answer never join."""
+    flights, name = call.parts.flights, _flight_name(call)
+    lead = leader(call, shared=call.directives.reads and call.may_write and call.mark is not None)
+    if call.directives.reads:
+        return flights.join(name, lead, after_failure=retried)
+    flight: Flight[Head, SSEEvent] = Flight(name, call.parts.settings.entry_max_bytes)
+    flights.start(flight, lead)
+    return flight, True
+
+
+def _flight_name(call: Call) -> bytes:
+    """Name the flight that this request may share.
+
+    The mark is part of it: whoever asks after an invalidation must not join a call that began before it. So is what
+    the entry will carry, and whether there will be one: a caller's tags must not get lost in another's flight.
+    """
+    directives = call.directives
+    name = call.key + (call.mark or 0).to_bytes(8, "big") + (b"w" if call.may_write else b"r")
+    if directives.tags or directives.sources or directives.lifetime_seconds is not None:
+        carried = repr((directives.tags, directives.sources, directives.lifetime_seconds))
+        name += hashlib.blake2s(carried.encode(), digest_size=8).digest()
+    return name
+
+
+async def _end_or_overflow(flight: Flight[Head, SSEEvent]) -> None:
+    while not flight.done and not flight.overflowed:
+        await flight.progress()
+    if flight.error is not None:
+        raise flight.error
+
+
+async def _served_stale(call: Call, entry: Entry | None) -> bool:
+    directives = call.directives
+    if entry is None or not directives.reads:
+        return False
+    if not may_serve_on_error(entry.meta, call.parts.clock.now(), stale_if_error=directives.stale_if_error):
+        return False
+    await serve_hit(call, entry, detail="stale-if-error")
+    return True
+
+
+async def _while_listening(call: Call, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work unless the caller hangs up, which ends only this caller's part in it."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    gone = False
+
+    async def listen() -> None:
+        nonlocal gone
+        while (await call.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    listener = asyncio.get_running_loop().create_task(listen())
+    try:
+        await work()
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        call.record(Outcome.ERROR, ClientGone.status)
+    finally:
+        listener.cancel()
+
+
