@@ -11,8 +11,6 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from agentcache.demo.fake_provider import FakeProvider
-
 TOOL_SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
@@ -27,12 +25,6 @@ class Forecast(BaseModel):
     city: str
     degrees: float
     tags: list[str]
-
-
-@pytest.fixture(scope="module")
-def provider():
-    with FakeProvider() as running:
-        yield running
 
 
 @pytest.fixture

@@ -286,7 +286,8 @@ def create_completion(exchange: Exchange) -> Reply:
             index = len(choices)
             said = prefix + (text if index == 0 else f"{text} (choice {index})")
             choices.append({"index": index, "text": said, "logprobs": None, "finish_reason": reason})
-    head = _head(exchange, "text_completion") | {"id": exchange.answer.id("cmpl-")}
+    kind = "text.completion" if exchange.dialect == "together" else "text_completion"
+    head = _head(exchange, kind) | {"id": exchange.answer.id("cmpl-")}
     usage = usage_of(exchange, prompts, choices)
     if not body.get("stream"):
         if exchange.dialect == "together":

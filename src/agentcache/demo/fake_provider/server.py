@@ -26,6 +26,7 @@ from agentcache.demo.fake_provider.exchange import (
     error_reply,
     scripted_error,
 )
+from agentcache.demo.fake_provider.replicate import Predictions
 from agentcache.demo.fake_provider.routes import PUBLIC, find_route
 from agentcache.demo.fake_provider.script import PLAIN, Queued, Script, parse_script
 from agentcache.demo.fake_provider.wire import Connection, Reply, Request, whole
@@ -80,8 +81,6 @@ class FakeProvider:
         prediction_seconds: float = 0.05,
         file_lifetime: float = 3600.0,
     ) -> None:
-        from agentcache.demo.fake_provider.replicate import Predictions
-
         self.host = host
         self.port = port
         self.latency = latency

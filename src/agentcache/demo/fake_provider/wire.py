@@ -60,10 +60,10 @@ class Reply:
 
     def head(self, *, framing: str = "") -> bytes:
         """Return the status line and headers; `framing` replaces Content-Length / Transfer-Encoding lines."""
-        if not framing:
-            framing = (
-                f"content-length: {len(self.body)}\r\n" if self.events is None else "transfer-encoding: chunked\r\n"
-            )
+        if not framing and self.events is not None:
+            framing = "transfer-encoding: chunked\r\n"
+        elif not framing and self.status != 204:
+            framing = f"content-length: {len(self.body)}\r\n"
         extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
         return (
             f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Status')}\r\n"
