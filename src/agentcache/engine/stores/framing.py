@@ -1,0 +1,91 @@
+"""How an entry lies in a store: a head (lengths, checksums, metadata) and the body, bound to the cache key.
+
+    head = magic "AC" | frame version u8 | 0 u8 | metadata length u32 | body length u32 | crc u32 | crc u32 | metadata
+    body = the bytes as they came
+
+The first checksum covers cache key and metadata, the second continues it over the body, so a frame that was
+damaged, cut or moved to another key does not open. Values are bytes and MessagePack only; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+import msgspec
+
+from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta
+
+FRAME_VERSION = 1
+_HEADER = struct.Struct("<2sBBIIII")
+HEADER_BYTES = _HEADER.size
+_MAGIC = b"AC"
+#: Longest metadata that is believed; `parts` of a request with thousands of members stays below.
+META_BYTES_MAX = 1 << 20
+
+_encode_meta = msgspec.msgpack.Encoder().encode
+_decode_meta = msgspec.msgpack.Decoder(EntryMeta).decode
+_unpack_header = _HEADER.unpack_from
+
+
+class Corrupt(Exception):
+    """A stored frame is not what was written."""
+
+
+def pack_head(key: bytes, meta: EntryMeta, body: bytes) -> bytes:
+    """Return the head that goes with `body` under `key`."""
+    packed = _encode_meta(meta)
+    meta_crc = crc32(packed, crc32(key))
+    header = _HEADER.pack(_MAGIC, FRAME_VERSION, 0, len(packed), len(body), meta_crc, crc32(body, meta_crc))
+    return header + packed
+
+
+def open_frame(key: bytes, head: bytes, body: bytes) -> Entry:
+    """Verify and decode an entry; raise `Corrupt` when anything at all is off."""
+    try:
+        magic, version, _, meta_bytes, body_bytes, meta_crc, body_crc = _unpack_header(head)
+        packed = head[HEADER_BYTES:]
+        if (
+            magic != _MAGIC
+            or version != FRAME_VERSION
+            or len(packed) != meta_bytes
+            or len(body) != body_bytes
+            or crc32(packed, crc32(key)) != meta_crc
+            or crc32(body, meta_crc) != body_crc
+        ):
+            raise Corrupt("checksum or length")
+        meta = _decode_meta(packed)
+    except (struct.error, msgspec.DecodeError, TypeError) as error:
+        raise Corrupt(str(error)) from None
+    if meta.format != ENTRY_FORMAT:
+        raise Corrupt("entry format")
+    return Entry(key, meta, body)
+
+
+def open_head(key: bytes, head: bytes) -> tuple[EntryMeta, int]:
+    """Return the metadata and the length of the body from a head alone; raise `Corrupt`."""
+    try:
+        magic, version, _, meta_bytes, body_bytes, meta_crc, _ = _unpack_header(head)
+        packed = head[HEADER_BYTES : HEADER_BYTES + meta_bytes]
+        if magic != _MAGIC or version != FRAME_VERSION or crc32(packed, crc32(key)) != meta_crc:
+            raise Corrupt("checksum or length")
+        return _decode_meta(packed), body_bytes
+    except (struct.error, msgspec.DecodeError, TypeError) as error:
+        raise Corrupt(str(error)) from None
+
+
+def head_bytes(frame: bytes) -> int:
+    """Say how long the head of a joined frame (head + body) is; raise `Corrupt` when it has none."""
+    try:
+        magic, version, _, meta_bytes, _, _, _ = _unpack_header(frame)
+    except (struct.error, TypeError) as error:
+        raise Corrupt(str(error)) from None
+    if magic != _MAGIC or version != FRAME_VERSION or meta_bytes > META_BYTES_MAX:
+        raise Corrupt("header")
+    return HEADER_BYTES + int(meta_bytes)
+
+
+def split_frame(frame: bytes) -> tuple[bytes, bytes]:
+    """Cut a joined frame into head and body; raise `Corrupt`."""
+    cut = head_bytes(frame)
+    return frame[:cut], frame[cut:]

@@ -1,0 +1,86 @@
+"""Which entries a selector means, decided in Python with the same outcome as in SQL."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from agentcache.engine.entries import EntryMeta, Selector
+
+
+def matches(selector: Selector, key: bytes, meta: EntryMeta) -> bool:
+    """Return whether an entry falls under `selector`."""
+    return (
+        (not selector.keys or key in selector.keys)
+        and (selector.namespace is None or selector.namespace == meta.namespace)
+        and (selector.dialect is None or selector.dialect == meta.dialect)
+        and (selector.model is None or selector.model == meta.model)
+        and (not selector.tags or not set(selector.tags).isdisjoint(meta.tags))
+        and (selector.source is None or selector.source in meta.sources)
+        and (selector.stored_before is None or meta.stored_at <= selector.stored_before)
+        and (selector.pattern is None or matches_glob(selector.pattern, meta.path))
+    )
+
+
+def matches_glob(pattern: str, path: str) -> bool:
+    """Match as SQLite's GLOB does: `*`, `?`, `[a-z]`, `[^a-z]`, case-sensitive, `/` is nothing special."""
+    compiled = _compile_glob(pattern)
+    return compiled is not None and compiled.fullmatch(path) is not None
+
+
+@lru_cache(maxsize=256)
+def _compile_glob(pattern: str) -> re.Pattern[str] | None:
+    """Translate a glob, or return None for one that can match nothing (an unclosed bracket)."""
+    pieces = [""]
+    index = 0
+    while index < len(pattern):
+        char = pattern[index]
+        index += 1
+        if char == "*":
+            pieces.append("")
+        elif char == "?":
+            pieces[-1] += "."
+        elif char == "[":
+            bracket = _translate_bracket(pattern, index)
+            if bracket is None:
+                return None
+            piece, index = bracket
+            pieces[-1] += piece
+        else:
+            pieces[-1] += re.escape(char)
+    if len(pieces) == 1:
+        return re.compile(pieces[0], re.DOTALL)
+    # The leftmost place of each middle piece is as good as any, so it is never reconsidered: linear time.
+    middle = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1] if piece)
+    return re.compile(f"{pieces[0]}{middle}.*{pieces[-1]}", re.DOTALL)
+
+
+def _translate_bracket(pattern: str, start: int) -> tuple[str, int] | None:
+    """Translate the set that opens before `start`; return it and where it ends."""
+    index = start
+    negated = pattern.startswith("^", index)
+    index += negated
+    ranges: list[tuple[str, str]] = []
+    previous = ""
+    first = True
+    while index < len(pattern):
+        char = pattern[index]
+        if char == "]" and not first:
+            return _as_set(ranges, negated), index + 1
+        if char == "-" and previous and index + 1 < len(pattern) and pattern[index + 1] != "]":
+            ranges.append((previous, pattern[index + 1]))
+            previous = ""
+            index += 2
+        else:
+            ranges.append((char, char))
+            previous = "" if first and char == "]" else char
+            index += 1
+        first = False
+    return None
+
+
+def _as_set(ranges: list[tuple[str, str]], negated: bool) -> str:
+    members = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
+    if not members:
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{members}]"

@@ -1,0 +1,85 @@
+"""The tables of the cache file.
+
+`entries` is what the hot path reads: one b-tree look-up by row id, written once. `catalog` holds what selecting,
+listing and evicting need, apart from the bodies, so that a use or a scan touches small rows only.
+"""
+
+from __future__ import annotations
+
+#: "ACch": tells our file from any other SQLite database.
+APPLICATION_ID = 0x41436368
+SCHEMA_VERSION = 1
+
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+
+-- 'base': the first mark of this file. 'bytes': estimated disk use of all entries.
+CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+-- salt: exclusive-or of cache key and row id, so that no tenant can aim at another's rows.
+-- mark: position of the last invalidation. floor: invalidations up to here are no longer in the log.
+CREATE TABLE tenants (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    salt INTEGER NOT NULL,
+    mark INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX tenants_by_bytes ON tenants (bytes);
+
+-- id: first 8 bytes of the cache key, salted.
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    head BLOB NOT NULL,
+    body BLOB NOT NULL
+);
+
+CREATE TABLE catalog (
+    id INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    scope INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    stored_at REAL NOT NULL,
+    dead_at REAL NOT NULL,
+    used_at REAL NOT NULL,
+    hits INTEGER NOT NULL DEFAULT 0,
+    body_bytes INTEGER NOT NULL,
+    disk_bytes INTEGER NOT NULL
+);
+CREATE INDEX catalog_by_age ON catalog (tenant, stored_at);
+CREATE INDEX catalog_by_path ON catalog (tenant, path);
+CREATE INDEX catalog_by_use ON catalog (tenant, used_at);
+CREATE INDEX catalog_by_death ON catalog (dead_at);
+
+CREATE TABLE scopes (
+    id INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    model TEXT NOT NULL,
+    entries INTEGER NOT NULL DEFAULT 0,
+    body_bytes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (tenant, namespace, dialect, model)
+);
+
+-- label: 't:' + tag or 's:' + source URL.
+CREATE TABLE links (
+    tenant INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (tenant, label, id)
+) WITHOUT ROWID;
+CREATE INDEX links_by_entry ON links (id);
+
+CREATE TABLE invalidations (
+    tenant INTEGER NOT NULL,
+    mark INTEGER NOT NULL,
+    at REAL NOT NULL,
+    selector BLOB NOT NULL,
+    PRIMARY KEY (tenant, mark)
+) WITHOUT ROWID;
+"""
