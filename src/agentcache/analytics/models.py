@@ -20,7 +20,7 @@ class UsageEvent(models.Model):
     dialect = models.CharField(max_length=64)
     endpoint = models.CharField(max_length=128)
     model = models.CharField(max_length=256)
-    namespace = models.CharField(max_length=64)
+    namespace = models.CharField(max_length=128)
     #: A value of `gateway.ports.Outcome`.
     outcome = models.CharField(max_length=16)
     status = models.SmallIntegerField()

@@ -86,8 +86,7 @@ class DatabaseThreads:
                 work, answer = item
                 if not answer.set_running_or_notify_cancel():
                     continue  # its caller has given up
-                for connection in connections.all(initialized_only=True):
-                    connection.close_if_unusable_or_obsolete()
+                _drop_dead_connections()
                 try:
                     result = work()
                 except BaseException as error:  # noqa: BLE001 - belongs to the caller, who waits for it
@@ -96,3 +95,10 @@ class DatabaseThreads:
                     answer.set_result(result)
         finally:
             connections.close_all()
+
+
+def _drop_dead_connections() -> None:
+    # Connections are kept between pieces of work; one that the server has closed is opened anew by the next query.
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()

@@ -29,7 +29,9 @@ class DjangoDirectory:
         row = await self._threads.run(partial(queries.find_live_api_key, self._secrets.possible_hashes(api_key)))
         if row is None:
             return None
-        self._threads.post(partial(services.touch_api_key, row.id, timezone.now()))
+        now = timezone.now()
+        if row.last_used_at is None or now - row.last_used_at > services.USE_NOTED_EVERY:
+            self._threads.post(partial(services.touch_api_key, row.id, now))
         return self._principal(row)
 
     def _principal(self, row: ApiKey) -> Principal:

@@ -65,7 +65,7 @@ class ApiKey(models.Model):
     scopes = models.JSONField(default=list)
     is_test = models.BooleanField(default=False)
     #: Namespace of requests that name none.
-    namespace = models.CharField(max_length=64, default="default")
+    namespace = models.CharField(max_length=128, default="default")
     created_by = models.ForeignKey(
         django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

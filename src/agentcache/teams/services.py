@@ -14,7 +14,6 @@ from agentcache.accounts.models import User
 from agentcache.gateway.ports import Scope
 from agentcache.kit.api_keys import display_form, new_api_key
 from agentcache.kit.ids import new_id
-from agentcache.settings import Settings
 from agentcache.teams.errors import ApiKeyNotFound, InvalidExpiry, InvalidName
 from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.queries import LOCAL_SLUG
@@ -23,6 +22,8 @@ from agentcache.teams.tenancy import rows_of
 
 #: What a key may do when nothing else is said: everything but administration.
 DEFAULT_SCOPES = frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE, Scope.STATS_READ})
+#: How exactly the last use of a key is known.
+USE_NOTED_EVERY = timedelta(minutes=1)
 _NAME_CHARS_MAX = 64
 _SLUG_CHARS_MAX = 48
 
@@ -96,17 +97,16 @@ def revoke_api_key(team: Team, api_key_id: str) -> ApiKey:
 
 
 def touch_api_key(api_key_id: str, at: datetime) -> None:
-    """Note that a key was used, unless it was within the minute before."""
-    unused_since = at - timedelta(minutes=1)
-    is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lt=unused_since)
-    ApiKey.objects.filter(is_due, pk=api_key_id).update(last_used_at=at.replace(second=0, microsecond=0))
+    """Note that a key was used, to the minute, unless a later use is known."""
+    minute = at.replace(second=0, microsecond=0)
+    is_later = Q(last_used_at__isnull=True) | Q(last_used_at__lt=minute)
+    ApiKey.objects.filter(is_later, pk=api_key_id).update(last_used_at=minute)
 
 
-def ensure_local_team(settings: Settings) -> FirstStart | None:
+def ensure_local_team(secrets: ServerSecrets) -> FirstStart | None:
     """Make the local team and its first key where there is no team yet; None on every later start."""
     if Team.objects.exists():
         return None
-    secrets = ServerSecrets.of(settings)
     try:
         with transaction.atomic():
             team = create_team(secrets, "Local", slug=LOCAL_SLUG)

@@ -40,7 +40,6 @@ def _sqlite(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path.absolute()),
-        "CONN_MAX_AGE": None,
         # IMMEDIATE: a transaction that reads and then writes must not fail half-way because another wrote in between.
         "OPTIONS": {"timeout": BUSY_SECONDS, "transaction_mode": "IMMEDIATE", "init_command": _PRAGMAS},
     }
@@ -62,7 +61,5 @@ def _postgresql(url: str) -> dict[str, Any]:
         # A Unix socket folder comes as ?host=/path, which psycopg knows under the same name.
         "HOST": options.pop("host", None) or parts.hostname or "",
         "PORT": parts.port or options.pop("port", ""),
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }

@@ -1,16 +1,12 @@
-"""The project for Django's own tools (type checker, `python -m django makemigrations`), with the environment's settings.
+"""The project for Django's own tools: `DJANGO_SETTINGS_MODULE=agentcache.web.django_settings python -m django …`.
 
-The server itself configures Django by `agentcache.web.project.configure`.
+Over an empty database: the server configures Django by `agentcache.web.project.configure` instead.
 """
 
 from __future__ import annotations
 
-import secrets
-
-from agentcache.settings import Settings
-from agentcache.web.project import django_values
+from agentcache.web.dry_project import dry_values
 from agentcache.web.sqlite import install_sqlite
 
 install_sqlite()
-# The tools sign nothing that lasts, so the server's secret stays where it is.
-globals().update(django_values(Settings.load(), [secrets.token_hex(32)]))
+globals().update(dry_values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import django
@@ -72,6 +74,7 @@ def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, 
         "LANGUAGE_CODE": "en",
         "USE_I18N": False,
         "STATIC_URL": "/static/",
+        "STATICFILES_DIRS": [_swagger_ui()],
         "STORAGES": {"staticfiles": {"BACKEND": "agentcache.web.static_files.HashedNames"}},
         "LOGGING_CONFIG": None,
         "APPEND_SLASH": False,
@@ -112,6 +115,14 @@ def _security(settings: Settings) -> dict[str, Any]:
         "SECURE_CROSS_ORIGIN_OPENER_POLICY": "same-origin",
         "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https") if settings.trusted_proxies else None,
     }
+
+
+def _swagger_ui() -> str:
+    # Found without an import: the files are wanted, the package would cost 15 MB.
+    spec = find_spec("ninja")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("django-ninja, which carries Swagger UI, is not installed")
+    return str(Path(spec.submodule_search_locations[0]) / "static")
 
 
 def _django_host(host: str) -> str:

@@ -1,3 +1,19 @@
-"""Addresses of the pages."""
+"""Addresses of the pages. What is not here belongs to the gateway."""
 
-urlpatterns = []
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from agentcache.web import views
+
+urlpatterns = [
+    path("", views.start, name="start"),
+    path("api/docs", views.api_docs, name="api-docs"),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
+handler500 = views.server_error

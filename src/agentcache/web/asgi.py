@@ -1,0 +1,33 @@
+"""The control plane as an ASGI application, and as the ports that the gateway needs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from agentcache.settings import Settings
+from agentcache.web.project import configure
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def get_control_plane_app(settings: Settings) -> ASGIApp:
+    """Return the application of pages and static files; answers `http` scopes only, whatever their path."""
+    configure(settings)
+    from django.core.handlers.asgi import ASGIHandler
+
+    from agentcache.web.static_files import STATIC_URL, StaticFiles
+
+    pages: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
+    static_files = StaticFiles()
+
+    async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(STATIC_URL):
+            await static_files(scope, send)
+        else:
+            await pages(scope, receive, send)
+
+    return control_plane
