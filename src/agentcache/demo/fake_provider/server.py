@@ -338,7 +338,8 @@ def _dialect(name: str) -> DialectName:
 def _find_credential(headers: Mapping[str, str]) -> str:
     # Anthropic prefers x-api-key when both are there.
     given = headers.get("x-api-key") or headers.get("authorization", "")
-    return given.partition(" ")[2].strip() if given[:7].lower() in ("bearer ", "token ") else given
+    scheme, _, value = given.partition(" ")
+    return value.strip() if scheme.lower() in ("bearer", "token") else given
 
 
 def _check_credential(call: Call) -> None:

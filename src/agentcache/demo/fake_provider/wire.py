@@ -208,7 +208,11 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         elif not request.keep_alive:
             self.transport.close()
-        elif self._waiting and not self.transport.is_closing():
+        else:
+            self._answer_waiting()
+
+    def _answer_waiting(self) -> None:
+        while self._waiting and self._task is None and not self.transport.is_closing():
             self._answer(self._waiting.popleft())
 
     # -- what answering needs
