@@ -1,0 +1,1 @@
+"""What `agentcache doctor` looks at, one module per part of the installation."""

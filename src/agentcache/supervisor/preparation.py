@@ -1,0 +1,98 @@
+"""What has to be done once before the processes start, in a process of its own whose memory is free again afterwards.
+
+    python -m agentcache.supervisor.preparation
+
+Prints one JSON line: `{"applied": [...], "key": "ac_live_…" or null, "team": "local"}`; or one line on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from agentcache.kit.errors import AgentCacheError
+from agentcache.settings import Settings
+from agentcache.supervisor.errors import CannotStart, DatabaseUnreachable
+
+
+def bring_up_to_date(settings: Settings) -> dict[str, Any]:
+    """Migrate the database and make the local team with its first key where there is no team yet."""
+    open_control_plane(settings)
+    from agentcache.teams.queries import LOCAL_SLUG
+    from agentcache.teams.secrets import ServerSecrets
+    from agentcache.teams.services import ensure_local_team
+    from agentcache.web.schema import migrate
+
+    with database_errors(settings):
+        applied = migrate()
+        first = ensure_local_team(ServerSecrets.of(settings))
+    return {"applied": list(applied), "key": first.api_key if first else None, "team": LOCAL_SLUG}
+
+
+def open_control_plane(settings: Settings) -> None:
+    """Set Django up in this process, once the database has answered."""
+    greet_database(settings)
+    from agentcache.web.project import configure
+
+    configure(settings)
+
+
+class database_errors:  # noqa: N801 - reads as a statement: with database_errors(settings)
+    """Turns a database's own errors into one line that says which database and what to do."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._is_file = settings.database_url is None or settings.database_url.startswith("sqlite:")
+        self._place = str(settings.app_db) if settings.database_url is None else "AGENTCACHE_DATABASE_URL"
+
+    def __enter__(self) -> None:
+        """Watch the block."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Translate."""
+        from django.db import Error
+
+        if isinstance(error, Error):
+            reason = _first_line(error)
+            if self._is_file:
+                raise CannotStart(
+                    f"{self._place}: the database cannot be used ({reason}). Check who owns it and the free space, or "
+                    "restore it from your backup."
+                ) from None
+            raise DatabaseUnreachable(f"{self._place}: the database refused ({reason}). Check its log.") from None
+
+
+def greet_database(settings: Settings) -> None:
+    """Refuse a database server that does not answer, before anything is written on this machine."""
+    if settings.database_url is None or settings.database_url.startswith("sqlite:"):
+        return
+    import psycopg
+
+    try:
+        psycopg.connect(settings.database_url, connect_timeout=5).close()
+    except (psycopg.Error, ValueError) as error:
+        raise DatabaseUnreachable(
+            f"AGENTCACHE_DATABASE_URL: no connection to the database ({_first_line(error)}). Start the database, or "
+            "mend the URL; without it a file in the data directory is used.",
+            param="AGENTCACHE_DATABASE_URL",
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def main() -> int:
+    """Prepare; the exit code is 0 when everything is up to date."""
+    try:
+        outcome = bring_up_to_date(Settings.load())
+    except AgentCacheError as error:
+        # The code travels with the line, so that the supervisor's error is the same one.
+        sys.stderr.write(json.dumps({"code": error.code, "message": error.message}) + "\n")
+        return 1
+    sys.stdout.write(json.dumps(outcome) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

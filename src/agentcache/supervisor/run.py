@@ -1,0 +1,208 @@
+"""The supervisor: prepares the installation, starts its processes, keeps them running, stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from agentcache.settings import Settings
+from agentcache.supervisor.child import Child, ChildWatcher
+from agentcache.supervisor.errors import CannotStart
+
+#: Time beyond AGENTCACHE_DRAIN_SECONDS in which a process flushes and leaves, before it is killed.
+LEAVE_SECONDS = 5.0
+#: A replacement that is not ready by then leaves the old process in place.
+REPLACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstKey:
+    """The API key of the local team, known only on the first start."""
+
+    key: str
+    team: str
+
+
+class Progress(ChildWatcher, Protocol):
+    """Is told how the start, the run and the stop go; the command line prints it."""
+
+    def prepared(self, first_key: FirstKey | None) -> None:
+        """The databases are up to date; with a key on the first start."""
+
+    def ready(self, seconds: float) -> None:
+        """Every process serves, so many seconds after the start."""
+
+    def stopping(self, drain_seconds: float) -> None:
+        """Running requests are given their time."""
+
+    def stopped(self) -> None:
+        """Everything has ended."""
+
+
+class Supervisor:
+    """Runs `settings.workers` server processes on one socket and one job worker beside them."""
+
+    def __init__(
+        self, settings: Settings, listener: socket.socket, environ: Mapping[str, str], progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._environ = environ
+        self._progress = progress
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._running: dict[Child, asyncio.Task[None]] = {}
+        self._servers: list[Child] = []
+        self._worker: Child | None = None
+
+    def stop(self) -> None:
+        """End in order; asked twice, at once."""
+        if self._stop.is_set():
+            for child in self._running:
+                child.kill()
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Replace the server processes one by one; new connections wait for nobody."""
+        self._reload.set()
+
+    async def run(self) -> None:
+        """Prepare, serve until `stop`, end. Raises `CannotStart` when the processes cannot be brought up."""
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            self._progress.prepared(await prepare(self._environ))
+            self._servers = [self._start(self._new_server(number)) for number in range(1, self._settings.workers + 1)]
+            self._worker = self._start(self._new_worker())
+            if await self._until_ready():
+                self._progress.ready(time.monotonic() - started)
+                await self._serve()
+        finally:
+            await self._end()
+
+    def _new_server(self, number: int) -> Child:
+        fd = self._listener.fileno()
+        command = ["-m", "agentcache.supervisor.server", "--listener", str(fd)]
+        return Child(f"server {number}", command, self._progress, environ=self._environ, pass_fds=[fd])
+
+    def _new_worker(self) -> Child:
+        return Child("job worker", ["-m", "agentcache.supervisor.worker"], self._progress, environ=self._environ)
+
+    def _start(self, child: Child) -> Child:
+        self._running[child] = asyncio.create_task(child.keep_running(), name=child.name)
+        return child
+
+    async def _until_ready(self) -> bool:
+        """Wait for every process; False when told to stop meanwhile."""
+        assert self._worker is not None
+        for child in [*self._servers, self._worker]:
+            if not await self._ready(child):
+                return False
+        return True
+
+    async def _ready(self, child: Child) -> bool:
+        waits = [asyncio.create_task(event.wait()) for event in (child.is_ready, child.is_hopeless, self._stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._stop.is_set():
+            return False
+        if child.is_hopeless.is_set():
+            raise CannotStart(f"The {child.name} process ends whenever it is started; its own message stands above.")
+        return True
+
+    async def _serve(self) -> None:
+        while not self._stop.is_set():
+            waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._reload)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._reload.is_set() and not self._stop.is_set():
+                self._reload.clear()
+                await self._replace_servers()
+
+    async def _replace_servers(self) -> None:
+        for place, old in enumerate(self._servers):
+            fresh = self._start(self._new_server(place + 1))
+            try:
+                async with asyncio.timeout(REPLACE_SECONDS):
+                    is_ready = await self._ready(fresh)
+            except (TimeoutError, CannotStart):
+                is_ready = False
+            if not is_ready:
+                await self._end_children([fresh])
+                return
+            self._servers[place] = fresh
+            await self._end_children([old])
+
+    async def _end(self) -> None:
+        # The socket goes first: what connects from now on is refused at once instead of waiting for nobody.
+        self._listener.close()
+        if self._running:
+            self._progress.stopping(self._settings.drain_seconds)
+            await self._end_children(list(self._running))
+        self._progress.stopped()
+
+    async def _end_children(self, children: list[Child]) -> None:
+        for child in children:
+            child.terminate()
+        tasks = [self._running[child] for child in children]
+        _, late = await asyncio.wait(tasks, timeout=self._settings.drain_seconds + LEAVE_SECONDS)
+        if late:
+            for child in children:
+                child.kill()
+            await asyncio.wait(late)
+        for child in children:
+            del self._running[child]
+
+
+async def prepare(environ: Mapping[str, str]) -> FirstKey | None:
+    """Bring the databases up to date in a process of its own, whose memory is free again afterwards.
+
+    Returns the key that was made on the first start. Raises `CannotStart` with what that process said.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agentcache.supervisor.preparation",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(environ),
+        process_group=0,
+    )
+    try:
+        output, errors = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
+    lines = output.decode().strip().splitlines()
+    if process.returncode != 0 or not lines:
+        raise _refusal(errors.decode(errors="replace"), process.returncode)
+    outcome = json.loads(lines[-1])
+    return FirstKey(outcome["key"], outcome["team"]) if outcome["key"] else None
+
+
+def _refusal(said: str, exit_code: int | None) -> CannotStart:
+    lines = said.strip().splitlines()
+    if not lines:
+        return CannotStart(f"The preparation ended with code {exit_code} without a word.")
+    try:
+        problem = json.loads(lines[-1])
+        return CannotStart(str(problem["message"]), code=str(problem["code"]))
+    except (ValueError, TypeError, KeyError):
+        return CannotStart(f"The preparation failed: {lines[-1]}")

@@ -1,0 +1,139 @@
+"""A server process: uvicorn with our application on the listening socket it was handed.
+
+python -m agentcache.supervisor.server --listener FD --lifeline FD
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import socket
+from typing import Any
+
+import uvicorn
+
+from agentcache.settings import Settings
+from agentcache.supervisor.lifeline import Lifeline
+
+APPLICATION = "agentcache.asgi:create_app"
+#: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
+KEEP_ALIVE_SECONDS = 75
+READY_POLL_SECONDS = 0.1
+#: How often an unchanged reason for not being ready is told again.
+COMPLAIN_SECONDS = 10.0
+
+
+class Server(uvicorn.Server):
+    """Tells the supervisor once a canary request passes, and the application when the end begins."""
+
+    def __init__(self, config: uvicorn.Config, lifeline: Lifeline, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._lifeline = lifeline
+        self._drain_seconds = drain_seconds
+        self._watching: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, then watch for readiness."""
+        await super().startup(sockets)
+        self._watching = asyncio.create_task(self._tell_when_ready())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections and give running requests their time."""
+        if self._watching is not None:
+            self._watching.cancel()
+        begin_drain = getattr(self.config.loaded_app, "begin_drain", None)
+        if begin_drain is not None:
+            begin_drain(self._drain_seconds)
+        await super().shutdown(sockets)
+
+    async def _tell_when_ready(self) -> None:
+        waited = 0.0
+        while (reason := await self._why_not_ready()) is not None:
+            if waited == 0 or waited >= COMPLAIN_SECONDS:
+                self._lifeline.not_ready(reason)
+                waited = 0.0
+            await asyncio.sleep(READY_POLL_SECONDS)
+            waited += READY_POLL_SECONDS
+        self._lifeline.ready()
+
+    async def _why_not_ready(self) -> str | None:
+        """Send GET /readyz through the application itself; None when the answer is 200."""
+        status, body = await call_application(self.config.loaded_app, "/readyz")
+        if status == 200:
+            return None
+        try:
+            problem = json.loads(body)
+            return str(problem.get("detail") or problem.get("title") or status)
+        except (ValueError, AttributeError):
+            return f"/readyz answers {status}"
+
+
+async def call_application(application: Any, path: str) -> tuple[int, bytes]:
+    """Return status and body of a GET that never leaves the process."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+        "state": {},
+    }
+    status = 0
+    body = b""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status, body
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        else:
+            body += message.get("body", b"")
+
+    await application(scope, receive, send)
+    return status, body
+
+
+def configure(settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn runs our application."""
+    return uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # The application reads X-Forwarded-* itself, as far as AGENTCACHE_TRUSTED_PROXIES believes them.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
+    )
+
+
+def main() -> None:
+    """Serve until SIGTERM, or until the supervisor is gone."""
+    parser = argparse.ArgumentParser(prog="agentcache-server")
+    parser.add_argument("--listener", type=int, required=True, help="file descriptor of the listening socket")
+    parser.add_argument("--lifeline", type=int, required=True, help="file descriptor of the supervisor's socket")
+    given = parser.parse_args()
+    settings = Settings.load()
+    server = Server(configure(settings), Lifeline(given.lifeline), settings.drain_seconds)
+    server.run(sockets=[socket.socket(fileno=given.listener)])
+
+
+if __name__ == "__main__":
+    main()
