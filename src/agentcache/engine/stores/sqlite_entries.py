@@ -20,7 +20,7 @@ from agentcache.engine.stores import sqlite_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.framing import Corrupt, open_frame, pack_head
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
-from agentcache.engine.stores.sqlite_file import CacheFile, Link
+from agentcache.engine.stores.sqlite_file import CacheFile, Link, one_row
 from agentcache.engine.stores.sqlite_writer import Writer
 from agentcache.engine.stores.sqlite_writes import Row, TenantRow
 from agentcache.kit.clock import Clock
@@ -49,9 +49,7 @@ _SLACK = 0.005
 class SqliteEntries:
     """Keeps entries in `path`. Call `open` once before use, in each worker process."""
 
-    def __init__(
-        self, path: Path, *, clock: Clock, max_bytes: int, entry_max_bytes: int, grace_seconds: float
-    ) -> None:
+    def __init__(self, path: Path, *, clock: Clock, max_bytes: int, entry_max_bytes: int, grace_seconds: float) -> None:
         self.counters = StoreCounters()
         self._clock = clock
         self._max_bytes = max_bytes
@@ -83,17 +81,19 @@ class SqliteEntries:
     async def get(self, tenant: Tenant, key: bytes) -> Lookup:
         """Look a key up."""
         try:
-            if self._cursor is None or not self._reader.is_current():
-                self._open_reader()
+            cursor = self._cursor
+            if cursor is None or not self._reader.is_current():
+                cursor = self._open_reader()
             owner = self._tenants.get(tenant.id) or self._find_tenant(tenant.id)
             if owner is None:
                 return Lookup(None, self._base)
             row_id = owner.row_id(key)
-            assert self._cursor is not None
-            found = self._cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchone()
+            found = cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchone()
+            if found is None:
+                raise apsw.CorruptError("the row of a tenant is gone")
+            mark, head, body = found
         except apsw.Error as error:
             raise self._reading_failed(error) from error
-        mark, head, body = found
         if head is None:
             return Lookup(None, mark)
         try:
@@ -182,9 +182,7 @@ class SqliteEntries:
             await self.writer.submit(job)
         more = True
         while more:
-            dead, more = await self.writer.submit(
-                lambda connection: writes.remove_dead(connection, self._clock.now())
-            )
+            dead, more = await self.writer.submit(lambda connection: writes.remove_dead(connection, self._clock.now()))
             removed += dead
         self.counters.swept += removed
         fits = False
@@ -213,12 +211,13 @@ class SqliteEntries:
         self._reader.drop()
         self.file.close()
 
-    def _open_reader(self) -> None:
+    def _open_reader(self) -> apsw.Cursor:
         self._cursor = None
         self._tenants.clear()
         connection = self._reader.connection()
-        self._base = connection.execute("SELECT value FROM store WHERE name = 'base'").fetchone()[0]
+        self._base = one_row(connection, "SELECT value FROM store WHERE name = 'base'")[0]
         self._cursor = connection.cursor()
+        return self._cursor
 
     def _find_tenant(self, tenant_id: str) -> TenantRow | None:
         found = writes.find_tenant(self._reader.connection(), tenant_id)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import structlog
@@ -60,6 +61,19 @@ def translate(error: apsw.Error) -> StoreUnavailable:
     return StoreUnavailable(f"the cache file cannot be used: {error}")
 
 
+def all_rows(connection: apsw.Connection, query: str, values: tuple[Any, ...] | list[Any] = ()) -> list[Any]:
+    """Run a query and return its rows."""
+    return connection.execute(query, values).fetchall()
+
+
+def one_row(connection: apsw.Connection, query: str, values: tuple[Any, ...] | list[Any] = ()) -> Any:
+    """Run a query that yields a row and return it; a file in which it does not is damaged."""
+    row = connection.execute(query, values).fetchone()
+    if row is None:
+        raise apsw.CorruptError("a row that every cache file has is missing")
+    return row
+
+
 def means_damage(error: Exception) -> bool:
     """Say whether an error means that the file itself is broken, not merely busy, full or unreadable now."""
     return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
@@ -79,7 +93,7 @@ class CacheFile:
         require_sqlite(apsw.sqlite_lib_version())
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._epoch_path, "ab+") as file:
+            with self._epoch_path.open("ab+") as file:
                 if file.seek(0, os.SEEK_END) < _EPOCH.size:
                     file.truncate(_EPOCH.size)
                 self._epoch_map = mmap.mmap(file.fileno(), _EPOCH.size)
@@ -91,7 +105,8 @@ class CacheFile:
     @property
     def epoch(self) -> int:
         """The number of times the file has been set aside, by any worker."""
-        assert self._epoch_map is not None, "open() comes first"
+        if self._epoch_map is None:
+            raise apsw.ConnectionClosedError("the cache file is not open")
         return int(_EPOCH.unpack_from(self._epoch_map)[0])
 
     def connect(self, *, busy_ms: int, cache_bytes: int) -> apsw.Connection:
@@ -129,7 +144,7 @@ class CacheFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with open(self._epoch_path, "rb+") as file:
+        with self._epoch_path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

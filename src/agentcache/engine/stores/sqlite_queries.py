@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import apsw
+import msgspec
 
 from agentcache.engine.entries import Selector
 from agentcache.engine.stores.framing import Corrupt, open_head
 from agentcache.engine.stores.port import EntrySummary, Page, StoreStats
+from agentcache.engine.stores.sqlite_file import all_rows, one_row
 from agentcache.engine.stores.sqlite_writes import TenantRow
 from agentcache.kit.errors import BadRequest
 
@@ -25,23 +27,17 @@ def _conditions(owner: TenantRow, selector: Selector) -> tuple[str, _Values]:
     """Return the WHERE clause over `catalog c` and its values. The text holds no value of the caller's."""
     clauses: list[str] = ["c.tenant = ?"]
     values: _Values = [owner.number]
-    scope = [
-        (column, wanted)
-        for column, wanted in (
-            ("namespace", selector.namespace),
-            ("dialect", selector.dialect),
-            ("model", selector.model),
-        )
-        if wanted is not None
-    ]
-    if scope:
-        same = " AND ".join(f"{column} = ?" for column, _ in scope)
-        clauses.append(f"c.scope IN (SELECT id FROM scopes WHERE tenant = ? AND {same})")
-        values += [owner.number, *(wanted for _, wanted in scope)]
+    for clause, wanted in (
+        ("c.scope IN (SELECT id FROM scopes WHERE tenant = ? AND namespace = ?)", selector.namespace),
+        ("c.scope IN (SELECT id FROM scopes WHERE tenant = ? AND dialect = ?)", selector.dialect),
+        ("c.scope IN (SELECT id FROM scopes WHERE tenant = ? AND model = ?)", selector.model),
+    ):
+        if wanted is not None:
+            clauses.append(clause)
+            values += [owner.number, wanted]
     if selector.tags:
-        marks = ", ".join("?" * len(selector.tags))
-        clauses.append(f"c.id IN (SELECT id FROM links WHERE tenant = ? AND label IN ({marks}))")
-        values += [owner.number, *(f"t:{tag}" for tag in selector.tags)]
+        clauses.append("c.id IN (SELECT id FROM links WHERE tenant = ? AND label IN (SELECT value FROM json_each(?)))")
+        values += [owner.number, _as_json([f"t:{tag}" for tag in selector.tags])]
     if selector.source is not None:
         clauses.append("c.id IN (SELECT id FROM links WHERE tenant = ? AND label = ?)")
         values += [owner.number, f"s:{selector.source}"]
@@ -62,7 +58,7 @@ def find_rows(connection: apsw.Connection, owner: TenantRow, selector: Selector)
     index = _index_for(selector)
     # Safe: `where` and `index` are made of our own words, values are bound.
     query = f"SELECT c.id, c.stored_at FROM catalog c {index} WHERE {where}"  # noqa: S608
-    return connection.execute(query, values).fetchall()
+    return all_rows(connection, query, values)
 
 
 def count_rows(connection: apsw.Connection, owner: TenantRow, selector: Selector, now: float) -> int:
@@ -72,7 +68,7 @@ def count_rows(connection: apsw.Connection, owner: TenantRow, selector: Selector
         found = _find_by_keys(connection, owner, selector.keys, f"{where} AND c.dead_at > ?", [*values, now])
         return sum(1 for _ in found)
     query = f"SELECT count(*) FROM catalog c {_index_for(selector)} WHERE {where} AND c.dead_at > ?"  # noqa: S608 - as above
-    return int(connection.execute(query, [*values, now]).fetchone()[0])
+    return int(one_row(connection, query, [*values, now])[0])
 
 
 def _index_for(selector: Selector) -> str:
@@ -89,7 +85,7 @@ def _find_by_keys(
         f"WHERE c.id = ? AND e.key = ? AND {where}"
     )
     for key in dict.fromkeys(keys):
-        yield from connection.execute(query, [owner.row_id(key), key, *values])
+        yield from all_rows(connection, query, [owner.row_id(key), key, *values])
 
 
 def list_rows(
@@ -105,9 +101,9 @@ def list_rows(
     """Return a page, newest first; rows that do not open are left out."""
     where, values = _conditions(owner, selector)
     if selector.keys:
-        marks = ", ".join("?" * len(selector.keys))
-        where += f" AND e.key IN ({marks}) AND c.id IN ({marks})"
-        values += [*selector.keys, *(owner.row_id(key) for key in selector.keys)]
+        where += " AND hex(e.key) IN (SELECT value FROM json_each(?)) AND c.id IN (SELECT value FROM json_each(?))"
+        values.append(_as_json([key.hex().upper() for key in selector.keys]))
+        values.append(_as_json([owner.row_id(key) for key in selector.keys]))
     if cursor:
         where += " AND (c.stored_at, c.id) < (?, ?)"
         values += _open_cursor(cursor)
@@ -115,7 +111,7 @@ def list_rows(
         "SELECT c.id, c.stored_at, c.hits, c.used_at, e.key, e.head FROM catalog c JOIN entries e ON e.id = c.id "  # noqa: S608 - as above
         f"WHERE {where} AND c.dead_at > ? ORDER BY c.stored_at DESC, c.id DESC LIMIT ?"
     )
-    found = connection.execute(query, [*values, now, limit + 1]).fetchall()
+    found = all_rows(connection, query, [*values, now, limit + 1])
     rows = []
     for row_id, _, hits, used_at, key, head in found[:limit]:
         try:
@@ -131,6 +127,10 @@ def list_rows(
     return Page(tuple(rows), following)
 
 
+def _as_json(items: list[str] | list[int]) -> str:
+    return msgspec.json.encode(items).decode()
+
+
 def _open_cursor(cursor: str) -> tuple[float, int]:
     try:
         stored_at, row_id = _CURSOR.unpack(urlsafe_b64decode(cursor.encode()))
@@ -143,7 +143,8 @@ def read_stats(connection: apsw.Connection, owner: TenantRow) -> StoreStats:
     """Add up a tenant's namespaces."""
     namespaces: dict[str, int] = {}
     total = 0
-    rows = connection.execute(
+    rows = all_rows(
+        connection,
         "SELECT namespace, sum(entries), sum(body_bytes) FROM scopes WHERE tenant = ? AND entries > 0 "
         "GROUP BY namespace ORDER BY namespace",
         (owner.number,),

@@ -59,8 +59,11 @@ class Writer:
         make_room: Callable[[apsw.Connection, int], bool],
         when_idle: Callable[[], Job[Any] | None],
     ) -> None:
-        """`make_room(connection, bytes)` frees space inside a transaction and says whether there is enough now;
-        `when_idle` may give a job after a second without work."""
+        """Take two callbacks that run on the writer's thread.
+
+        `make_room(connection, bytes)` frees space inside a transaction and says whether there is enough now;
+        `when_idle()` may give a job after a second without work.
+        """
         self._link = link
         self._make_room = make_room
         self._when_idle = when_idle
@@ -171,7 +174,7 @@ class Writer:
         except apsw.Error as error:
             self._roll_back()
             return done, self._report(error)
-        except Exception as error:  # A defect in a job must not end the thread that all writes depend on.
+        except Exception as error:  # noqa: BLE001 - a defect in one job must not end the thread all writes need
             self._roll_back()
             return done, error
         for _ in done:

@@ -14,7 +14,7 @@ from agentcache.engine.entries import Entry, Mark, Selector, Tenant
 from agentcache.engine.stores.framing import Corrupt, open_frame
 from agentcache.engine.stores.port import Put
 from agentcache.engine.stores.selection import matches
-from agentcache.engine.stores.sqlite_file import PAGE_BYTES
+from agentcache.engine.stores.sqlite_file import PAGE_BYTES, all_rows, one_row
 
 #: Invalidations stay in the log this long: longer than any fill takes.
 LOG_SECONDS = 3600.0
@@ -69,8 +69,8 @@ def stored_bytes(entry_bytes: int, index_bytes: int) -> int:
 
 def find_tenant(connection: apsw.Connection, tenant_id: str) -> TenantRow | None:
     """Return a tenant's row if it has one in this file."""
-    found = connection.execute("SELECT number, salt FROM tenants WHERE id = ?", (tenant_id,)).fetchone()
-    return TenantRow(*found) if found else None
+    found = all_rows(connection, "SELECT number, salt FROM tenants WHERE id = ?", (tenant_id,))
+    return TenantRow(*found[0]) if found else None
 
 
 def ensure_tenant(connection: apsw.Connection, tenant_id: str) -> TenantRow:
@@ -97,11 +97,12 @@ def put(connection: apsw.Connection, tenant: Tenant, row: Row, since: Mark | Non
     connection.execute(
         "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (row_id, owner.number, row.entry.key, row.head, body)
     )
-    scope = connection.execute(
+    (scope,) = one_row(
+        connection,
         "INSERT INTO scopes (tenant, namespace, dialect, model, entries, body_bytes) VALUES (?, ?, ?, ?, 1, ?) "
         "ON CONFLICT DO UPDATE SET entries = entries + 1, body_bytes = body_bytes + excluded.body_bytes RETURNING id",
         (owner.number, meta.namespace, meta.dialect, meta.model, len(body)),
-    ).fetchone()[0]
+    )
     disk_bytes = row.disk_bytes
     connection.execute(
         "INSERT INTO catalog VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
@@ -115,14 +116,14 @@ def put(connection: apsw.Connection, tenant: Tenant, row: Row, since: Mark | Non
 
 
 def _is_superseded(connection: apsw.Connection, owner: TenantRow, entry: Entry, since: Mark) -> bool:
-    mark, floor = connection.execute("SELECT mark, floor FROM tenants WHERE number = ?", (owner.number,)).fetchone()
+    mark, floor = one_row(connection, "SELECT mark, floor FROM tenants WHERE number = ?", (owner.number,))
     if since == mark:
         return False
     if since > mark or since < floor:
         # From another file, or older than the log reaches: what happened since then is unknown.
         return True
-    logged = connection.execute(
-        "SELECT selector FROM invalidations WHERE tenant = ? AND mark > ?", (owner.number, since)
+    logged = all_rows(
+        connection, "SELECT selector FROM invalidations WHERE tenant = ? AND mark > ?", (owner.number, since)
     )
     return any(matches(_decode_selector(selector), entry.key, entry.meta) for (selector,) in logged)
 
@@ -141,9 +142,9 @@ def log_invalidation(connection: apsw.Connection, tenant_id: str, selector: Sele
 def prune_log(connection: apsw.Connection, now: float) -> None:
     """Forget invalidations older than any fill under way."""
     before = now - LOG_SECONDS
-    old = connection.execute(
-        "SELECT tenant, max(mark) FROM invalidations WHERE at < ? GROUP BY tenant LIMIT 500", (before,)
-    ).fetchall()
+    old = all_rows(
+        connection, "SELECT tenant, max(mark) FROM invalidations WHERE at < ? GROUP BY tenant LIMIT 500", (before,)
+    )
     for number, mark in old:
         connection.execute("UPDATE tenants SET floor = max(floor, ?) WHERE number = ?", (mark, number))
         connection.execute("DELETE FROM invalidations WHERE tenant = ? AND mark <= ?", (number, mark))
@@ -176,8 +177,7 @@ def remove(connection: apsw.Connection, row_ids: list[int]) -> int:
 
 def remove_corrupt(connection: apsw.Connection, row_id: int) -> int:
     """Delete a row that did not open, unless it has been written anew since; return rows removed."""
-    row = connection.execute("SELECT key, head, body FROM entries WHERE id = ?", (row_id,)).fetchone()
-    if row is not None:
+    for row in all_rows(connection, "SELECT key, head, body FROM entries WHERE id = ?", (row_id,)):
         try:
             open_frame(*row)
         except (Corrupt, TypeError):
@@ -190,7 +190,7 @@ def remove_dead(connection: apsw.Connection, now: float) -> tuple[int, bool]:
     deadline = perf_counter() + SLICE_SECONDS
     removed = 0
     while perf_counter() < deadline:
-        dead = connection.execute("SELECT id FROM catalog WHERE dead_at <= ? LIMIT 32", (now,)).fetchall()
+        dead = all_rows(connection, "SELECT id FROM catalog WHERE dead_at <= ? LIMIT 32", (now,))
         removed += remove(connection, [row_id for (row_id,) in dead])
         if len(dead) < 32:
             return removed, False
@@ -229,9 +229,11 @@ def evict(connection: apsw.Connection, bytes_max: int) -> tuple[int, bool]:
         if perf_counter() > deadline:
             return removed, False
         largest = connection.execute("SELECT number FROM tenants ORDER BY bytes DESC LIMIT 1").fetchone()
-        oldest = connection.execute(
-            "SELECT id, disk_bytes FROM catalog WHERE tenant = ? ORDER BY used_at LIMIT 16", largest or (0,)
-        ).fetchall()
+        oldest = all_rows(
+            connection,
+            "SELECT id, disk_bytes FROM catalog WHERE tenant = ? ORDER BY used_at LIMIT 16",
+            largest or (0,),
+        )
         if not oldest:
             return removed, True
         chosen: list[int] = []
@@ -254,7 +256,7 @@ def record_uses(connection: apsw.Connection, uses: list[tuple[int, int, float]])
 
 def total_bytes(connection: apsw.Connection) -> int:
     """Return the estimated disk use of all entries."""
-    return int(connection.execute("SELECT value FROM store WHERE name = 'bytes'").fetchone()[0])
+    return int(one_row(connection, "SELECT value FROM store WHERE name = 'bytes'")[0])
 
 
 def _add_bytes(connection: apsw.Connection, tenant: int, disk_bytes: int) -> None:
