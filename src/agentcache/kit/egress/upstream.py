@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -198,9 +200,8 @@ class UpstreamClient:
         except TimeoutError:
             raise UpstreamTimeout(f"The provider at {target.host} could not be connected to in time.") from None
         except OSError as wrong:
-            reason = (wrong.strerror if not isinstance(wrong, ssl.SSLError) else wrong.reason) or type(wrong).__name__
             raise UpstreamUnreachable(
-                f"The provider at {target.host} could not be reached: {str(reason).replace('_', ' ').lower()}."
+                f"The provider at {target.host} could not be reached: {_reason(wrong)}."
             ) from None
 
     def _give_back(self, connection: Connection) -> None:
@@ -234,6 +235,17 @@ def _framing(method: str, body: bytes | AsyncIterator[bytes]) -> bytes:
     if body or method in {"POST", "PUT", "PATCH"}:
         return b"content-length: %d\r\n" % len(body)
     return b""
+
+
+def _reason(wrong: OSError) -> str:
+    text: str | None
+    if isinstance(wrong, ssl.SSLError):
+        text = wrong.reason
+    elif isinstance(wrong, socket.gaierror) or wrong.errno is None:
+        text = wrong.strerror
+    else:
+        text = os.strerror(wrong.errno)
+    return (text or type(wrong).__name__).replace("_", " ").lower()
 
 
 def _as_upstream_error(wrong: ExchangeFailed, host: str, late: str) -> AgentCacheError:
