@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -99,8 +99,7 @@ class TerminalProgress:
         processes = f"{settings.workers} server process{'es' if settings.workers > 1 else ''}, 1 job worker"
         self._line(f"[bold green]AgentCache is ready[/] on [bold]{settings.origin}[/] after {seconds:.1f} s")
         self._line(f"  entries    {store}\n  records    {records}\n  processes  {processes}")
-        if self._first_key is not None:
-            self._terminal.print(first_steps(self._first_key.key, settings.origin), markup=True)
+        self._show_first_key()
         self._line("[dim]Press Ctrl-C to stop.[/]")
 
     def child_ready(self, name: str) -> None:
@@ -110,9 +109,11 @@ class TerminalProgress:
 
     def child_not_ready(self, name: str, reason: str) -> None:
         """Say once what a process waits for."""
+        from rich.markup import escape
+
         if (name, reason) not in self._complained:
             self._complained.add((name, reason))
-            self._line(f"[yellow]{name} is not ready: {reason}[/]")
+            self._line(f"[yellow]{name} is not ready: {escape(reason)}[/]")
 
     def child_died(self, name: str, exit_code: int, pause_seconds: float) -> None:
         """Say that a process is started again."""
@@ -123,10 +124,16 @@ class TerminalProgress:
         self._line(f"\nStopping; running requests have up to {drain_seconds:g} s (Ctrl-C again ends at once).")
 
     def stopped(self) -> None:
-        """Say goodbye."""
+        """Say goodbye; a key that was made but never shown is shown now, for it is known to nobody else."""
+        self._show_first_key()
         self._line("AgentCache has stopped.")
 
-    def _line(self, text: str) -> Any:
+    def _show_first_key(self) -> None:
+        if self._first_key is not None:
+            self._terminal.print(first_steps(self._first_key.key, self._settings.origin))
+            self._first_key = None
+
+    def _line(self, text: str) -> None:
         self._terminal.print(text)
 
 

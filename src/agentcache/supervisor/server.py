@@ -10,10 +10,12 @@ import asyncio
 import json
 import math
 import socket
+import sys
 from typing import Any
 
 import uvicorn
 
+from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
 
@@ -132,7 +134,10 @@ def main() -> None:
     given = parser.parse_args()
     settings = Settings.load()
     server = Server(configure(settings), Lifeline(given.lifeline), settings.drain_seconds)
-    server.run(sockets=[socket.socket(fileno=given.listener)])
+    try:
+        server.run(sockets=[socket.socket(fileno=given.listener)])
+    except AgentCacheError as error:
+        sys.exit(f"error: {error.message}")
 
 
 if __name__ == "__main__":

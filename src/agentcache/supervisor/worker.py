@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 
+from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.preparation import database_errors, open_control_plane
@@ -42,7 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="agentcache-worker")
     parser.add_argument("--lifeline", type=int, required=True, help="file descriptor of the supervisor's socket")
     given = parser.parse_args()
-    run_worker(Settings.load(), Lifeline(given.lifeline))
+    try:
+        run_worker(Settings.load(), Lifeline(given.lifeline))
+    except AgentCacheError as error:
+        sys.exit(f"error: {error.message}")
 
 
 if __name__ == "__main__":
