@@ -131,8 +131,9 @@ def _without_path(value: Any, path: tuple[str | int, ...]) -> Any:
 def fingerprint_parts(tenant: Tenant, material: KeyMaterial) -> dict[str, bytes]:
     """Return path -> 8-byte keyed digest for each part of a request, so that two requests can be compared later.
 
-    Top-level body members each are a part; lists of objects (`messages`, `input`, `tools`) are split by item, because
-    "messages[7] differs" is what a developer needs to read. The digests tell nobody without the tenant's secret
+    Top-level body members each are a part; lists of objects (`messages`, `input`, `tools`) are split by item and
+    objects (`metadata`, `response_format`) by member, because "messages[7] differs" is what a developer needs to read.
+    The digests tell nobody without the tenant's secret
     what was asked.
     """
     secret = tenant.key_secret
@@ -145,10 +146,14 @@ def fingerprint_parts(tenant: Tenant, material: KeyMaterial) -> dict[str, bytes]
     }
     found.update((f"header:{name}", _fingerprint(secret, value)) for name, value in material.headers)
     found.update((f"path:{name}", _fingerprint(secret, value)) for name, value in material.path)
+    if material.ignored:
+        found["ignored"] = _fingerprint(secret, material.ignored)
     body = material.body if type(material.body) is dict else {"value": material.body}
     for name, value in body.items():
         if type(value) is list and len(value) <= 256 and value and type(value[0]) is dict:
             found.update((f"body.{name}[{i}]", _fingerprint(secret, item)) for i, item in enumerate(value))
+        elif type(value) is dict and 0 < len(value) <= 32:
+            found.update((f"body.{name}.{child}", _fingerprint(secret, item)) for child, item in value.items())
         else:
             found[f"body.{name}"] = _fingerprint(secret, value)
     return found

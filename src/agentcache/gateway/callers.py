@@ -5,7 +5,7 @@ Programs send the same headers again and again, so the reading is remembered by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentcache.gateway.directives import Directives, parse_directives
@@ -97,7 +97,7 @@ def read_caller(dialect: Dialect | None, raw: RawHeaders) -> Caller:
         headers=headers,
         forward=tuple(forward),
         has_provider_credential=native or credential is not None,
-        key_headers=_key_headers(dialect, headers),
+        key_headers=key_headers(dialect, headers),
     )
 
 
@@ -166,7 +166,8 @@ def _find_provider_credential(dialect: Dialect | None, headers: dict[str, str]) 
     return credential
 
 
-def _key_headers(dialect: Dialect | None, headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def key_headers(dialect: Dialect | None, headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the headers that change the dialect's answers, as they go into the key. Names are in lower case."""
     if dialect is None:
         return ()
     found = []
