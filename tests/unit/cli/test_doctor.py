@@ -1,0 +1,137 @@
+import json
+import os
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from agentcache.cli.app import app
+from agentcache.cli.checks import machine, stores
+from agentcache.cli.checks.finding import Verdict
+from agentcache.settings import SETTINGS, Settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("AGENTCACHE_")]:
+        monkeypatch.delenv(name)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("AGENTCACHE_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("AGENTCACHE_DATA_DIR", str(tmp_path / "data"))
+
+
+def examine(*options):
+    outcome = CliRunner().invoke(app, ["doctor", "--json", *options])
+    report = json.loads(outcome.stdout)
+    return outcome.exit_code, report, {finding["check"]: finding for finding in report["findings"]}
+
+
+def test_a_fresh_machine_is_well_and_nothing_is_written(tmp_path):
+    exit_code, report, findings = examine()
+    assert exit_code == 0
+    assert report["ok"] is True
+    assert findings["database"]["verdict"] == "skip"
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_setting_is_looked_at():
+    _, _, findings = examine()
+    assert {setting.name for setting in SETTINGS if not setting.is_family} <= set(findings)
+
+
+def test_a_secret_is_never_shown(monkeypatch):
+    monkeypatch.setenv("AGENTCACHE_SECRET_KEY", "0123456789abcdef-hunter2-0123456789abcdef")
+    outcome = CliRunner().invoke(app, ["doctor"])
+    assert "hunter2" not in outcome.output
+
+
+def test_every_wrong_setting_is_named_at_once_with_a_way_out(monkeypatch):
+    monkeypatch.setenv("AGENTCACHE_WORKERS", "0")
+    monkeypatch.setenv("AGENTCACHE_LOG_LEVEL", "loud")
+    monkeypatch.setenv("AGENTCACHE_PROT", "1")
+    exit_code, report, findings = examine()
+    assert exit_code == 1
+    assert report["ok"] is False
+    for name in ("AGENTCACHE_WORKERS", "AGENTCACHE_LOG_LEVEL", "AGENTCACHE_PROT"):
+        assert findings[name]["verdict"] == "fail"
+        assert findings[name]["mend"]
+
+
+def test_a_port_that_another_program_holds(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        # It accepts nothing, so it is no server of ours.
+        other.listen(0)
+        monkeypatch.setenv("AGENTCACHE_PORT", str(other.getsockname()[1]))
+        monkeypatch.setattr("agentcache.kit.egress.own_api.WITHIN_SECONDS", 0.2)
+        exit_code, _, findings = examine()
+    assert exit_code == 1
+    assert findings["port"]["verdict"] == "fail"
+    assert "AGENTCACHE_PORT=" in findings["port"]["mend"]
+
+
+def test_a_secret_file_that_others_may_read(tmp_path):
+    secret = tmp_path / "data" / "secret.key"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text("0123456789abcdef" * 4)
+    secret.chmod(0o640)
+    _, _, findings = examine()
+    assert findings["secret key"]["verdict"] == "fail"
+    assert "chmod 600" in findings["secret key"]["found"] + findings["secret key"]["mend"]
+
+
+def test_a_redis_that_does_not_answer(monkeypatch):
+    monkeypatch.setenv("AGENTCACHE_REDIS_URL", "redis://127.0.0.1:1/0")
+    exit_code, _, findings = examine()
+    assert exit_code == 1
+    assert findings["entries"]["verdict"] == "fail"
+    assert "Start Redis" in findings["entries"]["mend"]
+
+
+def test_providers_are_connected_to_only_when_asked(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as provider:
+        for name in ("OPENAI", "ANTHROPIC", "REPLICATE", "TOGETHER", "GROQ", "MISTRAL", "DEEPSEEK", "OPENROUTER"):
+            monkeypatch.setenv(f"AGENTCACHE_UPSTREAM_{name}", f"http://127.0.0.1:{provider.getsockname()[1]}/v1")
+        monkeypatch.setenv("AGENTCACHE_UPSTREAM_OPENAI", "http://127.0.0.1:1/v1")
+        provider.setblocking(False)
+        _, _, silent = examine()
+        assert silent["openai"]["verdict"] == "skip"
+        with pytest.raises(BlockingIOError):
+            provider.accept()
+        exit_code, _, tried = examine("--network")
+        provider.accept()[0].close()
+    assert exit_code == 0
+    assert tried["anthropic"]["verdict"] == "ok"
+    assert tried["openai"]["verdict"] == "warn"
+
+
+def test_a_clock_from_before_this_code():
+    assert machine._clock(0.0).verdict is Verdict.FAIL
+    assert machine._clock(machine.CLOCK_EARLIEST + 1).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [((256, 256), Verdict.WARN), ((65536, 65536), Verdict.OK)])
+def test_few_open_files(monkeypatch, limit, verdict):
+    monkeypatch.setattr("resource.getrlimit", lambda _: limit)
+    assert machine._open_files().verdict is verdict
+
+
+def test_a_full_disk(monkeypatch, tmp_path):
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path)})
+    usage = type("Usage", (), {"free": 1024**2})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    assert machine._free_space(settings).verdict is Verdict.FAIL
+    usage.free = 1024**3
+    assert machine._free_space(settings).verdict is Verdict.WARN
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "policy", "verdict"),
+    [
+        (0, "noeviction", Verdict.OK),
+        (1024**3, "noeviction", Verdict.OK),
+        (1024**3, "allkeys-lru", Verdict.WARN),
+        (0, "allkeys-lru", Verdict.OK),
+    ],
+)
+def test_a_redis_that_evicts_by_itself(maxmemory, policy, verdict):
+    assert stores._memory(maxmemory, policy).verdict is verdict
