@@ -84,12 +84,12 @@ def finish(job: ClaimedJob, now: datetime) -> bool:
     return _held(job).update(due_at=next_start, claim="", attempts=0, last_error="") == 1
 
 
-def fail(job: ClaimedJob, now: datetime, error: str) -> datetime | None:
+def fail(job: ClaimedJob, now: datetime, error: str, *, give_up: bool = False) -> datetime | None:
     """Record that a try failed and return when the next one is due, or None when it was the last."""
     due_at = None
     if job.period_seconds is not None:
         due_at = now + timedelta(seconds=job.period_seconds)
-    elif job.attempt < MAX_ATTEMPTS:
+    elif job.attempt < MAX_ATTEMPTS and not give_up:
         due_at = now + timedelta(seconds=RETRY_AFTER_SECONDS[job.attempt - 1])
     if due_at is None:
         _held(job).update(failed_at=now, claim="", last_error=error[:200])

@@ -16,7 +16,7 @@ from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import ClaimedJob
 from agentcache.kit.clock import Clock, SystemClock
-from agentcache.kit.errors import Unavailable
+from agentcache.kit.errors import AgentCacheError, Unavailable
 
 T = TypeVar("T")
 
@@ -29,6 +29,12 @@ _POLL_SECONDS = 1.0
 #: After a database failure the next question waits this long.
 _DATABASE_PAUSE_SECONDS = 5.0
 _DATABASE_WITHIN_SECONDS = 10.0
+
+
+class GiveUp(AgentCacheError):
+    """This job can never succeed; raised by a job function so that it is not tried again."""
+
+    code = "job_given_up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Worker:
         concurrency: int = 4,
         lease_seconds: float = 30.0,
         poll_seconds: float = _POLL_SECONDS,
+        database_pause_seconds: float = _DATABASE_PAUSE_SECONDS,
     ) -> None:
         self._threads = threads
         self._kinds = kinds
@@ -62,6 +69,7 @@ class Worker:
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
+        self._database_pause_seconds = database_pause_seconds
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
 
@@ -78,7 +86,7 @@ class Worker:
                     pause = 0.0
             except Unavailable as error:
                 log.warning("jobs.database_unavailable", error=error.message)
-                pause = _DATABASE_PAUSE_SECONDS
+                pause = self._database_pause_seconds
             await self._wait(stop, pause)
         await self._drain(drain_seconds)
 
@@ -133,7 +141,8 @@ class Worker:
             renewal.cancel()
 
     async def _failed(self, job: ClaimedJob, error: Exception) -> None:
-        due_at = await self._database(partial(services.fail, job, self._now(), _describe(error)))
+        give_up = isinstance(error, GiveUp)
+        due_at = await self._database(partial(services.fail, job, self._now(), _describe(error), give_up=give_up))
         event = "jobs.given_up" if due_at is None else "jobs.failed"
         log.warning(event, job=job.id, kind=job.name, attempt=job.attempt, error=_describe(error), next_at=str(due_at))
 

@@ -31,11 +31,13 @@ APPS = [
 
 
 def configure(settings: Settings) -> None:
-    """Set Django up in this process; further calls do nothing.
+    """Set Django up in this process; calls with the same settings do nothing more.
 
     Has to come before any module with models is imported: `agentcache.*.models`, `services`, `queries`.
     """
     if django_conf.configured:
+        if settings != django_conf.AGENTCACHE:
+            raise RuntimeError("Django is set up already in this process, for other settings")
         return
     if settings.database_url is None:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -72,39 +72,42 @@ def dollars(nanos: int) -> str:
     return f"${amount:.6f}".rstrip("0") if abs(amount) >= 1e-6 else "< $0.000001"
 
 
+def python_client(origin: str) -> str:
+    """Return how the official OpenAI client is pointed here."""
+    return f"""import os, openai
+
+client = openai.OpenAI(
+    base_url="{origin}/openai/v1",
+    default_headers={{
+        "X-AgentCache-Key": os.environ["AGENTCACHE_API_KEY"]
+    }},
+)"""
+
+
 def snippets(origin: str) -> tuple[Snippet, ...]:
     """Return what a newcomer pastes first."""
     return (
         Snippet(
-            "OpenAI-compatible: run it twice",
-            f"""curl -s {origin}/openai/v1/chat/completions \\
+            "Ask OpenAI, twice",
+            f"""curl -si {origin}/openai/v1/chat/completions \\
   -H "X-AgentCache-Key: $AGENTCACHE_API_KEY" \\
   -H "Authorization: Bearer $OPENAI_API_KEY" \\
   -H "Content-Type: application/json" \\
-  -d '{{"model": "gpt-5-mini",
-       "messages": [{{"role": "user", "content": "Say hello"}}]}}'""",
+  -d '{{
+    "model": "gpt-5-mini",
+    "messages": [{{"role": "user", "content": "Say hello"}}]
+  }}'
+# The second time: Cache-Status: AgentCache; hit""",
         ),
         Snippet(
-            "Python, official client",
-            f"""import os
-from openai import OpenAI
-
-client = OpenAI(
-    base_url="{origin}/openai/v1",
-    default_headers={{"X-AgentCache-Key": os.environ["AGENTCACHE_API_KEY"]}},
-)""",
-        ),
-        Snippet(
-            "Store an answer yourself",
+            "Store an answer yourself, and get it back",
             f"""curl -s {origin}/api/cache/set \\
   -H "X-AgentCache-Key: $AGENTCACHE_API_KEY" \\
   -H "Content-Type: application/json" \\
   -d '{{"provider": "openai", "model": "gpt-5-mini",
-       "prompt": "Say hello", "value": "Hello!"}}'""",
-        ),
-        Snippet(
-            "Get it back",
-            f"""curl -s {origin}/api/cache/get \\
+       "prompt": "Say hello", "value": "Hello!"}}'
+
+curl -s {origin}/api/cache/get \\
   -H "X-AgentCache-Key: $AGENTCACHE_API_KEY" \\
   -H "Content-Type: application/json" \\
   -d '{{"provider": "openai", "model": "gpt-5-mini",

@@ -18,7 +18,7 @@ from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFou
 from agentcache.settings import Settings
 from agentcache.teams.queries import find_local_team
 from agentcache.web import security_policy
-from agentcache.web.start_page import base_urls, figures, snippets
+from agentcache.web.start_page import base_urls, figures, python_client, snippets
 
 #: Time that the figures on the start page cover.
 FIGURES_DAYS = 30
@@ -34,6 +34,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "records": "PostgreSQL" if (settings.database_url or "").startswith("postgres") else "SQLite",
         "entries": "Redis" if settings.redis_url else "SQLite",
         "base_urls": base_urls(settings),
+        "python_client": python_client(settings.origin),
         "snippets": snippets(settings.origin),
         "figures_days": FIGURES_DAYS,
     }

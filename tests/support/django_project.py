@@ -1,0 +1,109 @@
+"""Points the Django project of this test process at a database of the test's own.
+
+Django is set up once per process. A module that imports models at its top needs a `conftest.py` beside it with
+`from tests.support.django_project import …`, which sets Django up before the module is read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from agentcache.settings import Settings
+from agentcache.web.dry_project import configure_without_database
+
+configure_without_database()
+
+from asgiref.local import Local  # noqa: E402
+from django.conf import settings as django_conf  # noqa: E402
+from django.db import connections  # noqa: E402
+from django.test.utils import override_settings  # noqa: E402
+
+from agentcache.kit.ids import new_id  # noqa: E402
+from agentcache.teams.secrets import ServerSecrets  # noqa: E402
+from agentcache.web.project import django_values  # noqa: E402
+from agentcache.web.schema import migrate  # noqa: E402
+
+
+@contextmanager
+def use_settings(settings: Settings) -> Iterator[None]:
+    """Have Django work with these settings and their database inside the block, in every thread."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    values = django_values(settings, ServerSecrets.of(settings).signing_keys)
+    databases = values.pop("DATABASES")
+    differing = {name: value for name, value in values.items() if getattr(django_conf, name) != value}
+    former = connections.settings
+    with override_settings(**differing):
+        _point_connections(connections.configure_settings(databases))
+        try:
+            yield
+        finally:
+            connections.close_all()
+            _point_connections(former)
+
+
+def _point_connections(databases: dict[str, object]) -> None:
+    connections.settings = databases
+    connections._connections = Local(connections.thread_critical)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated `app.db` to copy from."""
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path_factory.mktemp("migrated"))})
+    with use_settings(settings):
+        migrate()
+    return settings.app_db
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> str:
+    """The URL of a migrated database to copy from."""
+    url = create_database(postgres_url)
+    folder = tmp_path_factory.mktemp("migrated")
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), "AGENTCACHE_DATABASE_URL": url})
+    with use_settings(settings):
+        migrate()
+    return url
+
+
+def create_database(server_url: str, template_url: str = "") -> str:
+    """Create a database, empty or as a copy, and return its URL."""
+    parts = urlsplit(server_url)
+    name = f"test_{new_id()}"
+    template = f" TEMPLATE {urlsplit(template_url).path[1:]}" if template_url else ""
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}{template}")  # type: ignore[call-overload]  # names of our own
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+def postgresql_project(tmp_path: Path, postgres_url: str, migrated_postgresql: str) -> Iterator[Settings]:
+    """Settings of a project over an empty migrated PostgreSQL database."""
+    url = create_database(postgres_url, migrated_postgresql)
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url})
+    with use_settings(settings):
+        yield settings
+
+
+@pytest.fixture
+def sqlite_project(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Settings]:
+    """Settings of a project over an empty migrated SQLite file."""
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache")})
+    settings.data_dir.mkdir()
+    shutil.copyfile(migrated_sqlite, settings.app_db)
+    with use_settings(settings):
+        yield settings
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def project(request: pytest.FixtureRequest) -> Settings:
+    """Settings of a project over an empty migrated database, once for each engine."""
+    settings: Settings = request.getfixturevalue(f"{request.param}_project")
+    return settings
