@@ -1,0 +1,119 @@
+"""Verdicts on keys: strict, remembered for seconds, closed when nobody can tell (A9, A17)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentcache.engine.entries import Tenant
+from agentcache.gateway.authenticate import Authenticator, InvalidAPIKey, require
+from agentcache.gateway.ports import Principal, Scope
+from agentcache.kit.api_keys import new_api_key
+from agentcache.kit.clock import ManualClock
+from agentcache.kit.errors import Forbidden, Unavailable
+
+KEY = new_api_key()
+PRINCIPAL = Principal(Tenant("t", bytes(32)), "key-1", frozenset({Scope.CACHE_READ}))
+
+
+class Keys:
+    """A directory that counts questions and can be taken away."""
+
+    def __init__(self) -> None:
+        self.known = {KEY: PRINCIPAL}
+        self.asked: list[str] = []
+        self.is_gone = False
+
+    async def find_principal(self, api_key: str) -> Principal | None:
+        """Answer from `known`."""
+        self.asked.append(api_key)
+        if self.is_gone:
+            raise Unavailable
+        return self.known.get(api_key)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def authenticator(keys: Keys, clock: ManualClock) -> Authenticator:
+    return Authenticator(keys, clock)
+
+
+async def test_a_known_key_is_asked_for_once(authenticator: Authenticator, keys: Keys) -> None:
+    assert await authenticator.authenticate(KEY) is PRINCIPAL
+    assert await authenticator.authenticate(KEY) is PRINCIPAL
+    assert keys.asked == [KEY]
+
+
+async def test_near_misses_never_reach_the_database(authenticator: Authenticator, keys: Keys) -> None:
+    wrong = {KEY[:i] + ("x" if KEY[i] != "x" else "y") + KEY[i + 1 :] for i in range(len(KEY))}
+    wrong |= {KEY[:-1], KEY + "a", KEY.swapcase(), KEY.upper(), " " + KEY, KEY[:20], "", "ac_live_"}
+    for key in wrong:
+        with pytest.raises(InvalidAPIKey):
+            await authenticator.authenticate(key)
+    assert keys.asked == []
+
+
+async def test_ten_thousand_random_keys_are_refused(authenticator: Authenticator) -> None:
+    for _ in range(10_000):
+        with pytest.raises(InvalidAPIKey):
+            await authenticator.authenticate(new_api_key())
+
+
+async def test_a_twin_with_the_same_beginning_is_a_stranger(authenticator: Authenticator) -> None:
+    await authenticator.authenticate(KEY)
+    twin = next(key for key in iter(new_api_key, None) if key != KEY)
+    with pytest.raises(InvalidAPIKey):
+        await authenticator.authenticate(KEY[:20] + twin[20:])
+
+
+async def test_revocation_is_effective_within_five_seconds(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    await authenticator.authenticate(KEY)
+    keys.known.clear()
+    clock.move(5.1)
+    with pytest.raises(InvalidAPIKey):
+        await authenticator.authenticate(KEY)
+
+
+async def test_an_ageing_verdict_is_renewed_behind_the_caller(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    await authenticator.authenticate(KEY)
+    keys.known.clear()
+    clock.move(2.5)
+    assert await authenticator.authenticate(KEY) is PRINCIPAL
+    await asyncio.sleep(0.01)
+    with pytest.raises(InvalidAPIKey):
+        await authenticator.authenticate(KEY)
+
+
+async def test_without_the_database_verdicts_last_thirty_seconds_then_it_is_closed(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    await authenticator.authenticate(KEY)
+    keys.is_gone = True
+    clock.move(29)
+    assert await authenticator.authenticate(KEY) is PRINCIPAL
+    clock.move(2)
+    with pytest.raises(Unavailable):
+        await authenticator.authenticate(KEY)
+    with pytest.raises(Unavailable):
+        await authenticator.authenticate(new_api_key())
+
+
+def test_scopes() -> None:
+    require(PRINCIPAL, Scope.CACHE_READ)
+    require(Principal(PRINCIPAL.tenant, "a", frozenset({Scope.ADMIN})), Scope.CACHE_WRITE)
+    with pytest.raises(Forbidden):
+        require(PRINCIPAL, Scope.CACHE_WRITE)
