@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DataError, Error, IntegrityError, connections
 
 from agentcache.kit.errors import Unavailable
 
@@ -26,22 +26,28 @@ class DatabaseThreads:
     statement would hold up every other.
     """
 
-    def __init__(self, threads: int = 2, pending_max: int = 256) -> None:
+    def __init__(
+        self, threads: int = 2, pending_max: int = 256, answer_within_seconds: float = ANSWER_WITHIN_SECONDS
+    ) -> None:
         self._size = threads
+        self._answer_within_seconds = answer_within_seconds
         self._pending: queue.Queue[tuple[Callable[[], object], Future[object]] | None] = queue.Queue(pending_max)
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
         self._closed = False
 
-    async def run(self, work: Callable[[], T], *, within_seconds: float = ANSWER_WITHIN_SECONDS) -> T:
+    async def run(self, work: Callable[[], T], *, within_seconds: float | None = None) -> T:
         """Return what `work()` returns. Raises `Unavailable` when the database is away, too slow or too busy."""
+        within = self._answer_within_seconds if within_seconds is None else within_seconds
         answer = self._put(work)
         try:
-            async with asyncio.timeout(within_seconds):
+            async with asyncio.timeout(within):
                 return await asyncio.wrap_future(answer)
         except TimeoutError as error:
-            raise Unavailable(f"The database did not answer within {within_seconds:g} s.") from error
-        except (OperationalError, InterfaceError) as error:
+            raise Unavailable(f"The database did not answer within {within:g} s.") from error
+        except (IntegrityError, DataError):
+            raise  # the work's own doing
+        except Error as error:
             raise Unavailable("The database is not available.") from error
 
     def post(self, work: Callable[[], object]) -> None:
