@@ -13,7 +13,16 @@ Json = dict[str, Any]
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     st.sampled_from(
-        ["data: [DONE]\n\n", ',"usage":null', '"usage":{"x":1}', "\r\n\r\n", "👩‍👩‍👧 naïve\u2028", "\\ud83d", "obfuscation", ""]
+        [
+            "data: [DONE]\n\n",
+            ',"usage":null',
+            '"usage":{"x":1}',
+            "\r\n\r\n",
+            "👩‍👩‍👧 naïve\u2028",
+            "\\ud83d",
+            "obfuscation",
+            "",
+        ]
     ),
 )
 names = st.from_regex(r"[a-z][a-z_]{0,12}", fullmatch=True)
@@ -50,9 +59,7 @@ def event_bytes(draw: st.DrawFn, events: list[tuple[str, Any]], *, comments: boo
         if comments and draw(st.integers(0, 9)) == 0:
             lines.append(f": keep-alive{eol}{eol}")
         data = (
-            payload
-            if isinstance(payload, str)
-            else json.dumps(payload, ensure_ascii=ascii_only, separators=separators)
+            payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=ascii_only, separators=separators)
         )
         lines.append((f"event: {name}{eol}" if name else "") + f"data: {data}{eol}{eol}")
     return "".join(lines).encode()
@@ -111,9 +118,7 @@ def _tool_deltas(draw: st.DrawFn) -> list[Json]:
         call = {"index": index, "id": f"call_{index}", "type": "function"}
         function = {"name": draw(names), "arguments": ""}
         deltas.append({"tool_calls": [{**call, "function": function}]})
-        deltas += [
-            {"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in draw(pieces(text))
-        ]
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in draw(pieces(text))]
     return deltas
 
 

@@ -30,7 +30,7 @@ _anthropic = anthropic.Anthropic(api_key="x", base_url="http://sdk.test", http_c
 
 
 def _will_reply(body: bytes, headers: dict[str, str]) -> None:
-    global _body, _headers  # noqa: PLW0603 - one client for thousands of examples
+    global _body, _headers
     _body, _headers = body, headers
 
 
