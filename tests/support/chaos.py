@@ -34,6 +34,12 @@ class Faults:
     reset_after: int | None = None
     half_close_after: int | None = None
 
+    @property
+    def limit(self) -> int | None:
+        """The number of bytes after which something breaks, if anything does."""
+        set_limits = [at for at in (self.cut_after, self.reset_after, self.half_close_after) if at is not None]
+        return min(set_limits, default=None)
+
 
 @dataclass(eq=False)
 class _Link:
@@ -162,23 +168,26 @@ class ChaosProxy:
         with contextlib.suppress(OSError):
             while True:
                 await self._while_stalled(way)
-                piece = await source.read(self._faults(way).slice_bytes or 16384)
-                await self._while_stalled(way)
-                faults = self._faults(way)
-                if not piece:
+                pending = await source.read(16384)
+                if not pending:
                     break
-                if faults.black_hole:
-                    continue
-                limit = min((at for at in (faults.cut_after, faults.reset_after, faults.half_close_after)
-                             if at is not None), default=None)  # fmt: skip
-                piece = piece if limit is None else piece[: max(limit - passed, 0)]
-                await self._delay(faults, len(piece))
-                sink.write(piece)
-                await sink.drain()
-                passed += len(piece)
-                self.passed[way] += len(piece)
-                if limit is not None and passed >= limit and self._break(link, sink, faults, passed):
-                    return
+                while pending:
+                    await self._while_stalled(way)
+                    faults = self._faults(way)
+                    piece = pending[: faults.slice_bytes or len(pending)]
+                    pending = pending[len(piece) :]
+                    if faults.black_hole:
+                        continue
+                    limit = faults.limit
+                    piece = piece if limit is None else piece[: max(limit - passed, 0)]
+                    await self._delay(faults, len(piece))
+                    sink.write(piece)
+                    await sink.drain()
+                    passed += len(piece)
+                    self.passed[way] += len(piece)
+                    if limit is not None and passed >= limit:
+                        self._break(link, sink, faults, passed)
+                        return
             if sink.can_write_eof():
                 sink.write_eof()
 
@@ -186,7 +195,7 @@ class ChaosProxy:
         return self.up if way == "up" else self.down
 
     async def _while_stalled(self, way: str) -> None:
-        while self._faults(way).stall:  # noqa: ASYNC110 - set from another thread
+        while self._faults(way).stall:
             await asyncio.sleep(0.005)
 
     async def _delay(self, faults: Faults, size: int) -> None:
@@ -196,7 +205,7 @@ class ChaosProxy:
             await asyncio.sleep(pause)
 
     @staticmethod
-    def _break(link: _Link, sink: asyncio.StreamWriter, faults: Faults, passed: int) -> bool:
+    def _break(link: _Link, sink: asyncio.StreamWriter, faults: Faults, passed: int) -> None:
         if faults.half_close_after is not None and passed >= faults.half_close_after:
             sink.write_eof()
         elif faults.reset_after is not None and passed >= faults.reset_after:
@@ -205,7 +214,6 @@ class ChaosProxy:
         else:
             link.client.close()
             link.server.close()
-        return True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -85,6 +85,7 @@ class FakeResp:
     def _talk(self, session: Any) -> None:
         self.connections += 1
         self._open.add(session.connection)
+        null = b"$-1\r\n"
         try:
             for words in _commands(session.rfile):
                 name = words[0].upper()
@@ -94,13 +95,15 @@ class FakeResp:
                 if self.mode == "silent":
                     self._released.wait()
                     return
-                session.connection.sendall(self._answer(name, words))
+                if name == b"HELLO" and words[1:2] == [b"3"]:
+                    null = b"_\r\n"
+                session.connection.sendall(self._answer(name, words, null))
         except (OSError, ValueError):
             return
         finally:
             self._open.discard(session.connection)
 
-    def _answer(self, name: bytes, words: list[bytes]) -> bytes:
+    def _answer(self, name: bytes, words: list[bytes], null: bytes) -> bytes:
         mode = self.mode
         if mode == "noauth" and name == b"HELLO":
             return b"-NOAUTH HELLO must be called with the client already authenticated.\r\n"
@@ -118,7 +121,7 @@ class FakeResp:
             refused = {"oom": "-EXECABORT", "readonly": "-EXECABORT"}.get(mode)
             return f"{refused} Transaction discarded because of previous errors.\r\n".encode() if refused else b"*0\r\n"
         if name in _READS:
-            return b"+OK\r\n" if name in (b"WATCH", b"UNWATCH", b"MULTI", b"DISCARD") else b"$-1\r\n"
+            return b"+OK\r\n" if name in (b"WATCH", b"UNWATCH", b"MULTI", b"DISCARD") else null
         if mode == "oom":
             return b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
         if mode == "readonly":

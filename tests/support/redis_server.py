@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support.guarded import GuardedProcess, free_port, wait_until
 
@@ -72,7 +74,7 @@ class RedisServer:
 
     def command(self, *words: Any) -> Any:
         """Run one command on a connection of its own."""
-        with redis.Redis(port=self.port, socket_timeout=5, protocol=2) as connection:
+        with redis.Redis(port=self.port, socket_timeout=5, protocol=2, retry=Retry(NoBackoff(), 0)) as connection:
             return connection.execute_command(*words)
 
     def kill(self) -> None:

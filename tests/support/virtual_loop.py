@@ -43,6 +43,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Return the virtual seconds since the start."""
         return self._now
 
+    def allow_steps(self, more: int) -> None:
+        """Let the loop take so many more steps from here on."""
+        self._max_steps = self.steps + more
+
     def _run_once(self) -> None:
         loop: Any = self  # the queues are private to asyncio, and typed nowhere
         while loop._scheduled and loop._scheduled[0]._cancelled:
@@ -129,10 +133,13 @@ def run_virtual(
         error.add_note(f"seed {seed}, {loop.steps} steps, {loop.time():.6f} virtual seconds")
         raise
     finally:
-        _cancel_all(loop)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        events.set_event_loop(None)
-        loop.close()
+        try:
+            loop.allow_steps(100_000)
+            _cancel_all(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            events.set_event_loop(None)
+            loop.close()
     del task
     gc.collect(0)  # tasks that failed unseen report themselves when they are collected
     return VirtualRun(result, tuple(leaked), tuple(loop.unhandled), steps, seconds)
