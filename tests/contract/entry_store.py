@@ -85,6 +85,9 @@ class EntryStoreContract:
     def stranger(self) -> Tenant:
         return make_tenant("team_b")
 
+    def odd_tenant(self, name: str) -> Tenant:
+        return make_tenant(name)
+
     @pytest.fixture
     async def store(self, make_store: StoreMaker) -> AsyncIterator[EntryStore]:
         store = await make_store()
@@ -265,7 +268,7 @@ class EntryStoreContract:
         "name", ["team_a*", "team_?", "team_a}", "{team_a}", "team_a:e", "", "team a\r\nDEL x", "é🐘"]
     )
     async def test_odd_tenant_names_stay_apart(self, store: EntryStore, tenant: Tenant, name: str) -> None:
-        odd = make_tenant(name)
+        odd = self.odd_tenant(name)
         await store.put(tenant, make_entry("mine", tags=("t",)))
         await store.put(odd, make_entry("odd", tags=("t",)))
         assert await self.found(store, odd, "mine") is None

@@ -16,7 +16,11 @@ import msgspec
 
 from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta
 
-FRAME_VERSION = 1
+#: Frame versions. A store opens only the one it writes: what was sealed is never served as it lies, nor the reverse.
+PLAIN = 1
+SEALED = 2
+#: What sealing adds to a body: version, nonce and tag.
+SEAL_BYTES = 29
 _HEADER = struct.Struct("<2sBBIIII")
 HEADER_BYTES = _HEADER.size
 _MAGIC = b"AC"
@@ -32,22 +36,22 @@ class Corrupt(Exception):
     """A stored frame is not what was written."""
 
 
-def pack_head(key: bytes, meta: EntryMeta, body: bytes) -> bytes:
+def pack_head(key: bytes, meta: EntryMeta, body: bytes, version: int = PLAIN) -> bytes:
     """Return the head that goes with `body` under `key`."""
     packed = _encode_meta(meta)
     meta_crc = crc32(packed, crc32(key))
-    header = _HEADER.pack(_MAGIC, FRAME_VERSION, 0, len(packed), len(body), meta_crc, crc32(body, meta_crc))
+    header = _HEADER.pack(_MAGIC, version, 0, len(packed), len(body), meta_crc, crc32(body, meta_crc))
     return header + packed
 
 
-def open_frame(key: bytes, head: bytes, body: bytes) -> Entry:
+def open_frame(key: bytes, head: bytes, body: bytes, version: int = PLAIN) -> Entry:
     """Verify and decode an entry; raise `Corrupt` when anything at all is off."""
     try:
-        magic, version, _, meta_bytes, body_bytes, meta_crc, body_crc = _unpack_header(head)
+        magic, found_version, _, meta_bytes, body_bytes, meta_crc, body_crc = _unpack_header(head)
         packed = head[HEADER_BYTES:]
         if (
             magic != _MAGIC
-            or version != FRAME_VERSION
+            or found_version != version
             or len(packed) != meta_bytes
             or len(body) != body_bytes
             or crc32(packed, crc32(key)) != meta_crc
@@ -62,12 +66,12 @@ def open_frame(key: bytes, head: bytes, body: bytes) -> Entry:
     return Entry(key, meta, body)
 
 
-def open_head(key: bytes, head: bytes) -> tuple[EntryMeta, int]:
+def open_head(key: bytes, head: bytes, version: int = PLAIN) -> tuple[EntryMeta, int]:
     """Return the metadata and the length of the body from a head alone; raise `Corrupt`."""
     try:
-        magic, version, _, meta_bytes, body_bytes, meta_crc, _ = _unpack_header(head)
+        magic, found_version, _, meta_bytes, body_bytes, meta_crc, _ = _unpack_header(head)
         packed = head[HEADER_BYTES : HEADER_BYTES + meta_bytes]
-        if magic != _MAGIC or version != FRAME_VERSION or crc32(packed, crc32(key)) != meta_crc:
+        if magic != _MAGIC or found_version != version or crc32(packed, crc32(key)) != meta_crc:
             raise Corrupt("checksum or length")
         return _decode_meta(packed), body_bytes
     except (struct.error, msgspec.DecodeError, TypeError) as error:
@@ -77,10 +81,10 @@ def open_head(key: bytes, head: bytes) -> tuple[EntryMeta, int]:
 def head_bytes(frame: bytes) -> int:
     """Say how long the head of a joined frame (head + body) is; raise `Corrupt` when it has none."""
     try:
-        magic, version, _, meta_bytes, _, _, _ = _unpack_header(frame)
+        magic, _, _, meta_bytes, _, _, _ = _unpack_header(frame)
     except (struct.error, TypeError) as error:
         raise Corrupt(str(error)) from None
-    if magic != _MAGIC or version != FRAME_VERSION or meta_bytes > META_BYTES_MAX:
+    if magic != _MAGIC or meta_bytes > META_BYTES_MAX:
         raise Corrupt("header")
     return HEADER_BYTES + int(meta_bytes)
 

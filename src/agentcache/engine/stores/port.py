@@ -24,6 +24,12 @@ class StoreFull(StoreUnavailable):
     code = "storage_full"
 
 
+class StoreBusy(StoreUnavailable):
+    """All connections to the cache store are in use; the store itself may be well."""
+
+    code = "store_busy"
+
+
 class Put(Enum):
     """What became of a `put`."""
 

@@ -18,7 +18,7 @@ from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
 from agentcache.engine.stores import sqlite_queries as queries
 from agentcache.engine.stores import sqlite_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
-from agentcache.engine.stores.framing import Corrupt, open_frame, pack_head
+from agentcache.engine.stores.framing import PLAIN, SEAL_BYTES, SEALED, Corrupt, open_frame, pack_head
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
 from agentcache.engine.stores.sqlite_file import CacheFile, Link, one_row
 from agentcache.engine.stores.sqlite_writer import Writer
@@ -47,13 +47,28 @@ _SLACK = 0.005
 
 
 class SqliteEntries:
-    """Keeps entries in `path`. Call `open` once before use, in each worker process."""
+    """Keeps entries in `path`. Call `open` once before use, in each worker process.
 
-    def __init__(self, path: Path, *, clock: Clock, max_bytes: int, entry_max_bytes: int, grace_seconds: float) -> None:
+    `sealed` tells that an `EncryptedStore` stands in front; rows of the other kind do not open.
+    """
+
+    reads_are_immediate = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        max_bytes: int,
+        entry_max_bytes: int,
+        grace_seconds: float,
+        sealed: bool = False,
+    ) -> None:
         self.counters = StoreCounters()
         self._clock = clock
+        self._frame_version = SEALED if sealed else PLAIN
         self._max_bytes = max_bytes
-        self._entry_max_bytes = min(entry_max_bytes, max_bytes // 4)
+        self._entry_max_bytes = min(entry_max_bytes, max_bytes // 4) + (SEAL_BYTES if sealed else 0)
         self._grace_seconds = grace_seconds
         self.file = CacheFile(path, self.counters)
         self._reader = Link(self.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
@@ -97,10 +112,10 @@ class SqliteEntries:
         if head is None:
             return Lookup(None, mark)
         try:
-            entry = open_frame(key, head, body)
+            entry = open_frame(key, head, body, self._frame_version)
         except (Corrupt, TypeError):
             self.counters.corrupt += 1
-            self.writer.post(lambda connection: writes.remove_corrupt(connection, row_id))
+            self.writer.post(lambda connection: writes.remove_corrupt(connection, row_id, self._frame_version))
             return Lookup(None, mark)
         now = self._clock.now()
         if entry.meta.expires_at + self._grace_seconds <= now:
@@ -119,7 +134,8 @@ class SqliteEntries:
         """Store an entry."""
         if len(entry.body) > self._entry_max_bytes:
             return Put.TOO_LARGE
-        row = Row(entry, pack_head(entry.key, entry.meta, entry.body), entry.meta.expires_at + self._grace_seconds)
+        head = pack_head(entry.key, entry.meta, entry.body, self._frame_version)
+        row = Row(entry, head, entry.meta.expires_at + self._grace_seconds)
         now = self._clock.now()
         return await self.writer.submit(
             lambda connection: writes.put(connection, tenant, row, since, now), row.disk_bytes
@@ -161,7 +177,14 @@ class SqliteEntries:
             if owner is None:
                 return Page(())
             return queries.list_rows(
-                connection, owner, selector, cursor=cursor, limit=limit, now=now, pending=self._pending_uses
+                connection,
+                owner,
+                selector,
+                cursor=cursor,
+                limit=limit,
+                now=now,
+                pending=self._pending_uses,
+                version=self._frame_version,
             )
 
         return await self._scan(run)

@@ -22,7 +22,7 @@ import structlog
 
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreFull, StoreUnavailable
-from agentcache.engine.stores.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from agentcache.engine.stores.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
 from agentcache.kit.errors import AgentCacheError
 
 log = structlog.get_logger(__name__)
@@ -174,7 +174,7 @@ class CacheFile:
                 )
             if version < SCHEMA_VERSION:
                 raise apsw.CorruptError(f"schema {version} is older than {SCHEMA_VERSION}")
-            for table in ("store", "tenants", "entries", "catalog", "scopes", "links", "invalidations"):
+            for table in TABLES:
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - names of our own
         finally:
             connection.close(True)

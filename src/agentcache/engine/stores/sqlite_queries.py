@@ -97,6 +97,7 @@ def list_rows(
     limit: int,
     now: float,
     pending: PendingUses,
+    version: int,
 ) -> Page:
     """Return a page, newest first; rows that do not open are left out."""
     where, values = _conditions(owner, selector)
@@ -115,7 +116,7 @@ def list_rows(
     rows = []
     for row_id, _, hits, used_at, key, head in found[:limit]:
         try:
-            meta, body_bytes = open_head(key, head)
+            meta, body_bytes = open_head(key, head, version)
         except Corrupt:
             continue
         more, last = pending(row_id)

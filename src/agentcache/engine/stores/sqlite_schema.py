@@ -9,6 +9,7 @@ from __future__ import annotations
 #: "ACch": tells our file from any other SQLite database.
 APPLICATION_ID = 0x41436368
 SCHEMA_VERSION = 1
+TABLES = ("store", "tenants", "entries", "catalog", "scopes", "links", "invalidations", "flights", "frames")
 
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -81,5 +82,22 @@ CREATE TABLE invalidations (
     at REAL NOT NULL,
     selector BLOB NOT NULL,
     PRIMARY KEY (tenant, mark)
+) WITHOUT ROWID;
+
+-- One row per upstream call that workers share; several of one flight only while the earlier ones are read out.
+CREATE TABLE flights (
+    number INTEGER PRIMARY KEY,
+    flight TEXT NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    leased_until REAL NOT NULL,
+    finished_at REAL
+);
+CREATE INDEX flights_by_name ON flights (flight);
+
+CREATE TABLE frames (
+    flight INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    frame BLOB NOT NULL,
+    PRIMARY KEY (flight, position)
 ) WITHOUT ROWID;
 """

@@ -175,11 +175,11 @@ def remove(connection: apsw.Connection, row_ids: list[int]) -> int:
     return removed
 
 
-def remove_corrupt(connection: apsw.Connection, row_id: int) -> int:
+def remove_corrupt(connection: apsw.Connection, row_id: int, version: int) -> int:
     """Delete a row that did not open, unless it has been written anew since; return rows removed."""
-    for row in all_rows(connection, "SELECT key, head, body FROM entries WHERE id = ?", (row_id,)):
+    for key, head, body in all_rows(connection, "SELECT key, head, body FROM entries WHERE id = ?", (row_id,)):
         try:
-            open_frame(*row)
+            open_frame(key, head, body, version)
         except (Corrupt, TypeError):
             return remove(connection, [row_id])
     return 0

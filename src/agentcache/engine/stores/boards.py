@@ -1,0 +1,95 @@
+"""What the boards share, and the board of a single worker."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
+
+#: How long a lease holds without a heartbeat, and how often the heart beats. A dead leader is noticed within 5 s.
+LEASE_SECONDS = 4.0
+HEARTBEAT_SECONDS = 1.0
+#: How long the frames of a finished flight stay for slow followers.
+KEPT_SECONDS = 60.0
+#: A leader that is this far ahead of the board waits for it.
+BUFFERED_BYTES_MAX = 1 << 20
+
+
+def new_token() -> str:
+    """Return a token that only its leader knows."""
+    return secrets.token_hex(16)
+
+
+class NoFlightBoard:
+    """The board of one worker alone: every claim leads, and there are no others to tell."""
+
+    async def claim(self, flight: str) -> str | None:
+        """Return a token; the flights of this process are shared in memory, before the board is asked."""
+        return new_token()
+
+    async def publish(self, flight: str, token: str, frames: list[bytes]) -> None:
+        """Drop the frames: nobody else can follow."""
+
+    async def finish(self, flight: str, token: str) -> None:
+        """Do nothing."""
+
+    async def follow(self, flight: str) -> AsyncIterator[bytes]:
+        """Raise `LeaderLost`: there is no other worker that could lead."""
+        nothing: tuple[bytes, ...] = ()
+        for frame in nothing:
+            yield frame
+        raise LeaderLost
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class Outbox:
+    """Frames of one led flight on their way out: gathered while the last batch is being written."""
+
+    def __init__(self, send: Callable[[int, list[bytes]], Awaitable[None]]) -> None:
+        """`send(position of the first frame, frames)` writes a batch."""
+        self._send = send
+        self._frames: list[bytes] = []
+        self._bytes = 0
+        self._sent = 0
+        self._sending: asyncio.Task[None] | None = None
+        self._failed: StoreUnavailable | None = None
+
+    async def add(self, frames: list[bytes]) -> None:
+        """Queue frames; waits only when far ahead. Raises the error of an earlier batch."""
+        if self._failed is not None:
+            raise self._failed
+        self._frames += frames
+        self._bytes += sum(map(len, frames))
+        if self._sending is None and self._frames:
+            self._sending = asyncio.get_running_loop().create_task(self._drain())
+        if self._bytes > BUFFERED_BYTES_MAX:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Wait until everything is written; raises `StoreUnavailable` when it cannot be."""
+        if self._sending is not None:
+            # Shielded: the frames still go out when this caller is cancelled.
+            await asyncio.shield(self._sending)
+        if self._failed is not None:
+            raise self._failed
+
+    def discard(self) -> None:
+        """Forget what has not been written."""
+        self._frames.clear()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    async def _drain(self) -> None:
+        try:
+            while self._frames:
+                batch, self._frames, self._bytes = self._frames, [], 0
+                await self._send(self._sent, batch)
+                self._sent += len(batch)
+        except StoreUnavailable as error:
+            self._failed = error
+        finally:
+            self._sending = None

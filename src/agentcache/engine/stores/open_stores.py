@@ -1,0 +1,58 @@
+"""Which stores the settings ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentcache.engine.stores.boards import NoFlightBoard
+from agentcache.engine.stores.counting import StoreCounters
+from agentcache.engine.stores.encrypted import EncryptedStore
+from agentcache.engine.stores.guarded import CountedStore, GuardedStore
+from agentcache.engine.stores.port import FlightBoard
+from agentcache.engine.stores.sqlite_board import SqliteFlightBoard
+from agentcache.engine.stores.sqlite_entries import SqliteEntries
+from agentcache.kit.clock import Clock
+from agentcache.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The entries and the flights of one worker."""
+
+    entries: GuardedStore
+    board: FlightBoard
+
+    @property
+    def counters(self) -> StoreCounters:
+        """What the entry store counts, through all its wrappers."""
+        return self.entries.counters
+
+    async def close(self) -> None:
+        """Close both, in the order they need."""
+        await self.board.close()
+        await self.entries.close()
+
+
+def open_stores(settings: Settings, clock: Clock) -> Stores:
+    """Open the stores; call once in each worker, inside its event loop. Raises `UnsuitableStore` or `StoreUnavailable`.
+
+    Without a Redis URL everything is in `cache.db`. Workers share flights only when there is more than one.
+    """
+    if settings.redis_url:
+        raise NotImplementedError
+    sqlite = SqliteEntries(
+        settings.cache_db,
+        clock=clock,
+        max_bytes=settings.cache_max_bytes,
+        entry_max_bytes=settings.entry_max_bytes,
+        grace_seconds=settings.stale_grace_seconds,
+        sealed=settings.encrypt_entries,
+    )
+    sqlite.open()
+    board: FlightBoard = SqliteFlightBoard(sqlite, clock=clock) if settings.workers > 1 else NoFlightBoard()
+    return Stores(_guard(sqlite, settings, clock), board)
+
+
+def _guard(store: CountedStore, settings: Settings, clock: Clock) -> GuardedStore:
+    inner = EncryptedStore(store) if settings.encrypt_entries else store
+    return GuardedStore(inner, budget_ms=settings.store_budget_ms, clock=clock)
