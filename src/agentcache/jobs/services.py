@@ -12,8 +12,8 @@ from django.db.models import F
 
 from agentcache.jobs.models import Job
 
-#: Seconds to the next try after the first, second, … failure; about 28 hours in all, as webhook receivers expect.
-RETRY_AFTER_SECONDS = (5, 30, 120, 600, 1800, 7200, 18000, 36000, 36000)
+#: Seconds to the next try after the first, second, … failure; about 75 hours in all, as Standard Webhooks suggests.
+RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 MAX_ATTEMPTS = len(RETRY_AFTER_SECONDS) + 1
 
 
@@ -84,13 +84,16 @@ def finish(job: ClaimedJob, now: datetime) -> bool:
     return _held(job).update(due_at=next_start, claim="", attempts=0, last_error="") == 1
 
 
-def fail(job: ClaimedJob, now: datetime, error: str, *, give_up: bool = False) -> datetime | None:
-    """Record that a try failed and return when the next one is due, or None when it was the last."""
+def fail(job: ClaimedJob, now: datetime, error: str, *, give_up: bool = False, jitter: float = 0.0) -> datetime | None:
+    """Record that a try failed and return when the next one is due, or None when it was the last.
+
+    `jitter` is the share by which the pause is prolonged, so that what failed together does not return together.
+    """
     due_at = None
     if job.period_seconds is not None:
         due_at = now + timedelta(seconds=job.period_seconds)
     elif job.attempt < MAX_ATTEMPTS and not give_up:
-        due_at = now + timedelta(seconds=RETRY_AFTER_SECONDS[job.attempt - 1])
+        due_at = now + timedelta(seconds=RETRY_AFTER_SECONDS[job.attempt - 1] * (1 + jitter))
     if due_at is None:
         _held(job).update(failed_at=now, claim="", last_error=error[:200])
     else:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-import structlog
-
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import ClaimedJob
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.errors import AgentCacheError, Unavailable
+from agentcache.kit.logs import get_logger
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: What does a job, from its payload. It may be called again for a job that it has done: a worker can die in between.
 JobFunction = Callable[[dict[str, object]], Awaitable[None]]
@@ -29,6 +29,7 @@ _POLL_SECONDS = 1.0
 #: After a database failure the next question waits this long.
 _DATABASE_PAUSE_SECONDS = 5.0
 _DATABASE_WITHIN_SECONDS = 10.0
+_JITTER_SHARE = 0.1
 
 
 class GiveUp(AgentCacheError):
@@ -85,7 +86,7 @@ class Worker:
                 if await self.start_due():
                     pause = 0.0
             except Unavailable as error:
-                log.warning("jobs.database_unavailable", error=error.message)
+                _log.warning("jobs_database_unavailable", reason=error.message)
                 pause = self._database_pause_seconds
             await self._wait(stop, pause)
         await self._drain(drain_seconds)
@@ -98,7 +99,7 @@ class Worker:
         claim = partial(services.claim_due, self._kinds, room, self._now(), self._lease_seconds)
         jobs = await self._database(claim)
         for job in jobs:
-            task = asyncio.create_task(self._do(job), name=f"job {job.id}")
+            task = asyncio.create_task(self._do(job), name=job.id)
             self._running.add(task)
             task.add_done_callback(self._ended)
         return len(jobs)
@@ -136,15 +137,26 @@ class Worker:
         else:
             kept = await self._database(partial(services.finish, job, self._now()))
             duration_ms = round((self._clock.monotonic() - started) * 1000)
-            log.info("jobs.done", job=job.id, kind=job.name, attempt=job.attempt, duration_ms=duration_ms, kept=kept)
+            say = _log.info if job.period_seconds is None else _log.debug
+            say(
+                "job_done" if kept else "job_done_after_its_lease",
+                job=job.name, job_id=job.id, attempt=job.attempt, duration_ms=duration_ms,
+            )  # fmt: skip
         finally:
             renewal.cancel()
 
     async def _failed(self, job: ClaimedJob, error: Exception) -> None:
+        now = self._now()
+        described = _describe(error)
         give_up = isinstance(error, GiveUp)
-        due_at = await self._database(partial(services.fail, job, self._now(), _describe(error), give_up=give_up))
-        event = "jobs.given_up" if due_at is None else "jobs.failed"
-        log.warning(event, job=job.id, kind=job.name, attempt=job.attempt, error=_describe(error), next_at=str(due_at))
+        jitter = random.uniform(0, _JITTER_SHARE)  # noqa: S311 - spreads retries, guards nothing
+        record = partial(services.fail, job, now, described, give_up=give_up, jitter=jitter)
+        due_at = await self._database(record)
+        fields = {"job": job.name, "job_id": job.id, "attempt": job.attempt, "reason": described}
+        if due_at is None:
+            _log.error("job_given_up", **fields)
+        else:
+            _log.warning("job_failed", retry_seconds=round((due_at - now).total_seconds()), **fields)
 
     async def _renew(self, job: ClaimedJob) -> None:
         while True:
@@ -165,7 +177,7 @@ class Worker:
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The outcome could not be recorded; the lease runs out and the job is done once more.
-            log.warning("jobs.outcome_not_recorded", task=task.get_name(), error=type(error).__name__)
+            _log.warning("job_outcome_not_recorded", job_id=task.get_name(), reason=type(error).__name__)
 
     async def _database(self, work: Callable[[], T]) -> T:
         return await self._threads.run(work, within_seconds=_DATABASE_WITHIN_SECONDS)

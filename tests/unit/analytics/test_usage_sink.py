@@ -85,9 +85,9 @@ async def test_a_batch_that_fails_midway_leaves_nothing_and_can_be_written_again
     batch = [event(number) for number in range(10)]
     as_row = services._as_row
     monkeypatch.setattr(
-        services, "_as_row", lambda one: as_row(one) if one.id != "req_7" else as_row(one)[:-1] + (None,)
+        services, "_as_row", lambda one: as_row(one) if one.id != "req_7" else (*as_row(one)[:-1], None)
     )
-    with pytest.raises(Exception, match="(?i)null"):
+    with pytest.raises(Exception, match=r"(?i)null"):
         await sink.write(batch)
     assert await stored() == []
     monkeypatch.undo()

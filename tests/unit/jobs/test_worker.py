@@ -80,7 +80,7 @@ async def test_a_job_that_fails_is_tried_again_and_only_the_kind_of_error_is_kep
     [row] = await rows(threads)
     assert row.last_error == "Unavailable: unavailable"
     assert await worker.start_due() == 0
-    clock.move(services.RETRY_AFTER_SECONDS[0])
+    clock.move(services.RETRY_AFTER_SECONDS[0] * 1.1)
     assert await worker.start_due() == 1
     await worker.settle()
     assert await rows(threads) == []

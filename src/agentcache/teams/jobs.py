@@ -1,0 +1,90 @@
+"""What is delivered for a team later."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from functools import partial
+
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.jobs.worker import GiveUp
+from agentcache.kit.clock import Clock
+from agentcache.kit.egress.guarded import EgressFailed, GuardedClient
+from agentcache.kit.egress.target import InvalidTarget
+from agentcache.kit.errors import UpstreamUnreachable
+from agentcache.kit.logs import get_logger
+from agentcache.teams.models import Team
+from agentcache.teams.secrets import ServerSecrets
+
+#: One try may take this long, as receivers of Standard Webhooks expect.
+DELIVERY_SECONDS = 15.0
+
+_GONE = 410
+_log = get_logger(__name__)
+
+
+class WebhookRefused(UpstreamUnreachable):
+    """The receiver of a webhook did not accept it."""
+
+    code = "webhook_refused"
+
+
+class WebhookDelivery:
+    """Does jobs of `gateway.ports.DELIVER_WEBHOOK`: one POST, signed with the team's key per Standard Webhooks."""
+
+    def __init__(self, threads: DatabaseThreads, secrets: ServerSecrets, client: GuardedClient, clock: Clock) -> None:
+        self._threads = threads
+        self._secrets = secrets
+        self._client = client
+        self._clock = clock
+
+    async def __call__(self, payload: dict[str, object]) -> None:
+        """Deliver; raises `WebhookRefused` when the receiver may accept it later, `GiveUp` when it never will."""
+        tenant_id, url, body, message_id = _members(payload)
+        team = await self._threads.run(partial(Team.objects.filter(pk=tenant_id).first))
+        if team is None:
+            raise GiveUp("The team is gone.")
+        signing_key = self._secrets.webhook_signing_key(team.pk, bytes(team.wrapped_data_key))
+        timestamp = str(int(self._clock.now()))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"user-agent", b"AgentCache-Webhooks/1"),
+            (b"webhook-id", message_id.encode()),
+            (b"webhook-timestamp", timestamp.encode()),
+            (b"webhook-signature", sign(signing_key, message_id, timestamp, body).encode()),
+        ]
+        try:
+            response = await self._client.request("POST", url, headers, body.encode())
+        except InvalidTarget as error:
+            raise GiveUp("The address of the webhook cannot be used.") from error
+        except EgressFailed as error:
+            _log.info("webhook_not_delivered", team_id=team.pk, webhook_id=message_id, reason=error.reason)
+            raise WebhookRefused from error
+        _judge(response.status)
+
+
+def sign(signing_key: bytes, message_id: str, timestamp: str, body: str) -> str:
+    """Return the `webhook-signature` of a message (Standard Webhooks, scheme v1)."""
+    signed = hmac.digest(signing_key, f"{message_id}.{timestamp}.{body}".encode(), "sha256")
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def shown_signing_key(signing_key: bytes) -> str:
+    """Return a signing key as receivers configure it."""
+    return f"whsec_{base64.b64encode(signing_key).decode()}"
+
+
+def _judge(status: int) -> None:
+    if 200 <= status < 300:
+        return
+    if status == _GONE:
+        raise GiveUp("The receiver wants no more of these.")
+    raise WebhookRefused(f"The receiver answered {status}.")
+
+
+def _members(payload: dict[str, object]) -> tuple[str, str, str, str]:
+    members = tuple(payload.get(name) for name in ("tenant_id", "url", "body", "message_id"))
+    if not all(isinstance(member, str) for member in members):
+        raise GiveUp("The job lacks members.")
+    tenant_id, url, body, message_id = map(str, members)
+    return tenant_id, url, body, message_id

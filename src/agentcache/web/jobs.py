@@ -1,0 +1,69 @@
+"""Which jobs there are, and the worker that does them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+
+from agentcache.analytics import jobs as usage_jobs
+from agentcache.engine.stores.open_stores import open_stores
+from agentcache.engine.stores.port import EntryStore
+from agentcache.gateway.ports import DELIVER_WEBHOOK
+from agentcache.jobs import services
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.jobs.worker import JobFunction, JobKind, Worker
+from agentcache.kit.clock import Clock, SystemClock
+from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
+from agentcache.kit.logs import get_logger
+from agentcache.settings import Settings
+from agentcache.teams.jobs import DELIVERY_SECONDS, WebhookDelivery
+from agentcache.teams.secrets import ServerSecrets
+
+SWEEP_CACHE = "cache.sweep"
+SWEEP_EVERY_SECONDS = 60.0
+PRUNE_FAILED_JOBS = "jobs.prune_failed"
+#: How long jobs that were given up are kept for the operator.
+FAILED_JOBS_DAYS = 30
+
+_HOUR_SECONDS = 3600.0
+_log = get_logger(__name__)
+
+
+def job_kinds(
+    threads: DatabaseThreads, entries: EntryStore, deliver_webhook: JobFunction, clock: Clock
+) -> Mapping[str, JobKind]:
+    """Return every kind of job by its name."""
+
+    async def sweep(_payload: dict[str, object]) -> None:
+        removed = await entries.sweep()
+        if removed:
+            _log.info("cache_swept", entries=removed)
+
+    async def prune_events(_payload: dict[str, object]) -> None:
+        await usage_jobs.prune_events(threads, clock)
+
+    async def prune_failed(_payload: dict[str, object]) -> None:
+        before = services.at(clock.now() - FAILED_JOBS_DAYS * 86400)
+        await threads.run(partial(services.prune_failed, before))
+
+    return {
+        DELIVER_WEBHOOK: JobKind(deliver_webhook),
+        SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
+        usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
+        PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
+    }
+
+
+@contextlib.asynccontextmanager
+async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Worker]:
+    """Open what jobs need and yield the worker; Django has to be set up. `await worker.run(stop, drain_seconds)` works."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        threads = DatabaseThreads()
+        stack.callback(threads.close)
+        stores = open_stores(settings, clock)
+        stack.push_async_callback(stores.close)
+        client = GuardedClient(settings.egress_allow, GuardedLimits(total_seconds=DELIVERY_SECONDS))
+        delivery = WebhookDelivery(threads, ServerSecrets.of(settings), client, clock)
+        yield Worker(threads, job_kinds(threads, stores.entries, delivery, clock), clock=clock)
