@@ -11,7 +11,7 @@ from agentcache.kit.errors import BadRequest
 
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://"
-    r"(?P<host>\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?)"
+    r"(?P<host>\[(?=[^\]]*:)[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?)"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[!$-;=?-\[\]^_`a-z{|}~]*)?"
 )
