@@ -77,10 +77,11 @@ def test_packages_never_import_the_server():
 
 
 def test_only_settings_reads_the_environment():
-    readers = []
-    for path in python_files("src"):
-        for node in ast.walk(ast.parse(text_of(path))):
-            if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "environb"}:
-                if isinstance(node.value, ast.Name) and node.value.id == "os":
-                    readers.append(str(path.relative_to(PACKAGE)))
-    assert set(readers) == {"settings.py"}
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in python_files("src")
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
+        if isinstance(node.value, ast.Name) and node.value.id == "os"
+    }
+    assert readers == {"settings.py"}

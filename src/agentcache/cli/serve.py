@@ -29,13 +29,13 @@ class Start:
 
 def serve(
     workers: Annotated[
-        int | None, typer.Option(help="Server processes [AGENTCACHE_WORKERS].", show_default=False)
+        int | None, typer.Option(help="Server processes (AGENTCACHE_WORKERS).", show_default=False)
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on [AGENTCACHE_HOST].", show_default=False)
+        str | None, typer.Option(help="Address to listen on (AGENTCACHE_HOST).", show_default=False)
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port; 0 takes a free one [AGENTCACHE_PORT].", show_default=False)
+        int | None, typer.Option(help="Port; 0 takes a free one (AGENTCACHE_PORT).", show_default=False)
     ] = None,
 ) -> None:
     """Start the server: gateway, control plane and job worker. Ctrl-C stops it in order, SIGHUP replaces the workers.

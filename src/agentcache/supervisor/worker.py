@@ -11,6 +11,7 @@ import signal
 import sys
 
 from agentcache.kit.errors import AgentCacheError
+from agentcache.kit.logs import configure_logging
 from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.preparation import database_errors, open_control_plane
@@ -18,6 +19,7 @@ from agentcache.supervisor.preparation import database_errors, open_control_plan
 
 def run_worker(settings: Settings, lifeline: Lifeline | None = None) -> None:
     """Work jobs off until SIGTERM or SIGINT, then let the running ones end."""
+    configure_logging(settings.log_level)
     open_control_plane(settings)
     from agentcache.web.schema import require_current_schema
 
@@ -27,13 +29,13 @@ def run_worker(settings: Settings, lifeline: Lifeline | None = None) -> None:
 
 
 async def _work(settings: Settings, lifeline: Lifeline | None) -> None:
-    from agentcache.asgi import create_worker
+    from agentcache.web.jobs import open_worker
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    async with create_worker(settings) as worker:
+    async with open_worker(settings) as worker:
         if lifeline is not None:
             lifeline.ready()
         await worker.run(stop, settings.drain_seconds)

@@ -1,0 +1,216 @@
+"""`agentcache serve` as a newcomer and an operator use it."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import httpx
+import psutil
+import pytest
+
+from agentcache.demo.fake_provider.server import FakeProvider
+from tests.support.server_process import ServerProcess
+
+QUESTION = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Which port does the server listen on?"}]}
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def upstream(provider):
+    return {"AGENTCACHE_UPSTREAM_OPENAI": f"{provider.url}/openai/v1"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, upstream):
+    with ServerProcess(tmp_path_factory.mktemp("installation") / "data", "--workers", "2", **upstream) as server:
+        yield server
+
+
+def until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come about")
+
+
+def children(server, module):
+    """Return the processes of one kind below the supervisor."""
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        try:
+            if module in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def ask(server, **options):
+    headers = {"Authorization": f"Bearer {server.key}", "X-Provider-Key": "sk-test"}
+    return httpx.post(f"{server.url}/v1/chat/completions", json=QUESTION, headers=headers, timeout=20, **options)
+
+
+def test_the_first_start_shows_a_key_and_what_to_paste(server):
+    assert server.output.count("shown this once") == 1
+    for pasted in ("/api/cache/set", "/api/cache/get", "/v1/chat/completions", "X-Provider-Key"):
+        assert f"{pasted}" in server.output
+    assert server.url in server.output
+
+
+def test_what_the_first_start_says_to_paste_works_as_it_stands(server):
+    script = server.output.split("and get it back:")[1].split("Or change one base URL")[0]
+    finished = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30)
+    answers = [json.loads(found) for found in finished.stdout.replace("}{", "}\n{").splitlines()]
+    assert answers[-1]["hit"] is True, finished
+    assert answers[-1]["value"] == "Hello!"
+
+
+def test_it_is_alive_and_ready(server):
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_the_second_identical_call_is_a_hit_whichever_worker_answers(server):
+    first = ask(server)
+    assert first.status_code == 200, first.text
+    assert all("hit" in ask(server).headers["cache-status"] for _ in range(8))
+
+
+def test_keys_are_created_listed_and_revoked(server):
+    created = json.loads(server.run("keys", "create", "--name", "CI", "--scope", "stats:read", "--json").stdout)
+    assert created["key"].startswith("ac_live_")
+    assert (created["name"], created["team"], created["scopes"]) == ("CI", "local", ["stats:read"])
+    stats = {"headers": {"X-AgentCache-Key": created["key"]}}
+    assert httpx.get(f"{server.url}/api/cache/stats", **stats).status_code == 200
+    listed = json.loads(server.run("keys", "list", "--json").stdout)["keys"]
+    assert [row["state"] for row in listed if row["id"] == created["id"]] == ["live"]
+    assert created["key"] not in json.dumps(listed)
+    assert server.run("keys", "revoke", created["id"]).returncode == 0
+    listed = json.loads(server.run("keys", "list", "--json").stdout)["keys"]
+    assert [row["state"] for row in listed if row["id"] == created["id"]] == ["revoked"]
+
+
+def test_keys_say_what_is_wrong(server):
+    unknown = server.run("keys", "revoke", "0" * 32)
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (6, 1)
+    nobody = server.run("keys", "list", "--team", "nobody")
+    assert nobody.returncode == 6
+    assert "local" in nobody.stderr
+    assert server.run("keys", "create", "--scope", "everything").returncode == 2
+    assert server.run("keys", "create", "--expires-in", "soon").returncode == 2
+
+
+def test_the_cache_is_read_written_and_cleared(server):
+    request = ("--model", "gpt-5-mini", "--prompt", "Count to three", "--namespace", "cli")
+    assert server.run("cache", "get", *request).returncode == 6
+    stored = json.loads(server.run("cache", "set", *request, "--value", "1 2 3", "--tag", "numbers", "--json").stdout)
+    assert server.run("cache", "get", *request).stdout == "1 2 3\n"
+    assert server.run("cache", "get", stored["key"], "--json").returncode == 0
+    stats = json.loads(server.run("cache", "stats", "--json").stdout)
+    assert stats["entries"] >= 1
+    purged = server.run("cache", "purge", "--namespace", "cli", "--yes", "--json")
+    assert json.loads(purged.stdout) == {"matched": 1, "deleted": 1}
+    assert server.run("cache", "get", *request).returncode == 6
+
+
+def test_doctor_finds_nothing_wrong_with_a_running_server(server):
+    port = server.url.rsplit(":", 1)[1]
+    server.environ["AGENTCACHE_PORT"] = port
+    finished = server.run("doctor", "--json")
+    report = json.loads(finished.stdout)
+    wrong = [finding for finding in report["findings"] if finding["verdict"] == "fail"]
+    assert (finished.returncode, wrong) == (0, [])
+    found = {finding["check"]: finding["found"] for finding in report["findings"]}
+    assert "in use by this server" in found["port"]
+    assert "up to date" in found["database"]
+
+
+def test_a_server_process_that_is_killed_comes_back_and_nobody_is_refused(server):
+    victim = children(server, "supervisor.server")[0]
+    victim.kill()
+    refused = 0
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        try:
+            ask(server)
+        except httpx.ConnectError:
+            refused += 1
+    until(lambda: len(children(server, "supervisor.server")) == 2)
+    assert refused == 0
+    assert "is started again" in server.output
+
+
+def test_a_job_worker_that_is_killed_comes_back(server):
+    victim = until(lambda: children(server, "supervisor.worker"))[0]
+    victim.kill()
+    until(lambda: [child for child in children(server, "supervisor.worker") if child.pid != victim.pid])
+
+
+def test_replacing_the_workers_one_by_one_fails_no_request(server):
+    before = {child.pid for child in children(server, "supervisor.server")}
+    done = threading.Event()
+    failures = []
+
+    def load():
+        while not done.is_set():
+            try:
+                if (status := ask(server).status_code) != 200:
+                    failures.append(status)
+            except httpx.HTTPError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        server.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: len(now := {child.pid for child in children(server, "supervisor.server")}) == 2 and not now & before
+        )
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def test_a_second_start_makes_no_second_key(tmp_path, upstream):
+    with ServerProcess(tmp_path / "data", **upstream) as first:
+        key = first.key
+        assert ask(first).status_code == 200
+    with ServerProcess(tmp_path / "data", **upstream) as second:
+        assert "shown this once" not in second.output
+        second.key = key
+        assert "hit" in ask(second).headers["cache-status"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly(tmp_path, upstream, signum):
+    with ServerProcess(tmp_path / "data", **upstream) as server:
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        assert server.stop(signum) == 0
+        assert server.output.rstrip().endswith("AgentCache has stopped.")
+        assert "Traceback" not in server.output
+        assert not [process for process in processes if process.is_running()]
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/healthz")
+
+
+def test_no_process_outlives_a_supervisor_that_was_killed(tmp_path, upstream):
+    with ServerProcess(tmp_path / "data", **upstream) as server:
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        assert len(processes) == 2
+        os.kill(server.process.pid, signal.SIGKILL)
+        until(
+            lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+        )
