@@ -40,9 +40,9 @@ class ConflictingCredentials(Unauthenticated):
     code = "conflicting_credentials"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """A request's headers, understood."""
+    """A request's headers, understood. Compared by identity."""
 
     api_key: str
     directives: Directives

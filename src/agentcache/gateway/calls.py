@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
@@ -20,6 +20,9 @@ from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
+
+if TYPE_CHECKING:
+    from agentcache.gateway.prepared import RequestReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Parts:
     flights: Flights[Head, SSEEvent]
     upstream: UpstreamClient
     timeouts: UpstreamTimeouts
+    requests: RequestReader
     authenticator: Authenticator
     meter: Meter
     prices: Prices

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 
-from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Entry
 from agentcache.engine.flights import Flight
 from agentcache.engine.freshness import may_serve, may_serve_on_error
@@ -40,16 +39,12 @@ class NotCached(AgentCacheError):
 
 async def answer(call: Call) -> None:
     """Serve a request to a cacheable endpoint."""
-    endpoint = call.endpoint
-    assert endpoint is not None  # noqa: S101
     parts, directives = call.parts, call.directives
     call.raw_body = await read_body(call.asgi_scope, call.receive, parts.settings.body_max_bytes)
-    call.body = parse_body(call.raw_body)
-    call.detail = endpoint.bypass(call.body, call.caller.headers) or ""
+    parts.requests.prepare(call)
     if call.detail or directives.is_bypass:
         await pass_through(call, call.raw_body, detail=call.detail or "requested")
         return
-    call.set_key()
     entry = await look_up(call)
     if entry is not None and directives.reads and may_serve(entry.meta, parts.clock.now(), max_age=directives.max_age):
         await serve_hit(call, entry)

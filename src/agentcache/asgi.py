@@ -1,0 +1,162 @@
+"""Wiring: the only module that knows both planes. One ASGI application serves the gateway and the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from agentcache.engine.flights import Flights
+from agentcache.engine.stores.open_stores import Stores, open_stores
+from agentcache.gateway.app import Gateway
+from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.calls import Parts
+from agentcache.gateway.health import Health
+from agentcache.gateway.meter import Meter
+from agentcache.gateway.metrics import Metrics
+from agentcache.gateway.native.api import NativeAPI
+from agentcache.gateway.prepared import RequestReader
+from agentcache.kit.clock import Clock, SystemClock
+from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
+from agentcache.kit.logs import configure_logging, get_logger
+from agentcache.providers.prices import Prices
+from agentcache.providers.registry import build_dialects
+from agentcache.settings import Settings
+
+_log = get_logger(__name__)
+
+
+class Application:
+    """The product as one ASGI application. Opens what it needs in the lifespan, on the server's own event loop."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._server: _Server | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    async def __call__(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        server = self._server
+        if asgi_scope["type"] == "http" and server is not None:
+            if server.gateway.owns(asgi_scope["path"]):
+                await server.gateway(asgi_scope, receive, send)
+            else:
+                await server.control_plane(asgi_scope, receive, send)
+        elif asgi_scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif asgi_scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    def begin_drain(self, seconds: float) -> None:
+        """Let upstream calls in progress end within `seconds`; what is left then ends in an error event."""
+        if self._server is not None and self._drain is None:
+            self._server.health.is_stopping = True
+            # A second is kept for the readers to be told.
+            self._drain = asyncio.get_running_loop().create_task(
+                self._server.parts.flights.drain(max(0.0, seconds - 1.0))
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                self._server = await stack.enter_async_context(open_server(self._settings, self._clock))
+            except Exception as error:
+                _log.exception("start_failed")
+                await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            if self._drain is not None:
+                await self._drain
+            self._server = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@dataclass(slots=True)
+class _Server:
+    parts: Parts
+    gateway: Gateway
+    health: Health
+    control_plane: Any
+
+
+@contextlib.asynccontextmanager
+async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server]:
+    """Build the server's parts and release them in reverse order."""
+    # Django has to be configured before any module with models is imported, so these imports are late.
+    from agentcache.web.project import configure
+
+    configure(settings)
+    from agentcache.analytics.usage_sink import DjangoUsageSink
+    from agentcache.jobs.database import DatabaseThreads
+    from agentcache.jobs.queue import DatabaseJobQueue
+    from agentcache.teams.directory import DjangoDirectory
+    from agentcache.teams.secrets import ServerSecrets
+    from agentcache.web.asgi import get_control_plane_app
+
+    async with contextlib.AsyncExitStack() as stack:
+        settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        threads = DatabaseThreads()
+        stack.callback(threads.close)
+        directory = DjangoDirectory(settings, ServerSecrets.of(settings), threads)
+        metrics = Metrics(settings.run_dir)
+        stack.callback(metrics.close)
+        meter = Meter(DjangoUsageSink(threads), metrics, clock, settings.run_dir)
+        meter.start()
+        stack.push_async_callback(meter.close)
+        stores = await open_stores(settings, clock)
+        stack.push_async_callback(stores.close)
+        upstream = UpstreamClient(settings.upstream_max_connections)
+        stack.push_async_callback(upstream.aclose)
+        parts = build_parts(settings, clock, stores, upstream, meter, Authenticator(directory, clock), DatabaseJobQueue(threads, clock))
+        stack.push_async_callback(parts.flights.drain, 0.0)
+        health = Health(parts, directory, metrics)
+        yield _Server(parts, Gateway(parts, NativeAPI(parts), health), health, get_control_plane_app(settings))
+
+
+def build_parts(
+    settings: Settings,
+    clock: Clock,
+    stores: Stores,
+    upstream: UpstreamClient,
+    meter: Meter,
+    authenticator: Authenticator,
+    jobs: Any,
+) -> Parts:
+    """Put the gateway's parts together."""
+    dialects = build_dialects(settings.upstreams)
+    prices = Prices(settings.prices_file, dialects)
+    return Parts(
+        settings=settings,
+        clock=clock,
+        dialects=dialects,
+        entries=stores.entries,
+        board=stores.board,
+        is_shared=stores.is_shared,
+        flights=Flights(settings.entry_max_bytes),
+        upstream=upstream,
+        timeouts=UpstreamTimeouts(
+            connect=settings.upstream_connect_seconds,
+            first_byte=settings.upstream_first_byte_seconds,
+            idle=settings.upstream_idle_seconds,
+            total=settings.upstream_total_seconds,
+        ),
+        requests=RequestReader(),
+        authenticator=authenticator,
+        meter=meter,
+        prices=prices,
+        jobs=jobs,
+    )
+
+
+def create_app() -> Application:
+    """Return the application for the process environment (uvicorn's factory)."""
+    settings = Settings.load()
+    configure_logging(settings)
+    return Application(settings)
