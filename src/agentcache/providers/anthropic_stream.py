@@ -11,9 +11,11 @@ from agentcache.providers.reading import (
     count,
     decode_json,
     encode_json,
+    items,
     judge_ending,
     members,
     text_pieces,
+    word,
 )
 from agentcache.providers.sse import named_event
 
@@ -59,7 +61,7 @@ def judge_message(answer: Json) -> Verdict:
         return ending
     if not all(isinstance(block, dict) for block in content):
         return Verdict(False, "malformed")
-    calls = [block for block in content if block.get("type") in _CALLS]
+    calls = [block for block in content if word(block.get("type")) in _CALLS]
     if not all(_is_whole_call(block) for block in calls):
         return Verdict(False, "bad_tool_arguments")
     if answer["stop_reason"] == "tool_use" and not calls:
@@ -74,7 +76,7 @@ def _is_whole_call(block: Json) -> bool:
 
 
 def _says_something(block: Json) -> bool:
-    kind = block.get("type")
+    kind = word(block.get("type"))
     if kind == "text":
         return bool(block.get("text"))
     return kind not in {"thinking", "redacted_thinking"}
@@ -154,7 +156,7 @@ class MessageJoiner:
         delta = payload.get("delta")
         if not isinstance(delta, dict):
             raise ValueError("a delta is not an object")
-        block, kind = self._blocks[index], delta.get("type")
+        block, kind = self._blocks[index], word(delta.get("type"))
         if kind == "input_json_delta":
             self._append(index, "input", delta.get("partial_json"))
         elif kind in _GROWING:
@@ -226,13 +228,13 @@ def _block_events(index: int, block: Json) -> list[bytes]:
     """Stream one content block; kinds that do not grow come whole in `content_block_start`."""
     opening = dict(block)
     deltas: list[Json] = []
-    kind = block.get("type")
+    kind = word(block.get("type"))
     if kind == "text" and isinstance(block.get("text"), str):
         opening["text"] = ""
         deltas += [{"type": "text_delta", "text": piece} for piece in text_pieces(block["text"])]
-        if block.get("citations"):
+        if citations := items(block.get("citations")):
             opening["citations"] = []
-            deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
+            deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
     elif kind == "thinking" and isinstance(block.get("thinking"), str):
         opening["thinking"] = ""
         deltas += [{"type": "thinking_delta", "thinking": piece} for piece in text_pieces(block["thinking"])]
@@ -291,8 +293,8 @@ class MessageStream:
         ending = {name: answer[name] for name in _ENDING if name in answer}
         totals = {name: usage[name] for name in _CUMULATIVE if name in usage}
         events = [_event("message_start", message=opening)]
-        for index, block in enumerate(answer.get("content") or []):
-            events += _block_events(index, block)
+        for index, block in enumerate(items(answer.get("content"))):
+            events += _block_events(index, members(block))
         events.append(_event("message_delta", delta=ending, usage=totals))
         events.append(_event("message_stop"))
         return b"".join(events)

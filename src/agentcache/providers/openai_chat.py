@@ -7,7 +7,7 @@ from typing import Any
 from agentcache.providers.dialect import COMPLETE, Json, Usage, Verdict
 from agentcache.providers.openai_chunks import ChunkStream
 from agentcache.providers.openai_delta import finish_delta, merge_delta
-from agentcache.providers.reading import count, is_json_object, items, judge_ending, members, text_pieces
+from agentcache.providers.reading import count, is_json_object, items, judge_ending, members, text_pieces, word
 
 
 def chat_usage(answer: Json) -> Usage:
@@ -69,7 +69,7 @@ def _judge_message(choice: Json) -> Verdict:
         return Verdict(False, "bad_tool_arguments")
     if calls or function_call:
         return COMPLETE
-    if choice.get("finish_reason") in {"tool_calls", "function_call"}:
+    if word(choice.get("finish_reason")) in {"tool_calls", "function_call"}:
         return Verdict(False, "incomplete")
     return COMPLETE if any(message.get(name) for name in _SAYS_SOMETHING) else Verdict(False, "empty")
 
@@ -164,20 +164,24 @@ def split_chat_choice(choice: Json) -> list[Json]:
 
 def _call_deltas(message: Json, tool_calls: list[Any]) -> list[Json]:
     deltas: list[Json] = []
-    for index, call in enumerate(tool_calls):
+    for index, call in enumerate(map(members, tool_calls)):
         kind = "custom" if call.get("type") == "custom" else "function"
         grows = "input" if kind == "custom" else "arguments"
         called = members(call.get(kind))
         head = {**call, kind: {**called, grows: ""}, "index": index}
         deltas.append({"tool_calls": [head]})
-        deltas += [{"tool_calls": [{"index": index, kind: {grows: p}}]} for p in text_pieces(called.get(grows) or "")]
+        deltas += [{"tool_calls": [{"index": index, kind: {grows: p}}]} for p in text_pieces(word(called.get(grows)))]
     function_call = message.get("function_call")
     if isinstance(function_call, dict):
         deltas.append({"function_call": {**function_call, "arguments": ""}})
-        deltas += [{"function_call": {"arguments": p}} for p in text_pieces(function_call.get("arguments") or "")]
+        deltas += [{"function_call": {"arguments": p}} for p in text_pieces(word(function_call.get("arguments")))]
     elif "function_call" in message:
         deltas.append({"function_call": function_call})
     return deltas
+
+
+def _token(score: object) -> str:
+    return word(members(score).get("token"))
 
 
 def _spoken_choices(message: Json, logprobs: Any) -> list[tuple[Json, Any]]:
@@ -189,8 +193,8 @@ def _spoken_choices(message: Json, logprobs: Any) -> list[tuple[Json, Any]]:
         tokens = items(scores.get(name))
         if not isinstance(text, str):
             pieces: list[str] = []
-        elif tokens and "".join(str(members(token).get("token")) for token in tokens) == text:
-            spoken += [({name: token["token"]}, {**dict.fromkeys(scores), name: [token]}) for token in tokens]
+        elif tokens and "".join(map(_token, tokens)) == text:
+            spoken += [({name: _token(token)}, {**dict.fromkeys(scores), name: [token]}) for token in tokens]
             continue
         else:
             pieces = text_pieces(text)

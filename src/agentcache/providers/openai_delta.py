@@ -78,7 +78,8 @@ def finish_delta(merged: Json) -> Json:
     message: Json = {name: _finished(value) for name, value in merged.items() if name not in {"tool_calls", "audio"}}
     if "tool_calls" in merged:
         calls = merged["tool_calls"]
-        message["tool_calls"] = calls and [_finished_call(call) for call in sorted(calls, key=_position)]
+        in_order = sorted(calls, key=_position) if type(calls) is list else None
+        message["tool_calls"] = _finished(calls) if in_order is None else [_finished_call(call) for call in in_order]
     if "audio" in merged:
         message["audio"] = _finished_audio(merged["audio"])
     return message

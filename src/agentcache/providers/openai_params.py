@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentcache.providers.dialect import COMPLETE, Headers, Json, Usage, Verdict
-from agentcache.providers.reading import count, items, members, mirror
+from agentcache.providers.reading import count, items, members, mirror, word
 
 #: Who asks, what it costs and how fast, how it travels. `prediction` only makes the same text come faster.
 CHAT_IGNORED = frozenset(
@@ -71,7 +71,7 @@ def bypass_responses(body: Json, _headers: Headers) -> str | None:
         return "store"
     if members(body.get("prompt_cache_options")).get("prewarm"):
         return "prompt_cache_warming"
-    if any(members(tool).get("type") not in _CALLER_TOOLS for tool in items(body.get("tools"))):
+    if any(word(members(tool).get("type")) not in _CALLER_TOOLS for tool in items(body.get("tools"))):
         return "hosted_tool"
     if body.get("prompt") and not members(body["prompt"]).get("version"):
         return "unversioned_prompt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentcache.providers.dialect import Json
-from agentcache.providers.reading import items, members, text_pieces
+from agentcache.providers.reading import items, members, text_pieces, word
 
 _Events = list[Json]
 
@@ -15,7 +15,7 @@ def response_events(response: Json) -> _Events:
         begun["completed_at"] = None
     events: _Events = [{"type": f"response.{stage}", "response": begun} for stage in ("created", "in_progress")]
     for index, item in enumerate(items(response.get("output"))):
-        events += _item_events(index, item)
+        events += _item_events(index, members(item))
     events.append({"type": "response.completed", "response": response})
     return events
 
@@ -30,7 +30,7 @@ def _item_events(index: int, item: Json) -> _Events:
         case "message" if isinstance(item.get("content"), list):
             opening["content"] = []
             for position, part in enumerate(item["content"]):
-                inner += _part_events({**place, "content_index": position}, part)
+                inner += _part_events({**place, "content_index": position}, members(part))
         case "reasoning":
             opening, inner = _reasoning_events(place, opening)
         case "function_call" if isinstance(item.get("arguments"), str):
@@ -74,8 +74,13 @@ def _part_events(place: Json, part: Json) -> _Events:
 
 def _output_text_events(place: Json, part: Json) -> _Events:
     text, scores = part["text"], items(part.get("logprobs"))
-    spelled = scores and "".join(str(members(score).get("token")) for score in scores) == text
-    pieces = [(score["token"], [score]) for score in scores] if spelled else [(p, []) for p in text_pieces(text)]
+    tokens = [word(members(score).get("token")) for score in scores]
+    spelled = scores and "".join(tokens) == text
+    pieces = (
+        [(token, [score]) for token, score in zip(tokens, scores, strict=True)]
+        if spelled
+        else [(p, []) for p in text_pieces(text)]
+    )
     events: _Events = [
         {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": score} for piece, score in pieces
     ]
@@ -97,18 +102,18 @@ def _reasoning_events(place: Json, opening: Json) -> tuple[Json, _Events]:
     events: _Events = []
     if isinstance(opening.get("summary"), list):
         begun["summary"] = []
-        for position, part in enumerate(opening["summary"]):
+        for position, part in enumerate(map(members, opening["summary"])):
             at = {**place, "summary_index": position}
-            text = members(part).get("text")
+            text = word(part.get("text"))
             events.append({"type": "response.reasoning_summary_part.added", **at, "part": {**part, "text": ""}})
-            events += _text_events("response.reasoning_summary_text", at, "text", text if isinstance(text, str) else "")
+            events += _text_events("response.reasoning_summary_text", at, "text", text)
             events.append({"type": "response.reasoning_summary_part.done", **at, "part": part})
     if isinstance(opening.get("content"), list):
         begun["content"] = []
-        for position, part in enumerate(opening["content"]):
+        for position, part in enumerate(map(members, opening["content"])):
             at = {**place, "content_index": position}
-            text = members(part).get("text")
+            text = word(part.get("text"))
             events.append({"type": "response.content_part.added", **at, "part": {**part, "text": ""}})
-            events += _text_events("response.reasoning_text", at, "text", text if isinstance(text, str) else "")
+            events += _text_events("response.reasoning_text", at, "text", text)
             events.append({"type": "response.content_part.done", **at, "part": part})
     return begun, events

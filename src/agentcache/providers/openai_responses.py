@@ -15,6 +15,7 @@ from agentcache.providers.reading import (
     items,
     members,
     mirror,
+    word,
 )
 from agentcache.providers.sse import named_event, parse_events, with_payload
 
@@ -71,7 +72,7 @@ def judge_response(answer: Json) -> Verdict:
 
 
 def _judge_item(item: Json) -> Verdict:
-    if item.get("status") not in {None, "completed"}:
+    if item.get("status") is not None and item["status"] != "completed":
         return Verdict(False, "incomplete")
     kind = item.get("type")
     named = isinstance(item.get("name"), str) and item["name"] and item.get("call_id")
@@ -108,15 +109,15 @@ class ResponseJoiner:
             payload = decode_json(event.data)
             if not isinstance(payload, dict):
                 raise ValueError("not an object")
-            self._take(payload.get("type"), payload)
+            self._take(word(payload.get("type")), payload)
         except UNREADABLE:
             self._reason = "malformed"
 
-    def _take(self, kind: object, payload: Json) -> None:
+    def _take(self, kind: str, payload: Json) -> None:
         if kind in {"error", "response.failed"} or payload.get("error"):
             self._reason = "error_event"
             return
-        if self.finished or not isinstance(kind, str):
+        if self.finished or not kind:
             raise ValueError("unexpected event")
         self._check_sequence(payload)
         if kind == "response.output_item.done":

@@ -62,6 +62,11 @@ def items(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def word(value: object) -> str:
+    """Return `value` if it is a string, else an empty one: a member that names a kind may hold anything."""
+    return value if isinstance(value, str) else ""
+
+
 def count(value: object) -> int:
     """Return `value` if it is a whole number that can be a count, else 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from agentcache.providers.dialect import COMPLETE, Dialect, Endpoint, Json, Kind, Usage, Verdict
-from agentcache.providers.reading import members
+from agentcache.providers.reading import members, word
 
 #: How the caller wants to hear of the answer, not what it is.
 _IGNORED = frozenset({"webhook", "webhook_events_filter", "stream"})
@@ -37,11 +37,11 @@ def has_seed(model_input: Json) -> bool:
 
 def judge_prediction(answer: Json) -> Verdict:
     """Accept a prediction that succeeded and whose output is still there."""
-    status = answer.get("status")
+    status = word(answer.get("status"))
     if status in {"starting", "processing"}:
         return Verdict(False, "not_finished")
     if status in {"failed", "canceled", "aborted"}:
-        return Verdict(False, str(status))
+        return Verdict(False, status)
     if status != "succeeded":
         return Verdict(False, "malformed")
     if answer.get("error"):
