@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import typer
 
@@ -34,7 +34,9 @@ Namespace = Annotated[str | None, typer.Option(help="Partition of the cache.")]
 
 @app.command("get")
 def get(
-    cache_key: Annotated[str | None, typer.Argument(help="Key of the entry, 64 hex digits.")] = None,
+    cache_key: Annotated[
+        str | None, typer.Argument(help="Key of the entry: 64 hex digits, or a name of your own.")
+    ] = None,
     provider: Provider = None,
     model: Model = None,
     prompt: Prompt = None,
@@ -62,7 +64,9 @@ def get(
 
 @app.command("set")
 def set_entry(
-    cache_key: Annotated[str | None, typer.Argument(help="Key of the entry, 64 hex digits.")] = None,
+    cache_key: Annotated[
+        str | None, typer.Argument(help="Key of the entry: 64 hex digits, or a name of your own.")
+    ] = None,
     value: Annotated[str | None, typer.Option(help="The answer, as text.")] = None,
     value_file: Annotated[str | None, typer.Option(help="File with the answer as JSON, or - for stdin.")] = None,
     provider: Provider = None,
@@ -70,7 +74,7 @@ def set_entry(
     prompt: Prompt = None,
     request: RequestFile = None,
     namespace: Namespace = None,
-    ttl: Annotated[int | None, typer.Option(help="Lifetime in seconds.")] = None,
+    ttl: Annotated[str | None, typer.Option(help="Lifetime: seconds, or 15m, 12h, 30d.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Label to invalidate by; may be repeated.")] = None,
     url: Url = None,
     key: Key = None,
@@ -86,7 +90,7 @@ def set_entry(
         document["key"] = cache_key
     document["value"] = value if value is not None else _read_json(str(value_file), "--value-file")
     if ttl is not None:
-        document["ttl"] = ttl
+        document["ttl"] = int(ttl) if ttl.isdecimal() else ttl
     if tag:
         document["tags"] = tag
     answer = _call(url, key, "POST", "/api/cache/set", document)
@@ -100,7 +104,9 @@ def set_entry(
 def purge(
     cache_keys: Annotated[list[str] | None, typer.Argument(help="Keys of entries, 64 hex digits each.")] = None,
     namespace: Namespace = None,
-    tag: Annotated[str | None, typer.Option(help="Only entries with this tag.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only entries with this tag; repeated, with any of them.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Only entries made from this URL.")] = None,
     pattern: Annotated[
         str | None, typer.Option(help="Only entries whose namespace/dialect/model/label matches.")
@@ -115,32 +121,27 @@ def purge(
     as_json: AsJson = False,
 ) -> None:
     """Delete entries. Once this returns, no worker serves them any more."""
-    criteria = {
-        "namespace": namespace,
-        "tag": tag,
-        "source": source,
-        "pattern": pattern,
-        "dialect": dialect,
-        "model": model,
-    }
-    chosen = {name: text for name, text in criteria.items() if text is not None}
-    if sum(map(bool, (cache_keys, chosen, everything))) != 1:
+    criteria = {"namespace": namespace, "source": source, "pattern": pattern, "dialect": dialect, "model": model}
+    document: dict[str, Any] = {name: text for name, text in criteria.items() if text is not None}
+    if tag:
+        document["tags"] = tag
+    if sum(map(bool, (cache_keys, document, everything))) != 1:
         raise typer.BadParameter("say which entries: keys, criteria such as --namespace or --tag, or --all")
-    keys = list(cache_keys) if cache_keys else [row["key"] for row in _entries(url, key, chosen)]
-    if not dry_run and not cache_keys and not yes and keys:
-        typer.confirm(f"Delete {len(keys)} entries?", abort=True, err=True)
-    deleted = 0
-    for cache_key in [] if dry_run else keys:
-        try:
-            _call(url, key, "DELETE", f"/api/cache/entries/{quote(cache_key)}")
-            deleted += 1
-        except NotFound:
-            if cache_keys:
-                raise
+    if cache_keys:
+        document["keys"] = list(cache_keys)
+    elif everything:
+        document["all"] = True
+    matched = deleted = 0
+    if dry_run or not (yes or cache_keys):
+        matched = _call(url, key, "POST", "/api/cache/purge", {**document, "dry_run": True})["invalidated"]
+        if not dry_run:
+            typer.confirm(f"Delete {matched} entries?", abort=True, err=True)
+    if not dry_run:
+        matched = deleted = _call(url, key, "POST", "/api/cache/purge", document)["invalidated"]
     if as_json:
-        _print_json({"matched": len(keys), "deleted": deleted})
+        _print_json({"matched": matched, "deleted": deleted})
     elif dry_run:
-        typer.echo(f"{len(keys)} entries would be deleted.")
+        typer.echo(f"{matched} entries would be deleted.")
     else:
         typer.echo(f"{deleted} entries deleted.")
 
@@ -155,17 +156,6 @@ def stats(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     from agentcache.cli.output import print_table
 
     print_table("Cache", ("what", "value"), list(_flat(answer)), empty="The cache is empty.")
-
-
-def _entries(url: str | None, key: str | None, criteria: dict[str, str]) -> Iterator[dict[str, Any]]:
-    cursor = ""
-    while True:
-        query = urlencode({**criteria, "limit": "200", **({"cursor": cursor} if cursor else {})})
-        page = _call(url, key, "GET", f"/api/cache/entries?{query}")
-        yield from page["entries"]
-        cursor = page.get("cursor") or ""
-        if not cursor:
-            return
 
 
 def _request(

@@ -1,7 +1,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         document = json.loads(self.rfile.read(length)) if length else None
         self.server.asked.append((self.command, self.path, document, self.headers.get("X-AgentCache-Key")))
         answer = self.server.answers[f"{self.command} {urlsplit(self.path).path}"]
-        status, reply = answer(parse_qs(urlsplit(self.path).query)) if callable(answer) else answer
+        status, reply = answer
         body = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -93,28 +93,24 @@ def test_set_sends_value_lifetime_and_tags(server):
     assert server.asked[0][2] == expected
 
 
-def test_purge_deletes_every_page_that_matches(server):
-    pages = {"": (["1" * 64, "2" * 64], "next"), "next": (["3" * 64], "")}
-
-    def page(query):
-        keys, cursor = pages[query.get("cursor", [""])[0]]
-        assert query["tag"] == ["docs"]
-        return 200, {"entries": [{"key": key} for key in keys], "cursor": cursor}
-
-    server.answers["GET /api/cache/entries"] = page
-    server.answers |= {f"DELETE /api/cache/entries/{digit * 64}": (200, {}) for digit in "13"}
-    # Another caller was quicker with this one; it is gone all the same.
-    server.answers[f"DELETE /api/cache/entries/{'2' * 64}"] = (404, {"detail": "There is nothing here."})
-    outcome = run("purge", "--tag", "docs", "--yes", "--json")
-    assert outcome.exit_code == 0
-    assert json.loads(outcome.stdout) == {"matched": 3, "deleted": 2}
+def test_purge_says_which_entries_are_meant(server):
+    server.answers["POST /api/cache/purge"] = (200, {"invalidated": 3, "dry_run": False})
+    outcome = run("purge", "--tag", "docs", "--tag", "faq", "--namespace", "eval", "--yes", "--json")
+    assert json.loads(outcome.stdout) == {"matched": 3, "deleted": 3}
+    assert run("purge", CACHE_KEY).stdout == "3 entries deleted.\n"
+    run("purge", "--all", "--yes")
+    expected = [{"namespace": "eval", "tags": ["docs", "faq"]}, {"keys": [CACHE_KEY]}, {"all": True}]
+    assert [document for _, _, document, _ in server.asked] == expected
 
 
 def test_purge_asks_before_it_deletes_and_a_dry_run_deletes_nothing(server):
-    server.answers["GET /api/cache/entries"] = (200, {"entries": [{"key": CACHE_KEY}], "cursor": ""})
+    server.answers["POST /api/cache/purge"] = (200, {"invalidated": 1, "dry_run": True})
     assert run("purge", "--all", input="n\n").exit_code == ExitCode.FAILED
     assert run("purge", "--all", "--dry-run").stdout == "1 entries would be deleted.\n"
-    assert {method for method, *_ in server.asked} == {"GET"}
+    assert json.loads(run("purge", "--all", "--dry-run", "--json").stdout) == {"matched": 1, "deleted": 0}
+    assert [document for _, _, document, _ in server.asked] == [{"all": True, "dry_run": True}] * 3
+    run("purge", "--all", input="y\n")
+    assert server.asked[-1][2] == {"all": True}
 
 
 def test_stats_are_flat_for_people_and_whole_for_programs(server):
