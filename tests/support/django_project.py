@@ -38,19 +38,15 @@ def use_settings(settings: Settings) -> Iterator[None]:
     values = django_values(settings, ServerSecrets.of(settings).signing_keys)
     databases = values.pop("DATABASES")
     differing = {name: value for name, value in values.items() if getattr(django_conf, name) != value}
-    former = connections.settings
+    former = connections.settings, connections._connections
     with override_settings(**differing):
-        _point_connections(connections.configure_settings(databases))
+        connections.settings = connections.configure_settings(databases)
+        connections._connections = Local(connections.thread_critical)
         try:
             yield
         finally:
             connections.close_all()
-            _point_connections(former)
-
-
-def _point_connections(databases: dict[str, object]) -> None:
-    connections.settings = databases
-    connections._connections = Local(connections.thread_critical)
+            connections.settings, connections._connections = former
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def prune_events(before_ms: int) -> int:
     deleted = 0
     while True:
         oldest = UsageEvent.objects.filter(at_ms__lt=before_ms).order_by("at_ms").values("pk")[:_PRUNE_ROWS]
-        count = UsageEvent.objects.filter(pk__in=oldest)._raw_delete(using=connection.alias)
+        count = UsageEvent.objects.filter(pk__in=oldest).delete()[0]
         deleted += count
         if count < _PRUNE_ROWS:
             return deleted
