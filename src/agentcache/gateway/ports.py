@@ -83,6 +83,25 @@ class UsageSink(Protocol):
         """Keep the events, each exactly once by its id. May raise; the meter then tries again."""
 
 
+@dataclass(frozen=True, slots=True)
+class TenantTotals:
+    """Calls of one tenant over a time; money is 1e-9 USD."""
+
+    requests: int
+    hits: int
+    coalesced: int
+    misses: int
+    cost_usd_nanos: int
+    saved_usd_nanos: int
+
+
+class UsageTotals(Protocol):
+    """Adds up usage. Implemented by the control plane over its database."""
+
+    async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
+        """Return the totals since a Unix time in milliseconds. Raises `Unavailable`."""
+
+
 #: Job: POST `payload["body"]` (JSON text, sent as it is) to `payload["url"]` until it is accepted, signed per Standard
 #: Webhooks. Payload members, all strings: `tenant_id`, `url`, `body`, `message_id` (the same for each repetition).
 DELIVER_WEBHOOK = "webhook.deliver"

@@ -1,0 +1,118 @@
+"""The native API: finds the route, lets the caller in or not, and hands over."""
+
+from __future__ import annotations
+
+from agentcache.engine.stores.port import StoreUnavailable
+from agentcache.gateway.asgi_types import ASGIScope, Receive, Send, send_whole
+from agentcache.gateway.authenticate import require
+from agentcache.gateway.callers import CallerReader
+from agentcache.gateway.calls import Parts
+from agentcache.gateway.native.exchange import Exchange, check_directives
+from agentcache.gateway.native.openapi import openapi_document
+from agentcache.gateway.native.routes import ROUTES, Route
+from agentcache.gateway.ports import Principal, UsageTotals
+from agentcache.gateway.problems import problem
+from agentcache.kit.errors import BadRequest, NotFound
+
+OPENAPI_PATH = "/api/openapi.json"
+_PREFIX = "/api/cache/"
+
+
+class MethodNotServed(BadRequest):
+    """This path does not serve that method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class NativeAPI:
+    """Serves `/api/cache/…` and `/api/openapi.json`. `totals` is None where nobody counts calls."""
+
+    def __init__(self, parts: Parts, totals: UsageTotals | None = None) -> None:
+        self._parts = parts
+        self._totals = totals
+        self._document: bytes | None = None
+
+    def owns(self, path: str) -> bool:
+        """Say whether this serves the path."""
+        return path.startswith(_PREFIX) or path == OPENAPI_PATH
+
+    async def serve(
+        self, asgi_scope: ASGIScope, receive: Receive, send: Send, callers: CallerReader, request_id: str
+    ) -> None:
+        """Answer one request. Raises `AgentCacheError` for what becomes a problem."""
+        started = self._parts.clock.monotonic()
+        path, method = asgi_scope["path"], asgi_scope["method"]
+        found = find_route(method, path)
+        if isinstance(found, frozenset):
+            await self._refuse_method(send, found, request_id)
+            return
+        if found is None:
+            await self._send_document(send, request_id)
+            return
+        route, segments = found
+        caller = callers.read(None, asgi_scope["headers"])
+        principal = await self._parts.authenticator.authenticate(caller.api_key)
+        require_any(principal, route)
+        check_directives(caller.headers, may_limit_age=route.may_limit_age)
+        exchange = Exchange(
+            parts=self._parts,
+            asgi_scope=asgi_scope,
+            receive=receive,
+            send=send,
+            request_id=request_id,
+            started=started,
+            caller=caller,
+            principal=principal,
+            path=segments,
+            totals=self._totals,
+        )
+        try:
+            await route.serve(exchange)
+        except StoreUnavailable:
+            self._parts.meter.count_store_error()
+            raise
+
+    async def _send_document(self, send: Send, request_id: str) -> None:
+        if self._document is None:
+            self._document = openapi_document(self._parts.dialects)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"public, max-age=60"),
+            (b"x-agentcache-request-id", request_id.encode()),
+        ]
+        await send_whole(send, 200, headers, self._document)
+
+    async def _refuse_method(self, send: Send, allowed: frozenset[str], request_id: str) -> None:
+        names = ", ".join(sorted(allowed))
+        error = MethodNotServed(f"This path serves {names}.")
+        headers, body = problem(error, request_id)
+        headers.append((b"allow", names.encode()))
+        await send_whole(send, error.status, headers, body)
+
+
+def find_route(method: str, path: str) -> tuple[Route, dict[str, str]] | frozenset[str] | None:
+    """Return the route and its path parameters, None for the public document, or the methods that the path serves.
+
+    Raises `NotFound` for a path that is none of ours.
+    """
+    if method == "HEAD":
+        method = "GET"
+    if path == OPENAPI_PATH:
+        return None if method == "GET" else frozenset({"GET", "HEAD"})
+    allowed: set[str] = set()
+    for route in ROUTES:
+        match = route.pattern.fullmatch(path)
+        if match is not None:
+            if route.method == method:
+                return route, match.groupdict()
+            allowed.add(route.method)
+    if not allowed:
+        raise NotFound("AgentCache has no such path; /api/openapi.json lists them all.")
+    return frozenset(allowed | ({"HEAD"} if "GET" in allowed else set()))
+
+
+def require_any(principal: Principal, route: Route) -> None:
+    """Raise `Forbidden` unless the principal has one of the route's scopes (`admin` implies all)."""
+    if principal.scopes.isdisjoint(route.scopes):
+        require(principal, route.scopes[0])
