@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agentcache.kit import setting_values as values
-from agentcache.kit.crypto import load_or_create_secret
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.errors import AgentCacheError
 from agentcache.kit.setting_values import Setting
@@ -357,6 +356,8 @@ class Settings:
 
     def load_secrets(self) -> tuple[bytes, ...]:
         """Return the server's secrets, newest first; makes the secret file on the first start."""
+        from agentcache.kit.crypto import load_or_create_secret  # costs 10 MB that the supervisor does not need
+
         newest = self.secret_key.encode() if self.secret_key else load_or_create_secret(self.secret_key_file)
         return (newest, *(former.encode() for former in self.secret_key_fallbacks))
 

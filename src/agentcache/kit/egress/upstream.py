@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +36,17 @@ class UpstreamTimeouts:
 class UpstreamResponse:
     """An answer whose head has come. Read `chunks` to the end or call `aclose`; both give the connection back."""
 
-    __slots__ = ("_client", "_connection", "_ends_at", "_host", "_idle_seconds", "headers", "status")
+    __slots__ = ("_connection", "_ends_at", "_give_back", "_host", "_idle_seconds", "headers", "status")
 
     def __init__(
-        self, client: UpstreamClient, connection: Connection, host: str, idle_seconds: float, ends_at: float
+        self,
+        connection: Connection,
+        give_back: Callable[[Connection], None],
+        host: str,
+        idle_seconds: float,
+        ends_at: float,
     ) -> None:
-        self._client = client
+        self._give_back = give_back
         self._connection: Connection | None = connection
         self._host = host
         self._idle_seconds = idle_seconds
@@ -88,7 +93,7 @@ class UpstreamResponse:
     def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._client._give_back(connection)
+            self._give_back(connection)
 
 
 class UpstreamClient:
@@ -142,7 +147,7 @@ class UpstreamClient:
             except BaseException:
                 self._give_back(connection)
                 raise
-            return UpstreamResponse(self, connection, target.host, timeouts.idle, ends_at)
+            return UpstreamResponse(connection, self._give_back, target.host, timeouts.idle, ends_at)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""

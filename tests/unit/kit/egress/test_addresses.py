@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 import pytest
 from AntiSSRF import IPAddressRanges  # type: ignore[import-untyped] # ships no types
@@ -130,8 +131,8 @@ def check_against_the_oracles(address):
         assert is_refused_on_purpose(address), address
 
 
-EDGES = [
-    ip_address(int(edge) + step)
+EDGES: list[Any] = [
+    ip_address(int(edge) + step)  # a small number is an IPv4 address here, so the lowest IPv6 ones are left out
     for block in DEFAULT_DENIED.blocks
     for edge in (block.network.network_address, block.network.broadcast_address)
     for step in (-1, 0, 1)
@@ -140,7 +141,7 @@ EDGES = [
 ]
 
 
-@pytest.mark.parametrize("address", sorted(set(EDGES), key=lambda a: (a.version, a)), ids=str)
+@pytest.mark.parametrize("address", sorted(set(EDGES), key=str), ids=str)
 def test_the_edges_of_every_block_are_judged_as_the_oracles_do(address):
     check_against_the_oracles(address)
 
