@@ -189,6 +189,15 @@ def test_a_port_that_is_taken(monkeypatch, tmp_path):
         assert_refused(tmp_path, "AGENTCACHE_PORT", f"127.0.0.1:{port}", "another program", "choose another port")
 
 
+def test_a_metrics_port_that_is_taken(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as free:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("AGENTCACHE_METRICS_PORT", str(port))
+        monkeypatch.setenv("AGENTCACHE_PORT", str(free.getsockname()[1]))
+        free.close()
+        assert_refused(tmp_path, "AGENTCACHE_METRICS_PORT", f"127.0.0.1:{port}", "another program")
+
+
 def run_command(**settings):
     environ = {**os.environ, **settings}
     command = [sys.executable, "-m", "agentcache", "serve", "--port", "0"]

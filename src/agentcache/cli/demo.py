@@ -64,7 +64,7 @@ async def _run(start: Start, *, leave: bool, as_json: bool) -> None:
     from agentcache.supervisor.run import Supervisor
 
     progress = QuietProgress()
-    supervisor = Supervisor(start.settings, start.listener, start.environ, progress)
+    supervisor = Supervisor(start.settings, start.listener, start.environ, progress, start.metrics_listener)
     running = asyncio.create_task(supervisor.run())
     try:
         key = await progress.until_ready(running)

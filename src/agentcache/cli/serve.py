@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentcache.kit.errors import AgentCacheError
+
 if TYPE_CHECKING:
     from agentcache.settings import Settings
     from agentcache.supervisor.run import FirstKey
@@ -24,6 +26,7 @@ class Start:
 
     settings: Settings
     listener: socket.socket
+    metrics_listener: socket.socket | None
     environ: dict[str, str]
 
 
@@ -48,7 +51,7 @@ def serve(
     progress = TerminalProgress(start.settings)
 
     async def run() -> None:
-        await Supervisor(start.settings, start.listener, start.environ, progress).run()
+        await Supervisor(start.settings, start.listener, start.environ, progress, start.metrics_listener).run()
 
     asyncio.run(run())
 
@@ -68,10 +71,17 @@ def prepare_start(overriding: Mapping[str, str]) -> Start:
     settings = Settings.from_env(environ)
     preflight(settings)
     listener = open_listener(settings.host, settings.port)
+    metrics_listener = None
+    if settings.metrics_port is not None:
+        try:
+            metrics_listener = open_listener(settings.host, settings.metrics_port, "AGENTCACHE_METRICS_PORT")
+        except AgentCacheError:
+            listener.close()
+            raise
     settings = replace(settings, port=listener.getsockname()[1])
     # Absolute and settled, whatever the children's working directory and the port 0.
     environ |= {"AGENTCACHE_DATA_DIR": str(settings.data_dir), "AGENTCACHE_PORT": str(settings.port)}
-    return Start(settings, listener, environ)
+    return Start(settings, listener, metrics_listener, environ)
 
 
 class TerminalProgress:

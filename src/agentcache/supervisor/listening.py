@@ -11,8 +11,11 @@ from agentcache.supervisor.errors import CannotStart, PortTaken
 BACKLOG = 2048
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a bound, listening TCP socket. Raises `PortTaken` or `CannotStart`, each with a way out."""
+def open_listener(host: str, port: int, setting: str = "AGENTCACHE_PORT") -> socket.socket:
+    """Return a bound, listening TCP socket. Raises `PortTaken` or `CannotStart`, each with a way out.
+
+    `setting` is the one that names the port, for the message.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -30,21 +33,21 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise _explain(error, host, port) from None
+        raise _explain(error, host, port, setting) from None
     return listener
 
 
-def _explain(error: OSError, host: str, port: int) -> CannotStart:
+def _explain(error: OSError, host: str, port: int, setting: str) -> CannotStart:
     if error.errno == errno.EADDRINUSE:
         return PortTaken(
-            f"AGENTCACHE_PORT: another program already listens on {host}:{port}. Stop it, or choose another port: "
-            f"AGENTCACHE_PORT={port + 1 if port < 65535 else 8787}.",
-            param="AGENTCACHE_PORT",
+            f"{setting}: another program already listens on {host}:{port}. Stop it, or choose another port: "
+            f"{setting}={port + 1 if port < 65535 else 8787}.",
+            param=setting,
         )
     if error.errno in {errno.EACCES, errno.EPERM}:
         return CannotStart(
-            f"AGENTCACHE_PORT: this user may not listen on port {port}. Use a port above 1023, such as 8787.",
-            param="AGENTCACHE_PORT",
+            f"{setting}: this user may not listen on port {port}. Use a port above 1023, such as 8787.",
+            param=setting,
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return CannotStart(
@@ -52,6 +55,6 @@ def _explain(error: OSError, host: str, port: int) -> CannotStart:
             param="AGENTCACHE_HOST",
         )
     return CannotStart(
-        f"AGENTCACHE_PORT: cannot listen on {host}:{port} ({error.strerror}). Choose another host or port.",
-        param="AGENTCACHE_PORT",
+        f"{setting}: cannot listen on {host}:{port} ({error.strerror}). Choose another host or port.",
+        param=setting,
     )

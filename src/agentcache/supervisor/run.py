@@ -51,10 +51,16 @@ class Supervisor:
     """Runs `settings.workers` server processes on one socket and one job worker beside them."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, environ: Mapping[str, str], progress: Progress
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        environ: Mapping[str, str],
+        progress: Progress,
+        metrics_listener: socket.socket | None = None,
     ) -> None:
         self._settings = settings
         self._listener = listener
+        self._metrics_listener = metrics_listener
         self._environ = environ
         self._progress = progress
         self._stop = asyncio.Event()
@@ -97,7 +103,12 @@ class Supervisor:
         return Child(f"server {number}", command, self._progress, environ=self._environ, pass_fds=[fd])
 
     def _new_worker(self) -> Child:
-        return Child("job worker", ["-m", "agentcache.supervisor.worker"], self._progress, environ=self._environ)
+        command = ["-m", "agentcache.supervisor.worker"]
+        fds = []
+        if self._metrics_listener is not None:
+            fds.append(self._metrics_listener.fileno())
+            command += ["--metrics-listener", str(fds[0])]
+        return Child("job worker", command, self._progress, environ=self._environ, pass_fds=fds)
 
     def _start(self, child: Child) -> Child:
         self._running[child] = asyncio.create_task(child.keep_running(), name=child.name)
@@ -151,6 +162,8 @@ class Supervisor:
     async def _end(self) -> None:
         # The socket goes first: what connects from now on is refused at once instead of waiting for nobody.
         self._listener.close()
+        if self._metrics_listener is not None:
+            self._metrics_listener.close()
         if self._running:
             self._progress.stopping(self._settings.drain_seconds)
             await self._end_children(list(self._running))

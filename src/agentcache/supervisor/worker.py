@@ -1,23 +1,29 @@
 """The job worker process.
 
-python -m agentcache.supervisor.worker [--lifeline FD]
+python -m agentcache.supervisor.worker [--metrics-listener FD] --lifeline FD
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
+import socket
 import sys
 
+from agentcache.gateway.metrics import CONTENT_TYPE, Metrics
 from agentcache.kit.errors import AgentCacheError
 from agentcache.kit.logs import configure_logging
 from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
+from agentcache.supervisor.metrics_port import serve_metrics
 from agentcache.supervisor.preparation import database_errors, open_control_plane
 
 
-def run_worker(settings: Settings, lifeline: Lifeline | None = None) -> None:
+def run_worker(
+    settings: Settings, lifeline: Lifeline | None = None, metrics_listener: socket.socket | None = None
+) -> None:
     """Work jobs off until SIGTERM or SIGINT, then let the running ones end."""
     configure_logging(settings.log_level)
     open_control_plane(settings)
@@ -25,17 +31,22 @@ def run_worker(settings: Settings, lifeline: Lifeline | None = None) -> None:
 
     with database_errors(settings):
         require_current_schema()
-    asyncio.run(_work(settings, lifeline))
+    asyncio.run(_work(settings, lifeline, metrics_listener))
 
 
-async def _work(settings: Settings, lifeline: Lifeline | None) -> None:
+async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener: socket.socket | None) -> None:
     from agentcache.web.jobs import open_worker
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    async with open_worker(settings) as worker:
+    async with contextlib.AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(open_worker(settings))
+        if metrics_listener is not None:
+            # Here rather than in a server process: a scrape sums files up, and must not hold up a hit.
+            metrics = Metrics(settings.run_dir)
+            await stack.enter_async_context(serve_metrics(metrics_listener, metrics.exposition, CONTENT_TYPE))
         if lifeline is not None:
             lifeline.ready()
         await worker.run(stop, settings.drain_seconds)
@@ -44,10 +55,12 @@ async def _work(settings: Settings, lifeline: Lifeline | None) -> None:
 def main() -> None:
     """Work until told to stop, or until the supervisor is gone."""
     parser = argparse.ArgumentParser(prog="agentcache-worker")
+    parser.add_argument("--metrics-listener", type=int, help="file descriptor of the socket for scrapes")
     parser.add_argument("--lifeline", type=int, required=True, help="file descriptor of the supervisor's socket")
     given = parser.parse_args()
+    listener = None if given.metrics_listener is None else socket.socket(fileno=given.metrics_listener)
     try:
-        run_worker(Settings.load(), Lifeline(given.lifeline))
+        run_worker(Settings.load(), Lifeline(given.lifeline), listener)
     except AgentCacheError as error:
         sys.exit(f"error: {error.message}")
 

@@ -109,12 +109,15 @@ def _free_space(settings: Settings) -> Finding:
 
 def check_ports(settings: Settings, *, is_ours: bool) -> Iterator[Finding]:
     """Look whether the ports can be listened on; a port that our own running server holds is as it should be."""
-    for name, port in (("port", settings.port), ("metrics port", settings.metrics_port)):
+    for name, port, setting in (
+        ("port", settings.port, "AGENTCACHE_PORT"),
+        ("metrics port", settings.metrics_port, "AGENTCACHE_METRICS_PORT"),
+    ):
         if not port:
             continue
         place = f"{settings.host}:{port}"
         try:
-            open_listener(settings.host, port).close()
+            open_listener(settings.host, port, setting).close()
         except PortTaken as error:
             if is_ours:
                 yield ok(PART, name, f"{place}, in use by this server")
