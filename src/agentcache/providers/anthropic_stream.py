@@ -96,8 +96,12 @@ class MessageJoiner:
 
     def add(self, event: SSEEvent) -> None:
         """Take the next event."""
-        if self._reason or (not event.data and not event.event) or event.event == "ping":
-            return
+        if not self._reason and event.event != "ping" and (event.data or event.event):
+            self._read(event)
+        if event.event in {"message_stop", "error"}:
+            self.finished = True
+
+    def _read(self, event: SSEEvent) -> None:
         try:
             payload = decode_json(event.data)
             if not isinstance(payload, dict) or payload.get("type") != event.event:
@@ -124,8 +128,6 @@ class MessageJoiner:
             self._stop_block(payload)
         elif kind == "message_delta":
             self._end(self._message, payload)
-        elif kind == "message_stop":
-            self.finished = True
         # Other types may be added to the API at any time and are passed on unread.
 
     def _start(self, payload: Json) -> None:

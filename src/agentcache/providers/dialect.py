@@ -60,7 +60,8 @@ class SSEEvent:
 class Joiner(Protocol):
     """Reads a live stream event by event and knows whether it ended well."""
 
-    #: True once the dialect's terminal event was seen.
+    #: True once the stream said that it is over: the dialect's terminal event, or an error event, was seen. What
+    #: came may be worthless all the same; `verdict` tells.
     finished: bool
 
     def add(self, event: SSEEvent) -> None:

@@ -66,6 +66,7 @@ class ChunkJoiner:
             self._reason = "malformed"
         elif chunk.get("error") or event.event == "error":
             self._reason = "error_event"
+            self.finished = True
         else:
             try:
                 self._merge(chunk)

@@ -29,6 +29,7 @@ MIRRORED: Json = {
 }
 #: Events that carry the whole response.
 _LIFECYCLE = frozenset({"response.created", "response.queued", "response.in_progress", "response.completed"})
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -103,15 +104,20 @@ class ResponseJoiner:
 
     def add(self, event: SSEEvent) -> None:
         """Take the next event."""
-        if self._reason or not event.data or event.data.startswith(b"[DONE]"):
+        if not event.data or event.data.startswith(b"[DONE]"):
             return
+        kind = event.event
         try:
             payload = decode_json(event.data)
             if not isinstance(payload, dict):
                 raise ValueError("not an object")
-            self._take(word(payload.get("type")), payload)
+            kind = word(payload.get("type"))
+            if not self._reason:
+                self._take(kind, payload)
         except UNREADABLE:
-            self._reason = "malformed"
+            self._reason = self._reason or "malformed"
+        if kind in _TERMINAL:
+            self.finished = True
 
     def _take(self, kind: str, payload: Json) -> None:
         if kind in {"error", "response.failed"} or payload.get("error"):
@@ -132,7 +138,6 @@ class ResponseJoiner:
             self._response = dict(response)
             if self._response.get("output") is None:
                 self._response["output"] = [self._items[index] for index in sorted(self._items)]
-            self.finished = True
 
     def _check_sequence(self, payload: Json) -> None:
         number = payload.get("sequence_number")

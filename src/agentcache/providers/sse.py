@@ -11,8 +11,8 @@ import msgspec
 from agentcache.kit.errors import UpstreamInvalid
 from agentcache.providers.dialect import SSEEvent
 
-#: One event may hold an image in base64; more than this is not an answer.
-EVENT_BYTES_MAX = 16 * 1024 * 1024
+#: As large as an entry may be by default: a larger event could not be kept, only fill the memory.
+EVENT_BYTES_MAX = 8 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 # Atomic groups: a CRLF must never be read as a CR and an LF, that would be a blank line.

@@ -241,6 +241,8 @@ def test_bad_stream_is_not_storable(codec: StreamCodec, what: str, body: bytes, 
     verdict = joiner.verdict()
     assert not verdict.storable
     assert verdict.reason == reason
+    # The gateway adds an error event of its own only where the provider did not say that it was over.
+    assert joiner.finished == (reason != "no_terminal_event")
     # Whatever came, `answer` returns something and adds no ending of its own.
     answer = joiner.answer()
     if what.startswith(("cut before", "cut inside", "cut between")):
