@@ -154,7 +154,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Drop the connection now, without waiting for the other side."""
         self._is_open = False
-        if self._transport is not None:
+        # An answer that is forgotten until the interpreter ends is closed after its loop.
+        if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
 
     # Sending.
