@@ -1,0 +1,197 @@
+"""The embeddings route: look every item up, ask for those that nobody knows, and put them together in order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from agentcache.engine.canonical import parse_body
+from agentcache.engine.entries import Lookup
+from agentcache.engine.flights import Flight
+from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.stores.port import StoreUnavailable
+from agentcache.gateway.asgi_types import read_body
+from agentcache.gateway.calls import Call
+from agentcache.gateway.embeddings.batch import (
+    STORE_OPERATIONS_MAX,
+    Asked,
+    Batch,
+    BatchAnswer,
+    ItemFlight,
+    asks_everything,
+)
+from agentcache.gateway.embeddings.items import Item, Items, make_items, split_input
+from agentcache.gateway.embeddings.replies import send_hit, send_merged, send_upstream_answer
+from agentcache.gateway.embeddings.stored import unpack
+from agentcache.gateway.passthrough import pass_through
+from agentcache.gateway.proxy import NotCached, ProviderKeyMissing
+from agentcache.kit.errors import AgentCacheError
+
+#: Providers take up to 2,048; what is far above is not worth taking apart.
+ITEMS_MAX = 8192
+#: Refusals that may name an item by its place in what we sent, which is not its place in what the caller sent.
+_ABOUT_THE_INPUT = frozenset({400, 404, 413, 422})
+
+
+async def answer_embeddings(call: Call) -> None:
+    """Serve a request for embeddings."""
+    endpoint, directives = call.endpoint, call.directives
+    assert endpoint is not None
+    call.raw_body = await read_body(call.asgi_scope, call.receive, call.parts.settings.body_max_bytes)
+    call.body = parse_body(call.raw_body)
+    contents = split_input(call.body.get("input"))
+    call.detail = endpoint.bypass(call.body, call.caller.headers) or _why_not_apart(call, contents)
+    if call.detail or contents is None or directives.is_bypass:
+        await pass_through(call, call.raw_body, detail=call.detail or "requested")
+        return
+    items = make_items(call, contents)
+    call.set_key()
+    if len(items.distinct) == 1:
+        call.key = items.distinct[0].key
+    await _look_up(call, items.distinct)
+    missing = [item for item in items.distinct if not _may_serve(call, item)]
+    if not missing:
+        await send_hit(call, items)
+        return
+    if directives.only_if_cached:
+        raise NotCached
+    if not call.caller.has_provider_credential:
+        raise ProviderKeyMissing
+    await _from_upstream(call, items, missing)
+
+
+def _why_not_apart(call: Call, contents: Sequence[object] | None) -> str:
+    """Return why this request's items are not cached one by one, or an empty string."""
+    if contents is None:
+        return "unsupported_input"
+    if len(contents) > ITEMS_MAX:
+        return "too_many_items"
+    if call.body.get("encoding_format") not in (None, "float", "base64"):
+        return "unsupported_encoding"
+    # Packed integers look like packed floats.
+    return "unsupported_encoding" if call.body.get("output_dtype") not in (None, "float") else ""
+
+
+async def _look_up(call: Call, items: Sequence[Item]) -> None:
+    """Fill in what the store holds. A store in trouble ends the looking-up: the rest are misses."""
+    entries, tenant = call.parts.entries, call.principal.tenant
+    for start in range(0, len(items), STORE_OPERATIONS_MAX):
+        part = items[start : start + STORE_OPERATIONS_MAX]
+        try:
+            if len(part) == 1:
+                lookups: list[Lookup] = [await entries.get(tenant, part[0].key)]
+            else:
+                lookups = await asyncio.gather(*(entries.get(tenant, item.key) for item in part))
+        except StoreUnavailable as error:
+            call.detail = error.code
+            call.parts.meter.count_store_error()
+            return
+        for item, lookup in zip(part, lookups, strict=True):
+            item.mark = lookup.mark
+            if lookup.entry is not None:
+                item.kept = unpack(lookup.entry)
+                item.entry = lookup.entry if item.kept is not None else None
+
+
+def _may_serve(call: Call, item: Item) -> bool:
+    directives = call.directives
+    return (
+        item.entry is not None
+        and directives.reads
+        and may_serve(item.entry.meta, call.parts.clock.now(), max_age=directives.max_age)
+    )
+
+
+async def _from_upstream(call: Call, items: Items, missing: list[Item]) -> None:
+    """Ask for the missing items, or wait for whoever asks for them already, and answer with all of them."""
+    answers: dict[bytes, Asked] = {}
+    batches: list[Batch] = []
+    for is_second in (False, True):
+        batch = Batch(call)
+        batches.append(batch)
+        flights = _join(call, batch, missing, after_failure=is_second)
+        failure, last = await _wait(flights)
+        for item, flight in zip(missing, flights, strict=True):
+            result: BatchAnswer | None = flight.result
+            if result is not None and item.key in result.found:
+                answers[item.key] = result.found[item.key]
+        still_missing = [item for item in missing if item.key not in answers]
+        if not still_missing:
+            await send_merged(call, items, answers, batches)
+            return
+        # Whoever's own call it was that failed does not try again; whoever waited for another's tries once.
+        if is_second or any(item in batch.items for item in still_missing):
+            await _answer_failure(call, items, batch, batch.answer or last, failure)
+            return
+        missing = still_missing
+
+
+def _join(call: Call, batch: Batch, missing: Sequence[Item], *, after_failure: bool) -> list[ItemFlight]:
+    """Return the flight of every missing item; those not under way yet are led by `batch`, in one upstream call."""
+    flights: list[ItemFlight] = []
+    for item in missing:
+        name = _flight_name(call, item)
+        lead = batch.lead(item)
+        if call.directives.reads:
+            flight, leads = call.parts.flights.join(name, lead, after_failure=after_failure)
+            if not leads:
+                batch.withdraw_last()
+        else:
+            # Whoever insists on a new answer joins nobody.
+            flight = Flight(name, call.parts.settings.entry_max_bytes)
+            call.parts.flights.start(flight, lead)
+        flights.append(flight)
+    return flights
+
+
+def _flight_name(call: Call, item: Item) -> bytes:
+    """Name the flight that an item may share: the mark and what the entry will carry are part of it."""
+    directives = call.directives
+    carried = repr((item.mark, call.may_write, directives.tags, directives.sources, directives.lifetime_seconds))
+    return item.key + hashlib.blake2s(carried.encode(), digest_size=16).digest()
+
+
+async def _wait(flights: Sequence[ItemFlight]) -> tuple[AgentCacheError | None, BatchAnswer | None]:
+    """Wait for all flights; return an error that one ended with, and an answer that cannot be used, if any."""
+    failure: AgentCacheError | None = None
+    unusable: BatchAnswer | None = None
+    for flight in flights:
+        with flight.seat() as seat:
+            try:
+                await seat.end()
+            except AgentCacheError as error:
+                failure = error
+                continue
+        result: BatchAnswer | None = flight.result
+        if result is not None and not result.found:
+            unusable = result
+    return failure, unusable
+
+
+async def _answer_failure(
+    call: Call, items: Items, batch: Batch, answer: BatchAnswer | None, failure: AgentCacheError | None
+) -> None:
+    """Answer when items could not be had: from expired entries where that is allowed, else with the truth."""
+    status = answer.head.status if answer is not None else 0
+    is_outage = answer is None or status >= 500 or status in (408, 429)
+    if is_outage and _may_stand_in(call, items):
+        await send_hit(call, items, detail="stale-if-error")
+        return
+    if answer is None:
+        raise failure or AgentCacheError()
+    is_own = answer is batch.answer
+    is_part = not (is_own and asks_everything(call, batch.items))
+    if is_part and (answer.head.is_success or status in _ABOUT_THE_INPUT):
+        # Let the provider judge what the caller really sent.
+        await pass_through(call, call.raw_body, detail="partial_refused")
+        return
+    await send_upstream_answer(call, answer, is_own=is_own)
+
+
+def _may_stand_in(call: Call, items: Items) -> bool:
+    now, window = call.parts.clock.now(), call.directives.stale_if_error
+    return call.directives.reads and all(
+        item.entry is not None and may_serve_on_error(item.entry.meta, now, stale_if_error=window)
+        for item in items.distinct
+    )

@@ -1,0 +1,63 @@
+"""Reading an upstream's plain answer to its end, for what has to be understood before it can be passed on."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from agentcache.gateway.calls import Head
+from agentcache.kit.egress.upstream import UpstreamResponse
+from agentcache.kit.errors import UpstreamInvalid
+from agentcache.providers.dialect import Json
+
+
+class AnswerTooLarge(UpstreamInvalid):
+    """The provider's answer is larger than what can be taken apart here."""
+
+    code = "upstream_answer_too_large"
+
+
+async def read_whole(response: UpstreamResponse, limit: int) -> tuple[Head, bytes]:
+    """Return head and body (at most `limit` bytes, gzip and deflate undone) and give the connection back."""
+    try:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.chunks():
+            size += len(piece)
+            if size > limit:
+                raise AnswerTooLarge(f"The provider's answer exceeds {limit} bytes.")
+            pieces.append(piece)
+    finally:
+        await response.aclose()
+    body = b"".join(pieces)
+    encoding = next((value for name, value in response.headers if name.lower() == b"content-encoding"), b"").lower()
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        return Head(response.status, response.headers, streamed=False), body
+    headers = [pair for pair in response.headers if pair[0].lower() != b"content-encoding"]
+    return Head(response.status, headers, streamed=False), _inflated(body, limit, raw=encoding == b"deflate")
+
+
+def decoded_object(body: bytes) -> Json | None:
+    """Return the JSON object that `body` holds, or None."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return answer if type(answer) is dict else None
+
+
+def sets_cookie(head: Head) -> bool:
+    """Say whether the answer carries a cookie, which marks it as one person's."""
+    return any(name.lower() == b"set-cookie" for name, _ in head.headers)
+
+
+def _inflated(body: bytes, limit: int, *, raw: bool) -> bytes:
+    inflater = zlib.decompressobj(wbits=15 if raw else 47)
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        raise UpstreamInvalid("The provider's compressed answer is damaged.") from None
+    if len(plain) > limit or not inflater.eof:
+        raise UpstreamInvalid("The provider's compressed answer is cut or far too large.")
+    return plain
