@@ -80,8 +80,11 @@ async def send_round(
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(send(call)) for call in calls]
-    except* AgentCacheError as failures:
-        raise failures.exceptions[0] from None
+    except BaseExceptionGroup as failures:
+        ours, others = failures.split(AgentCacheError)
+        if ours is None or others is not None:
+            raise
+        raise ours.exceptions[0] from None
     finally:
         await client.aclose()
     return Round(tuple(task.result() for task in tasks))
