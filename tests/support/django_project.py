@@ -38,15 +38,15 @@ def use_settings(settings: Settings) -> Iterator[None]:
     values = django_values(settings, ServerSecrets.of(settings).signing_keys)
     databases = values.pop("DATABASES")
     differing = {name: value for name, value in values.items() if getattr(django_conf, name) != value}
-    former = connections.settings, connections._connections
+    former = connections.settings, connections._connections  # type: ignore[attr-defined]  # of Django itself
     with override_settings(**differing):
         connections.settings = connections.configure_settings(databases)
-        connections._connections = Local(connections.thread_critical)
+        connections._connections = Local(connections.thread_critical)  # type: ignore[attr-defined]  # a fresh set
         try:
             yield
         finally:
             connections.close_all()
-            connections.settings, connections._connections = former
+            connections.settings, connections._connections = former  # type: ignore[attr-defined]  # as before
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def create_database(server_url: str, template_url: str = "") -> str:
     name = f"test_{new_id()}"
     template = f" TEMPLATE {urlsplit(template_url).path[1:]}" if template_url else ""
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}{template}")  # type: ignore[call-overload]  # names of our own
+        admin.execute(f"CREATE DATABASE {name}{template}")
     return urlunsplit(parts._replace(path=f"/{name}"))
 
 

@@ -54,20 +54,25 @@ class Totals:
 def totals(team: Team, since: datetime) -> Totals:
     """Return a team's figures from `since` on."""
     events = rows_of(team, UsageEvent).filter(at_ms__gte=int(since.timestamp() * 1000))
-    rows = events.values("outcome").annotate(
-        requests=Count("id"),
-        input_tokens=Sum("input_tokens"),
-        output_tokens=Sum("output_tokens"),
-        cost=Sum("cost_usd_nanos"),
-        saved=Sum("saved_usd_nanos"),
+    rows = list(
+        events.values("outcome").annotate(
+            requests=Count("id"),
+            input_tokens=Sum("input_tokens"),
+            output_tokens=Sum("output_tokens"),
+            cost=Sum("cost_usd_nanos"),
+            saved=Sum("saved_usd_nanos"),
+        )
     )
     by_outcome = dict.fromkeys(Outcome, 0)
-    sums = dict.fromkeys(("input_tokens", "output_tokens", "cost", "saved"), 0)
-    for row in rows:
-        by_outcome[Outcome(row["outcome"])] += row["requests"]
-        for name in sums:
-            sums[name] += int(row[name])
-    return Totals(by_outcome, sums["input_tokens"], sums["output_tokens"], sums["cost"], sums["saved"])
+    by_outcome |= {Outcome(row["outcome"]): row["requests"] for row in rows}
+    return Totals(
+        by_outcome=by_outcome,
+        # PostgreSQL sums 64-bit numbers as decimals.
+        input_tokens=sum(int(row["input_tokens"]) for row in rows),
+        output_tokens=sum(int(row["output_tokens"]) for row in rows),
+        cost_usd_nanos=sum(int(row["cost"]) for row in rows),
+        saved_usd_nanos=sum(int(row["saved"]) for row in rows),
+    )
 
 
 def lost_events(since: datetime) -> int:

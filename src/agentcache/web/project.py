@@ -36,7 +36,7 @@ def configure(settings: Settings) -> None:
     Has to come before any module with models is imported: `agentcache.*.models`, `services`, `queries`.
     """
     if django_conf.configured:
-        if settings != django_conf.AGENTCACHE:
+        if settings != current_settings():
             raise RuntimeError("Django is set up already in this process, for other settings")
         return
     if settings.database_url is None:
@@ -44,6 +44,12 @@ def configure(settings: Settings) -> None:
     install_sqlite()
     django_conf.configure(**django_values(settings, ServerSecrets.of(settings).signing_keys))
     django.setup(set_prefix=False)
+
+
+def current_settings() -> Settings:
+    """Return the settings that Django was set up for."""
+    settings: Settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by `django_values`
+    return settings
 
 
 def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, Any]:

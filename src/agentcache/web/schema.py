@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.conf import settings as django_conf
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from agentcache.kit.errors import AgentCacheError
+from agentcache.web.project import current_settings
 
 #: Any number, the same in every release: whoever holds it migrates.
 _ADVISORY_LOCK = 4_210_655_041
@@ -93,7 +93,7 @@ def _exclusively() -> Iterator[None]:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
                 connection.close()
         return
-    run_dir = django_conf.AGENTCACHE.run_dir
+    run_dir = current_settings().run_dir
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (run_dir / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.conf import settings as django_conf
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,9 +14,9 @@ import agentcache
 from agentcache.analytics import queries as usage
 from agentcache.gateway.problems import problem
 from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound
-from agentcache.settings import Settings
 from agentcache.teams.queries import find_local_team
 from agentcache.web import security_policy
+from agentcache.web.project import current_settings
 from agentcache.web.start_page import base_urls, figures, python_client, snippets
 
 #: Time that the figures on the start page cover.
@@ -27,7 +26,7 @@ FIGURES_DAYS = 30
 @require_safe
 def start(request: HttpRequest) -> HttpResponse:
     """Show that the server runs, where to point a client, and what it has saved."""
-    settings: Settings = django_conf.AGENTCACHE
+    settings = current_settings()
     context = {
         "version": agentcache.__version__,
         "settings": settings,
@@ -92,4 +91,4 @@ def _error(request: HttpRequest, error: AgentCacheError, title: str, advice: str
         return security_policy.use(security_policy.NO_PAGE, response)
     # No request in the context: processors may need what has just failed.
     context = {"status": error.status, "title": title, "advice": advice, "request_id": request_id}
-    return render(None, "web/error.html", context, status=error.status)  # type: ignore[arg-type]
+    return render(None, "web/error.html", context, status=error.status)

@@ -26,7 +26,7 @@ def test_sqlite_is_the_bundled_one_everywhere(sqlite_project):
 
 @pytest.mark.parametrize("version", [(3, 40, 1), (3, 51, 2)])
 def test_an_sqlite_with_the_wal_reset_bug_is_refused(version):
-    with pytest.raises(SQLiteTooOld, match="3.51.3"):
+    with pytest.raises(SQLiteTooOld, match=r"3\.51\.3"):
         require_safe(version)
 
 

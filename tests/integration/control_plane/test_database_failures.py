@@ -1,0 +1,70 @@
+"""The database goes away and comes back under a running server."""
+
+import pytest
+from django.db import connection
+
+from agentcache.analytics.models import UsageEvent as UsageRow
+from agentcache.analytics.usage_sink import DjangoUsageSink
+from agentcache.gateway.ports import UsageEvent
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.errors import Unavailable
+from agentcache.settings import Settings
+from agentcache.teams import services
+from agentcache.teams.directory import DjangoDirectory
+from agentcache.teams.secrets import ServerSecrets
+from agentcache.web.schema import migrate
+from tests.support.django_project import use_settings
+from tests.support.postgres_server import PostgresServer
+
+
+def backend_pid():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def end_other_backends():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+
+
+async def test_a_connection_that_the_server_closed_is_replaced(postgresql_project):
+    threads, others = DatabaseThreads(threads=1), DatabaseThreads(threads=1)
+    first = await threads.run(backend_pid)
+    assert await threads.run(backend_pid) == first
+    await others.run(end_other_backends)
+    assert await threads.run(backend_pid) != first
+    threads.close()
+    others.close()
+
+
+async def test_keys_and_usage_work_again_after_the_database_was_killed(tmp_path):
+    # Commits wait for the log, as they do outside of tests: the kill must lose none.
+    with PostgresServer(synchronous_commit="on") as server:
+        settings = Settings.from_env(
+            {"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": server.create_database()}
+        )
+        with use_settings(settings):
+            threads = DatabaseThreads()
+            await threads.run(migrate, within_seconds=60)
+            secrets = ServerSecrets.of(settings)
+            first = await threads.run(lambda: services.ensure_local_team(secrets))
+            directory, sink = DjangoDirectory(settings, secrets, threads), DjangoUsageSink(threads)
+            event = UsageEvent(
+                id="req_1", at_ms=1, tenant_id=first.team_id, api_key_id=first.api_key_id, dialect="openai",
+                endpoint="chat.completions", model="m", namespace="default", outcome="exact", status=200,
+            )  # fmt: skip
+            assert await directory.find_principal(first.api_key) is not None
+            server.kill()
+            with pytest.raises(Unavailable):
+                await directory.find_principal(first.api_key)
+            with pytest.raises(Unavailable):
+                await sink.write([event])
+            server.resume()
+            principal = await directory.find_principal(first.api_key)
+            assert principal.api_key_id == first.api_key_id
+            await sink.write([event])
+            assert await threads.run(UsageRow.objects.count) == 1
+            threads.close()
