@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import zlib
 
@@ -14,6 +17,7 @@ import pytest
 
 from agentcache.demo.fake_provider import FakeProvider, Script
 from agentcache.demo.fake_provider.script import parse_script
+from tests.support.guarded import GuardedProcess
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 MESSAGE = {"model": "claude-haiku-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
@@ -341,3 +345,25 @@ def _wait_until(condition):
             return
         threading.Event().wait(0.01)
     raise AssertionError("did not come true within 5 s")
+
+
+class TestProgram:
+    def test_runs_on_its_own_and_ends_on_a_signal(self, tmp_path):
+        log = tmp_path / "log"
+        command = [sys.executable, "-m", "agentcache.demo.fake_provider", "--port", "0", "--latency-ms", "1"]
+        process = GuardedProcess(command, log=log, ending="TERM")
+        try:
+            _wait_until(lambda: "\n" in log.read_text())
+            url = log.read_text().split()[-1]
+            assert httpx2.get(f"{url}/v1/models", headers={"authorization": "Bearer k"}).status_code == 200
+            process.send(signal.SIGTERM)
+            process.wait_gone()
+            assert "Traceback" not in log.read_text()
+        finally:
+            process.stop()
+
+    def test_a_taken_port_is_told_in_one_line(self, provider):
+        command = [sys.executable, "-m", "agentcache.demo.fake_provider", "--port", str(provider.port)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+        assert str(provider.port) in ran.stderr
