@@ -24,6 +24,12 @@ class StoreFull(StoreUnavailable):
     code = "storage_full"
 
 
+class UnsuitableStore(StoreUnavailable):
+    """The cache store cannot be used as it is configured."""
+
+    code = "unsuitable_store"
+
+
 class StoreBusy(StoreUnavailable):
     """All connections to the cache store are in use; the store itself may be well."""
 

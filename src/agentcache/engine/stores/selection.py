@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Protocol
 
-from agentcache.engine.entries import EntryMeta, Selector
+from agentcache.engine.entries import Selector
 
 
-def matches(selector: Selector, key: bytes, meta: EntryMeta) -> bool:
+class Selectable(Protocol):
+    """What of an entry's metadata decides whether it is meant; see `EntryMeta`."""
+
+    # fmt: off
+    @property
+    def namespace(self) -> str: ...  # noqa: D102
+    @property
+    def dialect(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def stored_at(self) -> float: ...  # noqa: D102
+    @property
+    def tags(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def sources(self) -> tuple[str, ...]: ...  # noqa: D102
+    # fmt: on
+
+
+def matches(selector: Selector, key: bytes, meta: Selectable) -> bool:
     """Return whether an entry falls under `selector`."""
     return (
         (not selector.keys or key in selector.keys)

@@ -21,9 +21,8 @@ import apsw
 import structlog
 
 from agentcache.engine.stores.counting import StoreCounters
-from agentcache.engine.stores.port import StoreFull, StoreUnavailable
+from agentcache.engine.stores.port import StoreFull, StoreUnavailable, UnsuitableStore
 from agentcache.engine.stores.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
-from agentcache.kit.errors import AgentCacheError
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +34,6 @@ CHECKPOINT_PAGES = 1024
 WAL_BYTES_KEPT = 64 << 20
 QUARANTINED_FILES_KEPT = 2
 _EPOCH = struct.Struct("<Q")
-
-
-class UnsuitableStore(AgentCacheError):
-    """The cache store cannot be used as it is configured."""
-
-    code = "unsuitable_store"
-    status = 503
 
 
 def require_sqlite(version: str) -> None:

@@ -1,0 +1,86 @@
+"""Redis entries keep the contract, on a single server and on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from agentcache.engine.entries import Tenant
+from agentcache.engine.stores.encrypted import EncryptedStore
+from agentcache.engine.stores.port import EntryStore
+from agentcache.engine.stores.redis_entries import RedisEntries
+from agentcache.kit.clock import ManualClock
+from tests.contract.entry_store import ENTRY_MAX_BYTES, GRACE_SECONDS, MAX_BYTES, EntryStoreContract, StoreMaker
+from tests.support.entries import make_tenant
+from tests.support.redis_server import RedisCluster, RedisServer
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+def open_redis(url: str, clock: ManualClock, *, sealed: bool = False) -> RedisEntries:
+    return RedisEntries(
+        url,
+        clock=clock,
+        max_bytes=MAX_BYTES,
+        entry_max_bytes=ENTRY_MAX_BYTES,
+        grace_seconds=GRACE_SECONDS,
+        sealed=sealed,
+        # The faults have their own tests; here a busy machine must not look like one.
+        pool_wait_seconds=5,
+        socket_seconds=5,
+    )
+
+
+class TestRedisEntries(EntryStoreContract):
+    @pytest.fixture
+    def make_store(self, redis_server: RedisServer, clock: ManualClock) -> StoreMaker:
+        redis_server.command("FLUSHALL")
+
+        async def make() -> EntryStore:
+            return open_redis(redis_server.url, clock)
+
+        return make
+
+
+class TestEncryptedRedisEntries(EntryStoreContract):
+    @pytest.fixture
+    def tenant(self) -> Tenant:
+        return make_tenant("team_a", data_key=bytes(range(32)))
+
+    @pytest.fixture
+    def stranger(self) -> Tenant:
+        return make_tenant("team_b", data_key=bytes(range(1, 33)))
+
+    def odd_tenant(self, name: str) -> Tenant:
+        return make_tenant(name, data_key=bytes(range(2, 34)))
+
+    @pytest.fixture
+    def make_store(self, redis_server: RedisServer, clock: ManualClock) -> StoreMaker:
+        redis_server.command("FLUSHALL")
+
+        async def make() -> EntryStore:
+            return EncryptedStore(open_redis(redis_server.url, clock, sealed=True))
+
+        return make
+
+
+class TestRedisClusterEntries(EntryStoreContract):
+    @pytest.fixture
+    def make_store(self, redis_cluster: RedisCluster, clock: ManualClock) -> StoreMaker:
+        redis_cluster.flush()
+
+        async def make() -> EntryStore:
+            return open_redis(redis_cluster.url.replace("redis://", "redis+cluster://"), clock)
+
+        return make
