@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx2
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 import psycopg
 import pytest
 import redis
