@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from agentcache.engine.entries import Tenant
@@ -14,18 +12,6 @@ from agentcache.kit.clock import ManualClock
 from tests.contract.entry_store import ENTRY_MAX_BYTES, GRACE_SECONDS, MAX_BYTES, EntryStoreContract, StoreMaker
 from tests.support.entries import make_tenant
 from tests.support.redis_server import RedisCluster, RedisServer
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def redis_cluster() -> Iterator[RedisCluster]:
-    with RedisCluster() as cluster:
-        yield cluster
 
 
 def open_redis(url: str, clock: ManualClock, *, sealed: bool = False) -> RedisEntries:

@@ -9,6 +9,8 @@ from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.encrypted import EncryptedStore
 from agentcache.engine.stores.guarded import CountedStore, GuardedStore
 from agentcache.engine.stores.port import FlightBoard
+from agentcache.engine.stores.redis_board import RedisFlightBoard
+from agentcache.engine.stores.redis_entries import RedisEntries
 from agentcache.engine.stores.sqlite_board import SqliteFlightBoard
 from agentcache.engine.stores.sqlite_entries import SqliteEntries
 from agentcache.kit.clock import Clock
@@ -36,10 +38,19 @@ class Stores:
 def open_stores(settings: Settings, clock: Clock) -> Stores:
     """Open the stores; call once in each worker, inside its event loop. Raises `UnsuitableStore` or `StoreUnavailable`.
 
-    Without a Redis URL everything is in `cache.db`. Workers share flights only when there is more than one.
+    Without a Redis URL everything is in `cache.db`, and flights are shared only when there is more than one worker.
+    With one, other machines may have workers too, so flights are always shared. Redis itself may be absent as yet.
     """
     if settings.redis_url:
-        raise NotImplementedError
+        redis = RedisEntries(
+            settings.redis_url,
+            clock=clock,
+            max_bytes=settings.cache_max_bytes,
+            entry_max_bytes=settings.entry_max_bytes,
+            grace_seconds=settings.stale_grace_seconds,
+            sealed=settings.encrypt_entries,
+        )
+        return Stores(_guard(redis, settings, clock), RedisFlightBoard(redis.link))
     sqlite = SqliteEntries(
         settings.cache_db,
         clock=clock,
