@@ -13,7 +13,7 @@ from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
-from agentcache.gateway.predictions import answer_prediction, serves_prediction_path
+from agentcache.gateway.predictions import answer_prediction, serve_file, serves_file, serves_prediction_path
 from agentcache.gateway.problems import dialect_error, problem
 from agentcache.gateway.proxy import answer
 from agentcache.gateway.authenticate import require
@@ -68,7 +68,7 @@ class Gateway:
         """Serve one HTTP request."""
         path: str = asgi_scope["path"]
         found = self._find_dialect(path)
-        if found is None:
+        if found is None or serves_file(path):
             await self._serve_own(asgi_scope, receive, send, path)
             return
         dialect, rest = found
@@ -151,6 +151,9 @@ class Gateway:
                 await self._health.serve(asgi_scope, watched, self._callers, request_id)
             elif self._native.owns(path):
                 await self._native.serve(asgi_scope, receive, watched, self._callers, request_id)
+            elif serves_file(path):
+                # The one route without a key: browsers and SDKs fetch files by a URL that nobody can guess.
+                await serve_file(self._parts, asgi_scope, watched, request_id)
             else:
                 raise NotFound
         except ClientGone:

@@ -39,7 +39,8 @@ REQUEST_HEADERS = (
         "X-AgentCache-Mode",
         "`on`, `off`, `read-only`, `write-only`, `refresh`",
         "`off` goes straight to the provider; `read-only` stores nothing; `write-only` and `refresh` ask the provider "
-        "and replace what is stored.",
+        "and replace what is stored. Replicate predictions without a `seed` are meant to differ, so they are cached "
+        "only when the request gives a mode, such as `on`.",
     ),
     HeaderField("X-AgentCache-TTL", "seconds, or `15m`, `12h`, `30d`", "How long the stored answer may be served."),
     HeaderField("X-AgentCache-Namespace", "1-128 of `A-Z a-z 0-9 . _ : -`", "A partition of your cache, in the key."),
