@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agentcache.providers.dialect import Json, SSEEvent, Verdict
-from agentcache.providers.reading import UNREADABLE, decode_json, members
+from agentcache.providers.reading import UNREADABLE, decode_json, items, members
 from agentcache.providers.sse import data_event, parse_events, with_payload
 
 _DONE = b"data: [DONE]\n\n"
@@ -134,7 +134,7 @@ class ChunkStream:
         """Stream a plain answer: each choice in turn, then usage if it was asked for, then `[DONE]`."""
         head = {**answer, "object": self.chunk_object}
         usage = head.pop("usage", None)
-        choices = [c for c in head.pop("choices", None) or [] if isinstance(c, dict)]
+        choices = [c for c in items(head.pop("choices", None)) if isinstance(c, dict)]
         asked = wants_usage(request)
         parts = [part for choice in choices for part in self.split_choice(choice)]
         tail: Json = {"usage": None} if asked else {}

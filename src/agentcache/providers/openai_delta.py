@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from agentcache.providers.dialect import Json
@@ -120,5 +119,5 @@ def _joined_base64(pieces: list[str]) -> str:
     """Join base64 fragments; each may end with its own padding."""
     try:
         return base64.b64encode(b"".join(base64.b64decode(piece, validate=True) for piece in pieces)).decode()
-    except binascii.Error:
+    except ValueError:
         return "".join(pieces)

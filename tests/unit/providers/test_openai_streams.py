@@ -183,3 +183,11 @@ def test_hostile_json_in_a_stream_is_shown_as_it_came() -> None:
     assert CHAT_STREAM.for_client(event, {"stream": True}) == raw
     (named,) = parse_events(b"event: response.created\n" + raw)
     assert RESPONSE_STREAM.for_client(named, {}) == b"event: response.created\n" + raw
+
+
+def test_audio_that_is_no_base64_is_joined_as_text() -> None:
+    assert message(chunks({"audio": {"data": "\x80"}}, {"audio": {"data": "b"}}))["audio"] == {"data": "\x80b"}
+
+
+def test_an_answer_without_choices_is_an_empty_stream() -> None:
+    assert CHAT_STREAM.split({"id": "c", "choices": True}, {"stream": True}) == DONE
