@@ -20,6 +20,7 @@ from agentcache.engine.stores import sqlite_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.framing import PLAIN, SEAL_BYTES, SEALED, Corrupt, open_frame, pack_head
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
+from agentcache.engine.stores.recent import Recent, RecentLookups, SharedCounters
 from agentcache.engine.stores.sqlite_file import CacheFile, Link, one_row
 from agentcache.engine.stores.sqlite_writer import Writer
 from agentcache.engine.stores.sqlite_writes import Row, TenantRow
@@ -80,6 +81,8 @@ class SqliteEntries:
         )
         self._scans = ThreadPoolExecutor(1, thread_name_prefix="cache-scan")
         self._cursor: apsw.Cursor | None = None
+        self._shared: SharedCounters | None = None
+        self._recent = RecentLookups()
         self._tenants: dict[str, TenantRow] = {}
         self._base: Mark = 0
         #: row id -> [uses since last written down, time of the last]
@@ -91,17 +94,36 @@ class SqliteEntries:
         Raises `UnsuitableStore` with what to do about it. A damaged file is set aside and replaced by an empty one.
         """
         self.file.open()
+        self._shared = self.file.shared
         self.writer.start()
 
     async def get(self, tenant: Tenant, key: bytes) -> Lookup:
         """Look a key up."""
+        shared = self._shared
+        if shared is None:
+            raise StoreUnavailable("the cache store is closed")
+        epoch, generation = shared.epoch, shared.generation()
+        recent = self._recent.find(key, tenant.id, epoch, generation)
+        if recent is not None:
+            now = self._clock.now()
+            if recent.dead_at <= now:
+                return Lookup(None, recent.lookup.mark)
+            self._note_use(recent.row_id, now)
+            return recent.lookup
+        lookup, row_id, dead_at = self._read(tenant, key)
+        if lookup.entry is not None:
+            self._recent.keep(key, Recent(epoch, generation, tenant.id, row_id, dead_at, lookup))
+        return lookup
+
+    def _read(self, tenant: Tenant, key: bytes) -> tuple[Lookup, int, float]:
+        """Look a key up in the file; return with it the row and when the entry dies."""
         try:
             cursor = self._cursor
             if cursor is None or not self._reader.is_current():
                 cursor = self._open_reader()
             owner = self._tenants.get(tenant.id) or self._find_tenant(tenant.id)
             if owner is None:
-                return Lookup(None, self._base)
+                return Lookup(None, self._base), 0, 0.0
             row_id = owner.row_id(key)
             found = cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchone()
             if found is None:
@@ -110,16 +132,21 @@ class SqliteEntries:
         except apsw.Error as error:
             raise self._reading_failed(error) from error
         if head is None:
-            return Lookup(None, mark)
+            return Lookup(None, mark), row_id, 0.0
         try:
             entry = open_frame(key, head, body, self._frame_version)
         except (Corrupt, TypeError):
             self.counters.corrupt += 1
             self.writer.post(lambda connection: writes.remove_corrupt(connection, row_id, self._frame_version))
-            return Lookup(None, mark)
+            return Lookup(None, mark), row_id, 0.0
         now = self._clock.now()
-        if entry.meta.expires_at + self._grace_seconds <= now:
-            return Lookup(None, mark)
+        dead_at = entry.meta.expires_at + self._grace_seconds
+        if dead_at <= now:
+            return Lookup(None, mark), row_id, dead_at
+        self._note_use(row_id, now)
+        return Lookup(entry, mark), row_id, dead_at
+
+    def _note_use(self, row_id: int, now: float) -> None:
         use = self._uses.get(row_id)
         if use is None:
             self._uses[row_id] = [1, now]
@@ -128,7 +155,6 @@ class SqliteEntries:
         else:
             use[0] += 1
             use[1] = now
-        return Lookup(entry, mark)
 
     async def put(self, tenant: Tenant, entry: Entry, since: Mark | None = None) -> Put:
         """Store an entry."""
@@ -231,6 +257,8 @@ class SqliteEntries:
         self._scans.submit(self._scanner.drop)
         await asyncio.to_thread(self._scans.shutdown)
         self._cursor = None
+        self._shared = None
+        self._recent.clear()
         self._reader.drop()
         self.file.close()
 

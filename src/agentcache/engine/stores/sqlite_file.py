@@ -8,9 +8,6 @@ so no worker goes on serving from a file that is no longer the cache.
 from __future__ import annotations
 
 import fcntl
-import mmap
-import os
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ import structlog
 
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreFull, StoreUnavailable, UnsuitableStore
+from agentcache.engine.stores.recent import SharedCounters
 from agentcache.engine.stores.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
 
 log = structlog.get_logger(__name__)
@@ -33,7 +31,6 @@ PAGE_BYTES = 8192
 CHECKPOINT_PAGES = 1024
 WAL_BYTES_KEPT = 64 << 20
 QUARANTINED_FILES_KEPT = 2
-_EPOCH = struct.Struct("<Q")
 
 
 def require_sqlite(version: str) -> None:
@@ -78,28 +75,30 @@ class CacheFile:
         self.path = path
         self.counters = counters
         self._epoch_path = path.with_name(path.name + "-epoch")
-        self._epoch_map: mmap.mmap | None = None
+        self._shared: SharedCounters | None = None
 
     def open(self) -> None:
         """Check the library, create or verify the file; raise `UnsuitableStore` or `StoreUnavailable`."""
         require_sqlite(apsw.sqlite_lib_version())
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._epoch_path.open("ab+") as file:
-                if file.seek(0, os.SEEK_END) < _EPOCH.size:
-                    file.truncate(_EPOCH.size)
-                self._epoch_map = mmap.mmap(file.fileno(), _EPOCH.size)
+            self._shared = SharedCounters(self._epoch_path)
             with self._locked():
                 self._verify_or_rebuild()
         except OSError as error:
             raise UnsuitableStore(f"the cache file {self.path} cannot be opened: {error}") from error
 
     @property
+    def shared(self) -> SharedCounters:
+        """The counters that all workers share; raises when the file is not open."""
+        if self._shared is None:
+            raise apsw.ConnectionClosedError("the cache file is not open")
+        return self._shared
+
+    @property
     def epoch(self) -> int:
         """The number of times the file has been set aside, by any worker."""
-        if self._epoch_map is None:
-            raise apsw.ConnectionClosedError("the cache file is not open")
-        return int(_EPOCH.unpack_from(self._epoch_map)[0])
+        return self.shared.epoch
 
     def connect(self, *, busy_ms: int, cache_bytes: int) -> apsw.Connection:
         """Return a new connection with our settings."""
@@ -129,10 +128,10 @@ class CacheFile:
                 self._create()
 
     def close(self) -> None:
-        """Release the epoch map."""
-        if self._epoch_map is not None:
-            self._epoch_map.close()
-            self._epoch_map = None
+        """Release the shared counters."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -198,8 +197,7 @@ class CacheFile:
         for source, target in zip(self._family(self.path), self._family(aside), strict=True):
             if source.exists():
                 source.rename(target)
-        assert self._epoch_map is not None
-        _EPOCH.pack_into(self._epoch_map, 0, self.epoch + 1)
+        self.shared.count_epoch()
         self.counters.quarantined += 1
         log.error("cache file set aside", path=str(self.path), kept_as=str(aside), reason=reason)
         earlier = sorted(p for p in self.path.parent.glob(f"{self.path.name}.corrupt-*") if p.name[-4:-3] != "-")
@@ -229,6 +227,11 @@ class Link:
             self.epoch = self._file.epoch
             self._connection = self._file.connect(busy_ms=self._busy_ms, cache_bytes=self._cache_bytes)
         return self._connection
+
+    @property
+    def shared(self) -> SharedCounters:
+        """The counters that all workers share."""
+        return self._file.shared
 
     def is_current(self) -> bool:
         """Say whether the file is still the one this connection has open."""

@@ -67,6 +67,9 @@ class Writer:
         self._link = link
         self._make_room = make_room
         self._when_idle = when_idle
+        self._watched: apsw.Connection | None = None
+        #: Whether the open transaction has removed or replaced an entry.
+        self._removes = False
         self._queue: deque[_Pending] = deque()
         self._queued_bytes = 0
         self._wake = threading.Condition()
@@ -160,7 +163,7 @@ class Writer:
         """
         done: list[_Outcome] = []
         try:
-            connection = self._link.connection()
+            connection = self._connection()
             self._begin_with_room(connection, sum(pending.weight for pending in waiting))
             started = perf_counter()
             for pending in waiting:
@@ -168,7 +171,7 @@ class Writer:
                 done[-1].result = pending.job(connection)
                 if perf_counter() - started > BATCH_SECONDS:
                     break
-            connection.execute("COMMIT")
+            self._commit(connection)
             if not self._link.is_current():
                 raise apsw.BusyError("the cache file was replaced meanwhile")
         except apsw.Error as error:
@@ -186,7 +189,34 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             if not weight or self._make_room(connection, weight):
                 return
+            self._commit(connection)
+
+    def _connection(self) -> apsw.Connection:
+        connection = self._link.connection()
+        if connection is not self._watched:
+            connection.set_update_hook(self._note_change)
+            self._watched = connection
+            self._removes = False
+        return connection
+
+    def _note_change(self, kind: int, _database: str, table: str, _row_id: int) -> None:
+        # Other workers may hold copies of this row. Whatever removes a row comes through here, so none is forgotten.
+        if kind == apsw.SQLITE_DELETE and table == "entries":
+            self._removes = True
+
+    def _commit(self, connection: apsw.Connection) -> None:
+        """Commit; where rows were removed, copies of them are useless before anyone is told."""
+        if not self._removes:
             connection.execute("COMMIT")
+            return
+        self._removes = False
+        shared = self._link.shared
+        begun = shared.begin_removal()
+        try:
+            connection.execute("COMMIT")
+        finally:
+            # Also after a failure: the file decides what is true, and copies are made from it again.
+            shared.end_removal(begun)
 
     def _report(self, error: apsw.Error) -> StoreUnavailable:
         try:
@@ -211,6 +241,7 @@ class Writer:
 
     def _roll_back(self) -> None:
         try:
+            self._removes = False
             connection = self._link.connection()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
