@@ -1,0 +1,76 @@
+"""Rows of a team are reached through `tenancy.rows_of`; every exception is named here with its reason."""
+
+import ast
+from pathlib import Path
+
+from django.apps import apps
+
+import agentcache
+from agentcache.analytics.models import UsageEvent
+from agentcache.teams.models import ApiKey
+from agentcache.teams.secrets import ServerSecrets
+from agentcache.teams.services import create_api_key, create_team
+from agentcache.teams.tenancy import rows_of
+
+SOURCE = Path(agentcache.__file__).parent
+APPS = ("accounts", "teams", "analytics", "web")
+
+#: Functions that cross tenants on purpose.
+CROSSING = {
+    ("teams/queries.py", "find_live_api_key"),  # tells whose key it is
+    ("teams/services.py", "touch_api_key"),  # follows from it, by the same key's id
+    ("analytics/services.py", "prune_events"),  # retention is the same for all
+}
+#: Adding a row names its team.
+ADDING = {"create", "bulk_create"}
+
+
+def tenant_models():
+    return {
+        model.__name__
+        for model in apps.get_models()
+        if any(field.attname == "team_id" for field in model._meta.concrete_fields)
+    }
+
+
+def uses_of_managers(path):
+    """Yield (function, model, method) for each `Model.objects.method` in a file."""
+    tree = ast.parse(path.read_text())
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Attribute)
+                and node.value.attr in {"objects", "_default_manager", "_base_manager"}
+                and isinstance(node.value.value, ast.Name)
+            ):
+                yield function.name, node.value.value.id, node.attr
+
+
+def test_the_models_with_tenant_rows_are_known():
+    assert {"ApiKey", "Membership", "UsageEvent"} <= tenant_models()
+
+
+def test_no_query_goes_round_the_tenancy_helper():
+    owned = tenant_models()
+    found = set()
+    for app in APPS:
+        for path in (SOURCE / app).rglob("*.py"):
+            place = path.relative_to(SOURCE).as_posix()
+            found |= {
+                (place, function)
+                for function, model, method in uses_of_managers(path)
+                if model in owned and method not in ADDING
+            }
+    assert found == CROSSING
+
+
+def test_the_helper_returns_the_teams_own_rows_only(project):
+    secrets = ServerSecrets.of(project)
+    mine, theirs = create_team(secrets, "Blue Whales"), create_team(secrets, "Red Foxes")
+    key = create_api_key(secrets, mine, "ci").row
+    create_api_key(secrets, theirs, "ci")
+    assert list(rows_of(mine, ApiKey)) == [key]
+    assert not rows_of(mine, UsageEvent).exists()
