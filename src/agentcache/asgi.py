@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentcache.engine.flights import Flights
+from agentcache.engine.stores.boards import NoFlightBoard
 from agentcache.engine.stores.open_stores import Stores, open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.hits import HitHeaders
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
+from agentcache.gateway.ports import JobQueue
 from agentcache.gateway.prepared import RequestReader
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
@@ -25,6 +28,9 @@ from agentcache.kit.logs import configure_logging, get_logger
 from agentcache.providers.prices import Prices
 from agentcache.providers.registry import build_dialects
 from agentcache.settings import Settings
+
+if TYPE_CHECKING:
+    from agentcache.jobs.worker import Worker
 
 _log = get_logger(__name__)
 
@@ -110,11 +116,19 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         meter = Meter(DjangoUsageSink(threads), metrics, clock, settings.run_dir)
         meter.start()
         stack.push_async_callback(meter.close)
-        stores = await open_stores(settings, clock)
+        stores = open_stores(settings, clock)
         stack.push_async_callback(stores.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         stack.push_async_callback(upstream.aclose)
-        parts = build_parts(settings, clock, stores, upstream, meter, Authenticator(directory, clock), DatabaseJobQueue(threads, clock))
+        parts = build_parts(
+            settings,
+            clock,
+            stores=stores,
+            upstream=upstream,
+            meter=meter,
+            authenticator=Authenticator(directory, clock),
+            jobs=DatabaseJobQueue(threads, clock),
+        )
         stack.push_async_callback(parts.flights.drain, 0.0)
         health = Health(parts, directory, metrics)
         yield _Server(parts, Gateway(parts, NativeAPI(parts), health), health, get_control_plane_app(settings))
@@ -123,11 +137,12 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
 def build_parts(
     settings: Settings,
     clock: Clock,
+    *,
     stores: Stores,
     upstream: UpstreamClient,
     meter: Meter,
     authenticator: Authenticator,
-    jobs: Any,
+    jobs: JobQueue,
 ) -> Parts:
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)
@@ -138,7 +153,7 @@ def build_parts(
         dialects=dialects,
         entries=stores.entries,
         board=stores.board,
-        is_shared=stores.is_shared,
+        is_shared=not isinstance(stores.board, NoFlightBoard),
         flights=Flights(settings.entry_max_bytes),
         upstream=upstream,
         timeouts=UpstreamTimeouts(
@@ -148,6 +163,7 @@ def build_parts(
             total=settings.upstream_total_seconds,
         ),
         requests=RequestReader(),
+        hit_headers=HitHeaders(),
         authenticator=authenticator,
         meter=meter,
         prices=prices,
@@ -160,3 +176,13 @@ def create_app() -> Application:
     settings = Settings.load()
     configure_logging(settings)
     return Application(settings)
+
+
+@contextlib.asynccontextmanager
+async def create_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """Open the job worker; `agentcache.supervisor` runs it."""
+    from agentcache.web.jobs import open_worker
+
+    configure_logging(settings)
+    async with open_worker(settings) as worker:
+        yield worker

@@ -14,7 +14,7 @@ from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
 from agentcache.gateway.meter import Meter
-from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope
+from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent
@@ -22,6 +22,7 @@ from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
 
 if TYPE_CHECKING:
+    from agentcache.gateway.hits import HitHeaders
     from agentcache.gateway.prepared import RequestReader
 
 
@@ -54,6 +55,7 @@ class Parts:
     upstream: UpstreamClient
     timeouts: UpstreamTimeouts
     requests: RequestReader
+    hit_headers: HitHeaders
     authenticator: Authenticator
     meter: Meter
     prices: Prices
@@ -126,24 +128,40 @@ class Call:
         )
         self.key = cache_key(self.principal.tenant, self.material)
 
-    def elapsed_us(self) -> int:
-        """Microseconds since the request arrived."""
-        return int((self.parts.clock.monotonic() - self.started) * 1e6)
-
-    def record(self, outcome: Outcome, status: int, **figures: Any) -> None:
+    def record(
+        self,
+        outcome: Outcome,
+        status: int,
+        *,
+        model: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cost_usd_nanos: int = 0,
+        saved_usd_nanos: int = 0,
+        upstream_us: int = 0,
+    ) -> None:
         """Tell the meter how the request ended."""
-        self.parts.meter.record_call(
-            principal=self.principal,
-            request_id=self.request_id,
-            dialect=self.dialect.name,
-            endpoint=self.endpoint.name if self.endpoint else "pass",
-            model=figures.pop("model", None) or self.model,
-            namespace=self.namespace,
-            agent=self.caller.directives.agent,
-            outcome=outcome,
-            status=status,
-            latency_us=self.elapsed_us(),
-            **figures,
+        parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
+        parts.meter.record(
+            UsageEvent(
+                id=self.request_id,
+                at_ms=int(parts.clock.now() * 1000),
+                tenant_id=principal.tenant.id,
+                api_key_id=principal.api_key_id,
+                dialect=self.dialect.name,
+                endpoint=endpoint.name if endpoint is not None else "pass",
+                model=model or self.model,
+                namespace=caller.directives.namespace or principal.namespace,
+                outcome=outcome.value,
+                status=status,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                cost_usd_nanos=cost_usd_nanos,
+                saved_usd_nanos=saved_usd_nanos,
+                latency_us=int((parts.clock.monotonic() - self.started) * 1e6),
+                upstream_us=upstream_us,
+                agent=caller.directives.agent,
+            )
         )
 
 

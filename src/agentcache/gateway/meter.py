@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import mmap
 import os
-import struct
 from pathlib import Path
 
 from agentcache.gateway.metrics import Metrics
-from agentcache.gateway.ports import Outcome, Principal, UsageEvent, UsageSink
+from agentcache.gateway.ports import UsageEvent, UsageSink
 from agentcache.kit.clock import Clock
 from agentcache.kit.logs import get_logger
 
@@ -29,29 +28,39 @@ _log = get_logger(__name__)
 class EventCount:
     """Two counters that survive a kill: events recorded and events handed on."""
 
-    _FORM = struct.Struct("=QQ")
+    _RECORDED, _KEPT = range(2)
+    _SIZE = 2 * 8
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.ftruncate(descriptor, self._FORM.size)
-            self._map = mmap.mmap(descriptor, self._FORM.size)
+            os.ftruncate(descriptor, self._SIZE)
+            self._map = mmap.mmap(descriptor, self._SIZE)
         finally:
             os.close(descriptor)
         self.path = path
-        self.recorded, self.kept = self._FORM.unpack_from(self._map)
+        # Whole machine words, never torn.
+        self._numbers = memoryview(self._map).cast("Q")
 
-    def save(self) -> None:
-        """Put both counters where the next process finds them."""
-        self._FORM.pack_into(self._map, 0, self.recorded, self.kept)
+    def add_recorded(self) -> None:
+        """Count one event recorded."""
+        self._numbers[0] += 1
 
-    def close(self) -> None:
-        """Release the file; remove it when nothing is missing."""
-        self.save()
+    def add_kept(self, number: int) -> None:
+        """Count events that were handed on, or dropped on purpose and counted elsewhere."""
+        self._numbers[1] += number
+
+    @property
+    def missing(self) -> int:
+        """How many recorded events were never handed on."""
+        return self._numbers[self._RECORDED] - self._numbers[self._KEPT]
+
+    def close(self, *, remove: bool) -> None:
+        """Release the file, and delete it where nobody needs it any more."""
+        self._numbers.release()
         self._map.close()
-        if self.recorded == self.kept:
+        if remove:
             self.path.unlink(missing_ok=True)
 
 
@@ -62,9 +71,8 @@ def lost_events(run_dir: Path) -> dict[str, int]:
         if _is_alive(path.stem.removeprefix("meter-")):
             continue
         count = EventCount(path)
-        missing = count.recorded - count.kept
-        count.kept = count.recorded
-        count.close()
+        missing = count.missing
+        count.close(remove=True)
         if missing > 0:
             lost[path.stem] = missing
     return lost
@@ -97,51 +105,12 @@ class Meter:
         """Begin to hand events on."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def record_call(
-        self,
-        *,
-        principal: Principal,
-        request_id: str,
-        dialect: str,
-        endpoint: str,
-        model: str,
-        namespace: str,
-        agent: str,
-        outcome: Outcome,
-        status: int,
-        latency_us: int,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        cost_usd_nanos: int = 0,
-        saved_usd_nanos: int = 0,
-        upstream_us: int = 0,
-    ) -> None:
+    def record(self, event: UsageEvent) -> None:
         """Record one request. Never raises, never waits."""
-        self._waiting.append(
-            UsageEvent(
-                id=request_id,
-                at_ms=int(self._clock.now() * 1000),
-                tenant_id=principal.tenant.id,
-                api_key_id=principal.api_key_id,
-                dialect=dialect,
-                endpoint=endpoint,
-                model=model,
-                namespace=namespace,
-                outcome=outcome.value,
-                status=status,
-                input_tokens=input_tokens,
-                output_tokens=output_tokens,
-                cost_usd_nanos=cost_usd_nanos,
-                saved_usd_nanos=saved_usd_nanos,
-                latency_us=latency_us,
-                upstream_us=upstream_us,
-                agent=agent,
-            )
-        )
+        self._waiting.append(event)
         if self._count is not None:
-            self._count.recorded += 1
-            self._count.save()
-        self._metrics.count_call(dialect, outcome, latency_us, upstream_us)
+            self._count.add_recorded()
+        self._metrics.count_call(event.dialect, event.outcome, event.latency_us, event.upstream_us)
 
     def count_fill(self, *, stored: bool) -> None:
         """Count an answer from upstream."""
@@ -173,7 +142,8 @@ class Meter:
                 await self._task
         await self.flush()
         if self._count is not None:
-            self._count.close()
+            # What could not be handed on stays counted, for the next start to report.
+            self._count.close(remove=self._count.missing == 0)
 
     def _keep_within_bounds(self) -> None:
         excess = len(self._waiting) - WAITING_MAX
@@ -181,11 +151,11 @@ class Meter:
             del self._waiting[:excess]
             self.dropped += excess
             self._metrics.count_dropped_events(excess)
+            self._counted(excess)
 
     def _counted(self, number: int) -> None:
         if self._count is not None:
-            self._count.kept += number
-            self._count.save()
+            self._count.add_kept(number)
 
     async def _run(self) -> None:
         while True:

@@ -12,8 +12,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from agentcache.gateway.ports import Outcome
-
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Upper bounds in microseconds: 50 us (a hit) to 60 s (a long answer).
 LATENCY_BOUNDS_US = (
@@ -76,13 +74,13 @@ class Metrics:
         self.mine = Snapshot()
         self._run_dir = run_dir
         self._path = run_dir / f"metrics-{os.getpid()}.msgpack" if run_dir is not None else None
-        self._latency: dict[tuple[str, Outcome], Histogram] = {}
+        self._latency: dict[tuple[str, str], Histogram] = {}
 
-    def count_call(self, dialect: str, outcome: Outcome, latency_us: int, upstream_us: int) -> None:
+    def count_call(self, dialect: str, outcome: str, latency_us: int, upstream_us: int) -> None:
         """Count one request to a provider's route."""
         histogram = self._latency.get((dialect, outcome))
         if histogram is None:
-            histogram = self.mine.latency.setdefault(f"{dialect}|{outcome.value}", Histogram())
+            histogram = self.mine.latency.setdefault(f"{dialect}|{outcome}", Histogram())
             self._latency[dialect, outcome] = histogram
         histogram.buckets[bisect_left(LATENCY_BOUNDS_US, latency_us)] += 1
         histogram.sum_us += latency_us

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentcache.engine.entries import EntryMeta
-from agentcache.engine.freshness import age_seconds, freshness, ttl_seconds
+from agentcache.engine.freshness import age_seconds, freshness
 from agentcache.gateway.asgi_types import HeaderList
 from agentcache.kit.money import usd
 
@@ -19,22 +19,24 @@ _STORED = frozenset({b"openai-version", b"openai-model", b"content-language", b"
 NAME = b"AgentCache"
 
 
-def hit_headers(key: bytes, meta: EntryMeta, now: float, request_id: str, *, detail: str = "") -> HeaderList:
-    """Return the headers of an answer from the cache."""
+def hit_headers(key: bytes, meta: EntryMeta, now: float, request_id: str = "", *, detail: str = "") -> HeaderList:
+    """Return the headers of an answer from the cache, all but its length."""
     hex_key = key.hex()
-    status = f'AgentCache; hit; ttl={ttl_seconds(meta, now)}; key="{hex_key}"'
+    age = age_seconds(meta, now)
+    status = f'AgentCache; hit; ttl={int(meta.lifetime_seconds - age)}; key="{hex_key}"'
     if detail:
         status += f"; detail={detail}"
     headers: HeaderList = [
         (b"content-type", meta.content_type.encode("latin-1")),
         (b"cache-status", status.encode()),
-        (b"age", b"%d" % age_seconds(meta, now)),
+        (b"age", b"%d" % age),
         (b"x-agentcache-freshness", freshness(meta, now).value.encode()),
         (b"x-agentcache-key", hex_key.encode()),
         (b"x-agentcache-saved-usd", usd(meta.cost_usd_nanos).encode()),
         (b"x-agentcache-saved-ms", b"%d" % meta.upstream_ms),
-        (b"x-agentcache-request-id", request_id.encode()),
     ]
+    if request_id:
+        headers.append((b"x-agentcache-request-id", request_id.encode()))
     if meta.headers:
         headers += [(name.encode(), value.encode("latin-1")) for name, value in meta.headers]
     return headers

@@ -71,16 +71,20 @@ class Exchange:
 
     def record(self, outcome: Outcome, status: int, *, dialect: str, endpoint: str, **figures: Any) -> None:
         """Tell the meter how the call ended."""
-        self.parts.meter.record_call(
-            principal=self.principal,
-            request_id=self.request_id,
-            dialect=dialect,
-            endpoint=endpoint,
-            agent=self.caller.directives.agent,
-            outcome=outcome,
-            status=status,
-            latency_us=int((self.parts.clock.monotonic() - self.started) * 1e6),
-            **figures,
+        self.parts.meter.record(
+            UsageEvent(
+                id=self.request_id,
+                at_ms=int(self.parts.clock.now() * 1000),
+                tenant_id=self.principal.tenant.id,
+                api_key_id=self.principal.api_key_id,
+                dialect=dialect,
+                endpoint=endpoint,
+                outcome=outcome.value,
+                status=status,
+                latency_us=int((self.parts.clock.monotonic() - self.started) * 1e6),
+                agent=self.caller.directives.agent,
+                **figures,
+            )
         )
 
 
