@@ -9,6 +9,7 @@ from agentcache.web import views
 
 urlpatterns = [
     path("", views.start, name="start"),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("api/docs", views.api_docs, name="api-docs"),
     path("admin/", admin.site.urls),
 ]

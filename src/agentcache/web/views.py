@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -58,6 +59,12 @@ def _figures() -> dict[str, object]:
 def api_docs(request: HttpRequest) -> HttpResponse:
     """Show the OpenAPI document of the native API with Swagger UI."""
     return security_policy.use(security_policy.SWAGGER, render(request, "web/api_docs.html"))
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Send browsers that guess the icon's address to the icon."""
+    return HttpResponseRedirect(static("web/mark.svg"))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

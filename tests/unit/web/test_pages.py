@@ -116,6 +116,12 @@ async def test_the_api_docs_use_nothing_from_elsewhere(app):
     assert "style=" not in page.text
 
 
+async def test_a_guessed_icon_address_leads_to_the_icon(app):
+    answer = await call(app, "/favicon.ico")
+    assert answer.status == 302
+    assert (await call(app, answer.headers["location"])).headers["content-type"] == "image/svg+xml"
+
+
 async def test_an_unknown_page_is_a_404_in_our_style(app):
     page = await call(app, "/nowhere")
     assert page.status == 404
