@@ -72,7 +72,7 @@ class Application:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 self._server = await stack.enter_async_context(open_server(self._settings, self._clock))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the server must be told that it cannot start
                 _log.exception("start_failed")
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 return
@@ -130,6 +130,8 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             jobs=DatabaseJobQueue(threads, clock),
         )
         stack.push_async_callback(parts.flights.drain, 0.0)
+        # A tenth of a second of reading, which the first priced call would otherwise wait for.
+        await asyncio.to_thread(parts.prices.load)
         health = Health(parts, directory, metrics)
         yield _Server(parts, Gateway(parts, NativeAPI(parts), health), health, get_control_plane_app(settings))
 
@@ -174,7 +176,7 @@ def build_parts(
 def create_app() -> Application:
     """Return the application for the process environment (uvicorn's factory)."""
     settings = Settings.load()
-    configure_logging(settings)
+    configure_logging(settings.log_level)
     return Application(settings)
 
 
@@ -183,6 +185,6 @@ async def create_worker(settings: Settings) -> AsyncIterator[Worker]:
     """Open the job worker; `agentcache.supervisor` runs it."""
     from agentcache.web.jobs import open_worker
 
-    configure_logging(settings)
+    configure_logging(settings.log_level)
     async with open_worker(settings) as worker:
         yield worker

@@ -70,8 +70,10 @@ _LONG_INTEGER = b"0" * 19
 
 
 def _spelled_canonically(value: Any, raw: bytes) -> bool:
-    """Say whether `raw` is just what we would write for `value`, which rules out duplicate members, and has no integer
-    or member name that is too long. Cheaper than a second reading by far."""
+    """Say whether `raw` is just what we would write for `value` and holds nothing long.
+
+    That rules out duplicate members, integers beyond 64 bits and endless names, far cheaper than a second reading.
+    """
     return (
         len(raw) <= MEMBER_NAME_BYTES_MAX
         and _LONG_INTEGER not in raw.translate(_DIGITS_SHOWN)

@@ -69,6 +69,15 @@ def without_members(body: dict[str, Any], ignored: frozenset[str], anywhere: fro
     return kept
 
 
+#: What a caller's own schemas and arguments live in: there a member of an ignored name is theirs, not a marker.
+_OPAQUE = frozenset({"input_schema", "parameters", "json_schema", "schema", "arguments"})
+
+
+def _is_opaque(name: str, value: Any) -> bool:
+    # A tool call's `input` is an object; the Responses API's `input` is a list of messages.
+    return name in _OPAQUE or (name == "input" and type(value) is dict)
+
+
 def _holds_any(value: Any, names: frozenset[str]) -> bool:
     stack = [value]
     while stack:
@@ -76,7 +85,7 @@ def _holds_any(value: Any, names: frozenset[str]) -> bool:
         if type(item) is dict:
             if not names.isdisjoint(item):
                 return True
-            stack.extend(item.values())
+            stack.extend(child for name, child in item.items() if not _is_opaque(name, child))
         elif type(item) is list:
             stack.extend(item)
     return False
@@ -84,7 +93,11 @@ def _holds_any(value: Any, names: frozenset[str]) -> bool:
 
 def _drop_anywhere(value: Any, names: frozenset[str]) -> Any:
     if type(value) is dict:
-        return {name: _drop_anywhere(child, names) for name, child in value.items() if name not in names}
+        return {
+            name: child if _is_opaque(name, child) else _drop_anywhere(child, names)
+            for name, child in value.items()
+            if name not in names
+        }
     if type(value) is list:
         return [_drop_anywhere(child, names) for child in value]
     return value
@@ -101,7 +114,7 @@ def parse_ignore_path(text: str) -> tuple[str | int, ...]:
         raise BadRequest(f"{text[:80]!r} is not a JSON path such as metadata.request_id or messages[0].name.")
     steps: list[str | int] = []
     for name, index in _STEP.findall(text.removeprefix("$")):
-        steps.append(name if name else ("*" if index == "*" else int(index)))
+        steps.append(name or ("*" if index == "*" else int(index)))
     return tuple(steps)
 
 
@@ -124,7 +137,7 @@ def _without_path(value: Any, path: tuple[str | int, ...]) -> Any:
     if type(value) is list and isinstance(step, int) and step < len(value):
         if not rest:
             return value[:step] + value[step + 1 :]
-        return value[:step] + [_without_path(value[step], rest)] + value[step + 1 :]
+        return [*value[:step], _without_path(value[step], rest), *value[step + 1 :]]
     return value
 
 

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, HeaderList, Message, Receive, Send, send_whole
+from agentcache.gateway.authenticate import require
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
+from agentcache.gateway.ports import Scope
 from agentcache.gateway.predictions import answer_prediction, serve_file, serves_file, serves_prediction_path
 from agentcache.gateway.problems import dialect_error, problem
 from agentcache.gateway.proxy import answer
-from agentcache.gateway.authenticate import require
-from agentcache.gateway.ports import Scope
 from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 from agentcache.kit.ids import new_id
 from agentcache.kit.logs import get_logger
@@ -82,7 +82,7 @@ class Gateway:
             return
         except AgentCacheError as error:
             await self._refuse(watched, dialect, error, request_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last resort: no trace of ours reaches a caller
             _log.exception("request_failed", request_id=request_id, dialect=dialect.name)
             await self._refuse(watched, dialect, AgentCacheError(), request_id)
 
@@ -160,7 +160,7 @@ class Gateway:
             return
         except AgentCacheError as error:
             await _send_problem(watched, error, request_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last resort
             _log.exception("request_failed", request_id=request_id)
             await _send_problem(watched, AgentCacheError(), request_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
@@ -100,7 +100,10 @@ class Call:
     @property
     def model(self) -> str:
         """The model asked for, or an empty string."""
-        return model_of(self.endpoint, self.body)
+        model = model_of(self.endpoint, self.body)
+        if not model and "owner" in self.path_params:
+            return f"{self.path_params['owner']}/{self.path_params.get('name', '')}"[:200]
+        return model
 
     @property
     def wants_stream(self) -> bool:
@@ -115,7 +118,7 @@ class Call:
 
     def set_key(self) -> None:
         """Work out the cache key from the body."""
-        assert self.endpoint is not None  # noqa: S101 - for the type checker; cached endpoints only
+        assert self.endpoint is not None
         self.material = key_material(
             self.dialect,
             self.endpoint,

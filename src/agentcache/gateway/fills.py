@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -50,7 +50,7 @@ class Fill:
     lifetime_seconds: float = 0.0
     #: The plain answer, where the upstream sent JSON or a stream that could be joined.
     answer: Json | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost_usd_nanos: int = 0
     upstream_us: int = 0
 
@@ -101,7 +101,7 @@ async def _replay_stored(flight: AnswerFlight, call: Call) -> bool:
         return False
     meta = entry.meta
     head = Head(meta.status, [(b"content-type", meta.content_type.encode("latin-1"))], meta.streamed)
-    events = SSEParser().feed(entry.body) if meta.streamed else [SSEEvent(raw=entry.body)]
+    events = SSEParser(len(entry.body) + 1).feed(entry.body) if meta.streamed else [SSEEvent(raw=entry.body)]
     answer = _joined(call, events) if meta.streamed else _decoded(call, entry.body)
     flight.result = Fill(
         Verdict(True), Put.STORED.value, meta.lifetime_seconds, answer, cost_usd_nanos=meta.cost_usd_nanos
@@ -117,7 +117,7 @@ async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
     frames = call.parts.board.follow(name)
     head: Head | None = None
     events: list[SSEEvent] = []
-    parser = SSEParser()
+    parser = SSEParser(call.parts.settings.entry_max_bytes)
     async for frame in frames:
         if head is None:
             status, headers, streamed = msgspec.msgpack.decode(frame, type=tuple[int, list[tuple[bytes, bytes]], bool])
@@ -166,7 +166,7 @@ class _BoardMirror:
 
 async def _fetch(flight: AnswerFlight, call: Call, mirror: _NoMirror | _BoardMirror) -> None:
     endpoint = call.endpoint
-    assert endpoint is not None  # noqa: S101 - cached endpoints only
+    assert endpoint is not None
     parts = call.parts
     started = parts.clock.monotonic()
     response = await open_upstream(call, _upstream_body(call))
@@ -193,7 +193,7 @@ async def open_upstream(call: Call, body: bytes | AsyncIterator[bytes]) -> Upstr
 
 
 def _upstream_body(call: Call) -> bytes:
-    assert call.endpoint is not None  # noqa: S101
+    assert call.endpoint is not None
     prepared = call.endpoint.prepare(call.body)
     # What we do not have to change goes upstream byte for byte.
     return call.raw_body if prepared is call.body else _JSON.encode(prepared)
@@ -214,10 +214,10 @@ async def _fetch_stream(
     head: Head,
     started: float,
 ) -> None:
-    assert call.endpoint is not None and call.endpoint.stream is not None  # noqa: S101, PT018
+    assert call.endpoint is not None and call.endpoint.stream is not None
     flight.open(head)
     await mirror.head(head)
-    parser, joiner = SSEParser(), call.endpoint.stream.joiner()
+    parser, joiner = SSEParser(call.parts.settings.entry_max_bytes), call.endpoint.stream.joiner()
     kept: list[bytes] = []
     held: list[SSEEvent] = []
     chunks = response.chunks()
@@ -288,7 +288,7 @@ async def _fetch_whole(
 
 
 def _judge(call: Call, head: Head, answer: Json | None) -> Verdict:
-    assert call.endpoint is not None  # noqa: S101
+    assert call.endpoint is not None
     if not head.is_success:
         return Verdict(False, "upstream_error")
     if any(name.lower() == b"set-cookie" for name, _ in head.headers):
@@ -319,7 +319,7 @@ def _decompressed(body: bytes, head: Head, limit: int) -> tuple[bytes, Head]:
 
 
 def _decoded(call: Call, body: bytes) -> Json | None:
-    assert call.endpoint is not None  # noqa: S101
+    assert call.endpoint is not None
     if call.endpoint.kind is Kind.BINARY:
         return None
     try:
@@ -330,7 +330,7 @@ def _decoded(call: Call, body: bytes) -> Json | None:
 
 
 def _joined(call: Call, events: list[SSEEvent]) -> Json | None:
-    assert call.endpoint is not None  # noqa: S101
+    assert call.endpoint is not None
     if call.endpoint.stream is None:
         return None
     joiner = call.endpoint.stream.joiner()
@@ -350,7 +350,7 @@ async def _keep(
     flight: AnswerFlight, call: Call, head: Head, body: bytes, verdict: Verdict, answer: Json | None, started: float
 ) -> None:
     """Judge, price and store what came; leave the result on the flight."""
-    assert call.endpoint is not None and call.material is not None  # noqa: S101, PT018
+    assert call.endpoint is not None and call.material is not None
     parts = call.parts
     usage = call.endpoint.usage(answer) if answer is not None and head.is_success else Usage()
     cost = _cost(call, answer, usage) if head.is_success else 0

@@ -163,5 +163,3 @@ class Meter:
             if self._waiting:
                 await self.flush()
             self._metrics.publish()
-
-

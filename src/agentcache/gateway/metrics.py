@@ -137,9 +137,11 @@ class _Sum(Collector):
         self._total = total
 
     def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily("agentcache_requests", "Requests by dialect and outcome", None, ["dialect", "outcome"])
+        requests = CounterMetricFamily(
+            "agentcache_requests", "Requests by dialect and outcome", None, ["dialect", "outcome"]
+        )
         latency = HistogramMetricFamily(
-            "agentcache_request_seconds", "Time in the gateway, upstream time included", None, ["dialect", "outcome"]
+            "agentcache_request_seconds", "Time in the gateway, upstream time included", labels=["dialect", "outcome"]
         )
         for name, histogram in sorted(self._total.latency.items()):
             labels = name.split("|")
@@ -147,7 +149,7 @@ class _Sum(Collector):
             latency.add_metric(labels, list(_cumulative(histogram)), histogram.sum_us / 1e6)
         yield requests
         yield latency
-        upstream = HistogramMetricFamily("agentcache_upstream_seconds", "Time the provider took", None, ["dialect"])
+        upstream = HistogramMetricFamily("agentcache_upstream_seconds", "Time the provider took", labels=["dialect"])
         for name, histogram in sorted(self._total.upstream.items()):
             upstream.add_metric([name], list(_cumulative(histogram)), histogram.sum_us / 1e6)
         yield upstream

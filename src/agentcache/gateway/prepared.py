@@ -62,7 +62,7 @@ class RequestReader:
 
 
 def _read(call: Call) -> Prepared:
-    assert call.endpoint is not None  # noqa: S101 - cached endpoints only
+    assert call.endpoint is not None
     call.body = parse_body(call.raw_body)
     reason = call.endpoint.bypass(call.body, call.caller.headers) or ""
     if reason or call.directives.is_bypass:

@@ -13,7 +13,10 @@ _JSON = msgspec.json.Encoder()
 
 def dialect_error(dialect: Dialect, error: AgentCacheError, request_id: str) -> tuple[HeaderList, bytes]:
     """Return headers and body that the dialect's official clients turn into their own exception."""
-    body = _JSON.encode(dialect.error(error.status, error.code, error.message, error.param))
+    shape = dialect.error(error.status, error.code, error.message, error.param)
+    if "request_id" in shape:
+        shape = {**shape, "request_id": request_id}
+    body = _JSON.encode(shape)
     headers: HeaderList = [
         (b"content-type", b"application/json"),
         (b"x-agentcache-request-id", request_id.encode()),

@@ -95,7 +95,7 @@ async def _from_upstream(call: Call, entry: Entry | None) -> None:
                 return
             if failure is not None:
                 raise failure
-            assert head is not None  # noqa: S101 - either a head or a failure
+            assert head is not None
             await relay(call, seat, head, leads=leads, reason=reason)
             return
 
@@ -150,7 +150,7 @@ async def _served_stale(call: Call, entry: Entry | None) -> bool:
 async def _while_listening(call: Call, work: Callable[[], Awaitable[None]]) -> None:
     """Do the work unless the caller hangs up, which ends only this caller's part in it."""
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101
+    assert task is not None
     gone = False
 
     async def listen() -> None:
@@ -170,5 +170,3 @@ async def _while_listening(call: Call, work: Callable[[], Awaitable[None]]) -> N
         call.record(Outcome.ERROR, ClientGone.status)
     finally:
         listener.cancel()
-
-

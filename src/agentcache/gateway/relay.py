@@ -33,11 +33,9 @@ async def relay(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, leads: bo
 async def _relay_events(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, leads: bool, reason: str) -> None:
     """Pass events on as they come. Whether the answer will be stored is not known yet, so the header is silent."""
     endpoint = call.endpoint
-    assert endpoint is not None and endpoint.stream is not None  # noqa: S101, PT018
+    assert endpoint is not None and endpoint.stream is not None
     codec = endpoint.stream
-    status = forward_status(
-        reason, upstream_status=head.status, collapsed=not leads, key=call.key, detail=call.detail
-    )
+    status = forward_status(reason, upstream_status=head.status, collapsed=not leads, key=call.key, detail=call.detail)
     await call.send(
         {"type": "http.response.start", "status": head.status, "headers": _headers(call, head, leads, status)}
     )
@@ -98,13 +96,18 @@ async def _relay_whole(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, le
 def _in_form(call: Call, head: Head, fill: Fill | None, raw: bytes) -> tuple[bytes, bytes | None]:
     """Return the body in the caller's form and its new content type, None when nothing changed."""
     endpoint = call.endpoint
-    assert endpoint is not None  # noqa: S101
+    assert endpoint is not None
     if not head.is_success or endpoint.kind is Kind.BINARY or fill is None or fill.answer is None:
         return raw, None
     answer = personalised(endpoint, fill.answer, call.body)
     if head.streamed and not call.wants_stream:
         return _JSON.encode(answer), b"application/json"
-    if not head.streamed and call.wants_stream and endpoint.stream is not None and fill.verdict.reason != "not_streamed":
+    if (
+        not head.streamed
+        and call.wants_stream
+        and endpoint.stream is not None
+        and fill.verdict.reason != "not_streamed"
+    ):
         return endpoint.stream.split(answer, call.body), _EVENT_STREAM
     if answer is not fill.answer:
         return _JSON.encode(answer), None
@@ -124,10 +127,9 @@ def _headers(call: Call, head: Head, leads: bool, cache_status: bytes) -> Header
 def _record(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, leads: bool, failed: bool) -> None:
     fill: Fill | None = seat.flight.result
     usage = fill.usage if fill is not None else None
+    outcome = Outcome.MISS if leads else Outcome.COALESCED
     if failed or not head.is_success:
         outcome = Outcome.ERROR
-    else:
-        outcome = Outcome.MISS if leads else Outcome.COALESCED
     cost = fill.cost_usd_nanos if fill is not None else 0
     call.record(
         outcome,
@@ -138,5 +140,3 @@ def _record(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, leads: bool, 
         saved_usd_nanos=0 if leads else cost,
         upstream_us=fill.upstream_us if fill is not None and leads else 0,
     )
-
-

@@ -52,7 +52,9 @@ def test_spelling_does_not_matter(value: dict[str, Any], data: Any) -> None:
 @given(_OBJECTS, _OBJECTS)
 @settings(max_examples=400, deadline=None)
 def test_agrees_with_rfc_8785_on_what_is_equal(one: dict[str, Any], two: dict[str, Any]) -> None:
-    ours = canonical_bytes(parse_body(json.dumps(one).encode())) == canonical_bytes(parse_body(json.dumps(two).encode()))
+    ours = canonical_bytes(parse_body(json.dumps(one).encode())) == canonical_bytes(
+        parse_body(json.dumps(two).encode())
+    )
     assert ours == (rfc8785.dumps(one) == rfc8785.dumps(two))
 
 
@@ -62,7 +64,9 @@ def test_strings_stay_as_they_are(text: str) -> None:
 
 
 def test_zero_has_one_spelling() -> None:
-    assert {canonical_bytes(parse_body(b'{"a":%s}' % zero)) for zero in (b"0", b"-0", b"0.0", b"-0.0", b"0e5")} == {b'{"a":0}'}
+    assert {canonical_bytes(parse_body(b'{"a":%s}' % zero)) for zero in (b"0", b"-0", b"0.0", b"-0.0", b"0e5")} == {
+        b'{"a":0}'
+    }
 
 
 def test_64_bit_seeds_are_exact() -> None:

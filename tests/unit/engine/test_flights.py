@@ -13,8 +13,6 @@ AFlight = Flight[str, bytes]
 KEY = b"k" * 32
 
 
-
-
 async def _read(flight: AFlight) -> bytes:
     with flight.seat() as seat:
         await seat.head()
@@ -114,7 +112,7 @@ async def test_an_answer_larger_than_the_buffer_waits_for_the_fastest_and_drops_
         flight.open("head")
         for _ in range(100):
             await flight.add(b"x" * 10, 10)
-            kept_at_most = max(kept_at_most, flight._bytes)  # noqa: SLF001
+            kept_at_most = max(kept_at_most, flight._bytes)
             await asyncio.sleep(0)
 
     flight, _ = flights.join(KEY, lead)

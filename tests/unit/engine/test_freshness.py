@@ -7,7 +7,9 @@ import pytest
 from agentcache.engine.entries import EntryMeta
 from agentcache.engine.freshness import Freshness, age_seconds, freshness, may_serve, may_serve_on_error, ttl_seconds
 
-META = EntryMeta(dialect="openai", endpoint="chat", stored_at=1000.0, lifetime_seconds=100.0, stale_if_error_seconds=50.0)
+META = EntryMeta(
+    dialect="openai", endpoint="chat", stored_at=1000.0, lifetime_seconds=100.0, stale_if_error_seconds=50.0
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,8 @@ def test_serving_without_asking(age: float, max_age: int | None, served: bool) -
 
 
 @pytest.mark.parametrize(
-    ("age", "window", "served"), [(149, None, True), (150, None, False), (149, 10, False), (190, 100, True), (1, 0, True)]
+    ("age", "window", "served"),
+    [(149, None, True), (150, None, False), (149, 10, False), (190, 100, True), (1, 0, True)],
 )
 def test_standing_in_for_a_failing_provider(age: float, window: int | None, served: bool) -> None:
     assert may_serve_on_error(META, 1000.0 + age, stale_if_error=window) is served

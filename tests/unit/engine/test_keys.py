@@ -107,6 +107,19 @@ def test_members_ignored_anywhere_leave_at_any_depth() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [{"name": "t", "input_schema": {"properties": {"cache_control": {"type": "string"}}}}]},
+        {"tools": [{"function": {"parameters": {"properties": {"cache_control": {"type": "string"}}}}}]},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"cache_control": "no-store"}}]}]},
+        {"output_config": {"format": {"schema": {"required": ["a"], "cache_control": 1}}}},
+    ],
+)
+def test_a_callers_own_schemas_and_arguments_are_kept_whole(body: dict[str, Any]) -> None:
+    assert without_members(body, frozenset(), frozenset({"cache_control"})) == body
+
+
+@pytest.mark.parametrize(
     ("path", "left"),
     [
         ("a", {"b": [{"c": 1, "d": 2}, {"c": 3}]}),

@@ -33,7 +33,7 @@ def _raw(**headers: str) -> list[tuple[bytes, bytes]]:
         {"AUTHORIZATION": f"BEARER {KEY}"},
         {"x_agentcache_key": KEY, "authorization": f"Bearer {KEY}"},
     ],
-    ids=lambda place: "+".join(place),
+    ids="+".join,
 )
 def test_one_key_wherever_it_stands(place: dict[str, str]) -> None:
     caller = read_caller(OPENAI, _raw(**place))

@@ -34,7 +34,10 @@ def test_nothing_asked_is_the_default() -> None:
         ({"x-agentcache-tags": "b, a,b"}, {"tags": ("a", "b")}),
         ({"x-agentcache-sources": "https://a.example/x?y=1"}, {"sources": ("https://a.example/x?y=1",)}),
         ({"x-agentcache-bucket": "7"}, {"bucket": "7"}),
-        ({"x-agentcache-ignore": "metadata.id, messages[0].name"}, {"ignore": (("messages", 0, "name"), ("metadata", "id"))}),
+        (
+            {"x-agentcache-ignore": "metadata.id, messages[0].name"},
+            {"ignore": (("messages", 0, "name"), ("metadata", "id"))},
+        ),
         ({"x-agentcache-agent": "planner 2"}, {"agent": "planner 2"}),
     ],
 )

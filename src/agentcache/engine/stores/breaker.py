@@ -50,6 +50,7 @@ class Breaker:
         self._probe_seconds = probe_seconds
         self._failures = 0
         self._failing_since = 0.0
+        self._failed_at = 0.0
         self._prober: asyncio.Task[None] | None = None
 
     @property
@@ -61,12 +62,15 @@ class Breaker:
         """Forget earlier failures."""
         self._failures = 0
 
-    def record_failure(self, reason: str) -> None:
-        """Count a failure; may open."""
-        if self.state is not BreakerState.CLOSED:
-            # A call from before it opened; the probe decides now.
+    def record_failure(self, reason: str, started_at: float) -> None:
+        """Count the failure of a call that began at monotonic time `started_at`; may open.
+
+        Calls that were under way when another failed say nothing new: a burst of them counts once, or a moment in
+        which this process itself had no time would look like an outage.
+        """
+        if self.state is not BreakerState.CLOSED or (self._failures and started_at < self._failed_at):
             return
-        now = self._clock.monotonic()
+        now = self._failed_at = self._clock.monotonic()
         if self._failures == 0:
             self._failing_since = now
         self._failures += 1

@@ -48,7 +48,8 @@ class GuardedStore:
         self._store = store
         self._budget_seconds = budget_ms / 1000
         self._bulk_seconds = bulk_seconds
-        self.breaker = Breaker(name, self._probe, clock=clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self.breaker = Breaker(name, self._probe, clock=self._clock)
         if store.reads_are_immediate:
             self.get = store.get  # type: ignore[method-assign] # the wrapped store's own, for nothing at all on top
 
@@ -109,17 +110,18 @@ class GuardedStore:
         breaker = self.breaker
         if not breaker.lets_through:
             raise StoreUnavailable("the cache store is not answering; it is left alone until it does")
+        started_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 result = await call()
         except TimeoutError:
-            breaker.record_failure("slower than its budget")
+            breaker.record_failure("slower than its budget", started_at)
             raise StoreUnavailable(f"the cache store took longer than {seconds * 1000:.0f} ms") from None
         except (StoreBusy, StoreFull):
             # Too many callers, or no room: the store itself answers.
             raise
         except StoreUnavailable as error:
-            breaker.record_failure(error.message)
+            breaker.record_failure(error.message, started_at)
             raise
         breaker.record_success()
         return result

@@ -16,7 +16,7 @@ from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send, 
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.directives import InvalidDirective
-from agentcache.gateway.ports import Outcome, Principal, UsageTotals
+from agentcache.gateway.ports import Outcome, Principal, UsageEvent, UsageTotals
 from agentcache.kit.errors import BadRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
