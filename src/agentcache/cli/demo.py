@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: How long the bundled provider thinks; real ones take longer.
 PROVIDER_LATENCY_MS = 150
+#: Whose APIs the prompts speak.
+PROVIDERS = ("OPENAI", "ANTHROPIC", "TOGETHER")
 
 
 class ProviderDidNotStart(AgentCacheError):
@@ -47,9 +49,7 @@ def demo(
     from agentcache.cli.serve import overrides, prepare_start
 
     with tempfile.TemporaryDirectory(prefix="agentcache-demo-") as folder, _provider() as provider_url:
-        redirected = {
-            f"AGENTCACHE_UPSTREAM_{name}": f"{provider_url}/{name.lower()}" for name in ("OPENAI", "ANTHROPIC")
-        }
+        redirected = {f"AGENTCACHE_UPSTREAM_{name}": f"{provider_url}/{name.lower()}" for name in PROVIDERS}
         own = {
             "AGENTCACHE_DATA_DIR": str(Path(folder) / "data"),
             "AGENTCACHE_DATABASE_URL": "",
@@ -94,10 +94,10 @@ async def _measure(base_url: str, key: str, *, as_json: bool) -> tuple[Round, Ro
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from agentcache.cli.output import console
-    from agentcache.demo.prompts import demo_calls
+    from agentcache.demo.prompts import load_prompts
     from agentcache.demo.run import send_round
 
-    calls = demo_calls()
+    calls = load_prompts()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console(stderr=True), disable=as_json) as bars:
         rounds = []

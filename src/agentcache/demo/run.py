@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
+from agentcache.demo.prompts import DemoCall
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.kit.errors import AgentCacheError
 
@@ -22,14 +22,6 @@ class DemoFailed(AgentCacheError):
     """The demo's request was refused."""
 
     code = "demo_failed"
-
-
-@dataclass(frozen=True, slots=True)
-class DemoCall:
-    """One prompt as a provider's API takes it: path below the server, and JSON body."""
-
-    path: str
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +89,17 @@ async def _send(client: UpstreamClient, base_url: str, api_key: str, call: DemoC
         # The bundled provider takes any credential; it is there because a real client sends one.
         (b"authorization", b"Bearer demo"),
         (b"x-api-key", b"demo"),
+        *((name.encode(), text.encode()) for name, text in call.headers),
     ]
+    url = f"{base_url}/{call.dialect}{call.path}"
     started = time.perf_counter()
-    response = await client.send("POST", base_url + call.path, headers, json.dumps(call.body).encode(), _TIMEOUTS)
+    response = await client.send("POST", url, headers, json.dumps(call.body).encode(), _TIMEOUTS)
     body = await response.aread()
     seconds = time.perf_counter() - started
     if response.status != 200:
-        raise DemoFailed(f"{call.path} was answered with {response.status}: {body[:200].decode(errors='replace')}")
+        raise DemoFailed(
+            f"{call.dialect}{call.path} was answered with {response.status}: {body[:200].decode(errors='replace')}"
+        )
     replied = {name.lower(): text.decode("latin-1") for name, text in response.headers}
     is_hit = "; hit" in replied.get(b"cache-status", "")
     saved = Decimal(replied.get(b"x-agentcache-saved-usd", "0")) if is_hit else Decimal(0)

@@ -19,7 +19,6 @@ from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
 
-APPLICATION = "agentcache.asgi:create_app"
 #: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
 KEEP_ALIVE_SECONDS = 75
 READY_POLL_SECONDS = 0.1
@@ -106,11 +105,11 @@ async def call_application(application: Any, path: str) -> tuple[int, bytes]:
     return status, body
 
 
-def configure(settings: Settings) -> uvicorn.Config:
+def configure(settings: Settings, application: Any) -> uvicorn.Config:
     """Return how uvicorn runs our application."""
     return uvicorn.Config(
-        APPLICATION,
-        factory=True,
+        application,
+        interface="asgi3",
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -132,9 +131,13 @@ def main() -> None:
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of the listening socket")
     parser.add_argument("--lifeline", type=int, required=True, help="file descriptor of the supervisor's socket")
     given = parser.parse_args()
-    settings = Settings.load()
-    server = Server(configure(settings), Lifeline(given.lifeline), settings.drain_seconds)
+    from agentcache.asgi import create_app
+
+    lifeline = Lifeline(given.lifeline)
     try:
+        settings = Settings.load()
+        # Made here and not by uvicorn's factory option, which hides where a failure came from.
+        server = Server(configure(settings, create_app()), lifeline, settings.drain_seconds)
         server.run(sockets=[socket.socket(fileno=given.listener)])
     except AgentCacheError as error:
         sys.exit(f"error: {error.message}")

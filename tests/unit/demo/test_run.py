@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from agentcache.demo import run
-from agentcache.demo.run import Answer, DemoCall, DemoFailed, Round, send_round
+from agentcache.demo.prompts import DemoCall
+from agentcache.demo.run import Answer, DemoFailed, Round, send_round
 
 
 def round_of(*milliseconds):
@@ -60,7 +61,7 @@ class Server:
 HIT = b"HTTP/1.1 200 OK\r\ncache-status: AgentCache; hit\r\nx-agentcache-saved-usd: 0.00042\r\ncontent-length: 2\r\n\r\n{}"
 MISS = b"HTTP/1.1 200 OK\r\ncache-status: AgentCache; fwd=miss; stored\r\ncontent-length: 2\r\n\r\n{}"
 REFUSED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 11\r\n\r\nno such key"
-CALLS = [DemoCall("/v1/chat/completions", {"number": number}) for number in range(30)]
+CALLS = [DemoCall("code", "openai", "/v1/chat/completions", {"number": number}) for number in range(30)]
 
 
 async def test_every_call_is_sent_once_with_bounded_concurrency():

@@ -38,7 +38,7 @@ class Application:
 
 
 def server_of(application):
-    config = configure(Settings.from_env({}))
+    config = configure(Settings.from_env({}), application)
     config.loaded_app = application
     recorder = Recorder()
     return Server(config, recorder, 30.0), recorder
@@ -72,7 +72,7 @@ async def test_the_application_is_told_when_the_end_begins():
 
 
 def test_the_server_says_nothing_about_itself_and_logs_no_requests():
-    config = configure(Settings.from_env({"AGENTCACHE_DRAIN_SECONDS": "2.5"}))
+    config = configure(Settings.from_env({"AGENTCACHE_DRAIN_SECONDS": "2.5"}), Application())
     assert config.server_header is False
     assert config.access_log is False
     assert config.proxy_headers is False
