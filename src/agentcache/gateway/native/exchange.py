@@ -69,21 +69,38 @@ class Exchange:
             sent.append((b"x-agentcache-request-id", self.request_id.encode()))
         await send_whole(self.send, status, sent, b"" if status == 204 else _JSON.encode(body))
 
-    def record(self, outcome: Outcome, status: int, *, dialect: str, endpoint: str, **figures: Any) -> None:
+    def record(
+        self,
+        outcome: Outcome,
+        status: int,
+        *,
+        dialect: str,
+        endpoint: str,
+        model: str,
+        namespace: str,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        saved_usd_nanos: int = 0,
+    ) -> None:
         """Tell the meter how the call ended."""
+        clock, principal = self.parts.clock, self.principal
         self.parts.meter.record(
             UsageEvent(
                 id=self.request_id,
-                at_ms=int(self.parts.clock.now() * 1000),
-                tenant_id=self.principal.tenant.id,
-                api_key_id=self.principal.api_key_id,
+                at_ms=int(clock.now() * 1000),
+                tenant_id=principal.tenant.id,
+                api_key_id=principal.api_key_id,
                 dialect=dialect,
                 endpoint=endpoint,
+                model=model,
+                namespace=namespace,
                 outcome=outcome.value,
                 status=status,
-                latency_us=int((self.parts.clock.monotonic() - self.started) * 1e6),
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                saved_usd_nanos=saved_usd_nanos,
+                latency_us=int((clock.monotonic() - self.started) * 1e6),
                 agent=self.caller.directives.agent,
-                **figures,
             )
         )
 

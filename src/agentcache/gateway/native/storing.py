@@ -23,8 +23,8 @@ from agentcache.providers.dialect import Kind, Usage
 _JSON = msgspec.json.Encoder()
 #: No single call costs more; what does is a slip of the decimal point.
 COST_USD_MAX = 1_000_000
-#: Endpoints whose route does not serve one entry per request.
-_APART = {Kind.EMBEDDINGS: "cached_per_item", Kind.PREDICTION: "prediction", Kind.BINARY: "binary"}
+#: Endpoints whose route needs more than an answer in JSON.
+_APART = {Kind.PREDICTION: "prediction", Kind.BINARY: "binary"}
 
 
 class EntryTooLarge(PayloadTooLarge):
@@ -85,6 +85,8 @@ def refusal(target: Target, asked: SetRequest) -> str | None:
         return _APART[target.endpoint.kind]
     if target.bypass is not None:
         return target.bypass
+    if target.is_batch:
+        return "cached_per_item"
     if type(asked.value) is not dict:
         return "not_an_answer"
     verdict = target.endpoint.judge(asked.value)

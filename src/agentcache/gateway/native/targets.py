@@ -19,6 +19,7 @@ from agentcache.engine.keys import KEY_BYTES, KeyMaterial, cache_key, parse_igno
 from agentcache.gateway.callers import Caller, key_headers
 from agentcache.gateway.calls import Parts, key_material, model_of
 from agentcache.gateway.directives import Directives, parse_directives, parse_name
+from agentcache.gateway.embeddings.items import split_input
 from agentcache.gateway.native.exchange import InvalidMember
 from agentcache.gateway.native.schemas import GetRequest, Question
 from agentcache.gateway.ports import Principal
@@ -61,6 +62,14 @@ class Target:
     def keys(self) -> tuple[bytes, ...]:
         """Every key under which an entry may be."""
         return (self.key,) if self.key == self.native_key else (self.key, self.native_key)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether this asks for the embeddings of several items, each of which has an entry of its own."""
+        if self.endpoint is None or self.endpoint.kind is not Kind.EMBEDDINGS or self.request is None:
+            return False
+        items = split_input(self.request.get("input"))
+        return items is None or len(items) > 1
 
     @property
     def dialect_name(self) -> str:
@@ -210,6 +219,8 @@ def _by_prompt(tenant: Tenant, prompt: str, frame: _Frame, dialect: Dialect, mod
 
 def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, asked: Question) -> Target:
     endpoint, path_params = find_endpoint(dialect, body, None if asked.endpoint is UNSET else asked.endpoint)
+    if endpoint.kind is Kind.EMBEDDINGS:
+        body = _as_one_item(body)
     headers = {**_USUAL_HEADERS.get(dialect.name, {}), **frame.headers}
     material = key_material(
         dialect,
@@ -237,6 +248,12 @@ def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, ask
         label=endpoint.name,
         bypass=endpoint.bypass(body, headers) or ("requested" if frame.directives.is_bypass else None),
     )
+
+
+def _as_one_item(body: Json) -> Json:
+    """Return an embeddings request as it is keyed: one item stands alone, however it was written."""
+    items = split_input(body.get("input"))
+    return {**body, "input": items[0]} if items is not None and len(items) == 1 else body
 
 
 def _native_material(dialect: str, namespace: str, bucket: str, body: dict[str, Any]) -> KeyMaterial:

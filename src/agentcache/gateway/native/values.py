@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agentcache.engine.entries import Entry, EntryMeta
+from agentcache.gateway.embeddings import stored_answer
 from agentcache.gateway.hits import personalised
 from agentcache.gateway.native.targets import NATIVE
 from agentcache.providers.dialect import Dialect, Endpoint, Json
@@ -32,6 +33,9 @@ def shown_value(dialects: Mapping[str, Dialect], entry: Entry, request: Json | N
         for event in parse_events(entry.body):
             joiner.add(event)
         return personalised(endpoint, joiner.answer(), asked), "json"
+    embedding = stored_answer(entry)
+    if embedding is not None:
+        return embedding, "json"
     if not meta.content_type.startswith("application/json"):
         return b64encode(entry.body).decode(), "base64"
     if endpoint is not None and endpoint.echoed and not endpoint.echoed.isdisjoint(asked):
