@@ -268,14 +268,14 @@ class RedisLink:
             try:
                 async with self._pool(address).lend(asking=asking) as lane:
                     return await work(lane)
-            except AskError as error:
-                address, asking = (error.host, error.port), True
-            except (MovedError, ClusterDownError):
+            except (MovedError, ClusterDownError):  # before AskError, whose subclass MovedError is
                 if not self.is_cluster:
                     raise
                 asking = False
                 self._slots.clear()
                 address = await self._address_of(slot)
+            except AskError as error:
+                address, asking = (error.host, error.port), True
             except (RedisError, OSError):
                 # The node may be gone for good; ask the cluster again next time.
                 self._slots.clear()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentcache.engine.stores.framing import PLAIN, SEALED, Corrupt, open_frame, open_head, pack_head, split_frame
+from tests.support.entries import make_entry, make_key
+
+ENTRY = make_entry("a", b"body " * 20, tags=("t",), parts={"model": b"12345678"})
+HEAD = pack_head(ENTRY.key, ENTRY.meta, ENTRY.body)
+FRAME = HEAD + ENTRY.body
+
+
+def test_a_frame_opens_to_what_was_packed() -> None:
+    assert open_frame(ENTRY.key, HEAD, ENTRY.body) == ENTRY
+    assert open_frame(ENTRY.key, *split_frame(FRAME)) == ENTRY
+    assert open_head(ENTRY.key, FRAME[: len(HEAD)]) == (ENTRY.meta, len(ENTRY.body))
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    for bit in range(len(FRAME) * 8):
+        damaged = bytearray(FRAME)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        if bit // 8 == 3:
+            continue  # the reserved byte means nothing yet
+        with pytest.raises(Corrupt):
+            open_frame(ENTRY.key, *split_frame(bytes(damaged)))
+
+
+def test_every_cut_and_every_addition_is_noticed() -> None:
+    for length in range(len(FRAME)):
+        with pytest.raises(Corrupt):
+            open_frame(ENTRY.key, *split_frame(FRAME[:length]))
+    with pytest.raises(Corrupt):
+        open_frame(ENTRY.key, *split_frame(FRAME + b"x"))
+
+
+def test_a_frame_opens_under_its_own_key_and_kind_only() -> None:
+    with pytest.raises(Corrupt):
+        open_frame(make_key("b"), HEAD, ENTRY.body)
+    with pytest.raises(Corrupt):
+        open_frame(ENTRY.key, HEAD, ENTRY.body, SEALED)
+    with pytest.raises(Corrupt):
+        open_head(make_key("b"), HEAD, PLAIN)
+
+
+def test_metadata_of_another_format_does_not_open() -> None:
+    other = msgspec.structs.replace(ENTRY.meta, format=ENTRY.meta.format + 1)
+    with pytest.raises(Corrupt):
+        open_frame(ENTRY.key, pack_head(ENTRY.key, other, ENTRY.body), ENTRY.body)
+
+
+class _Bomb:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_only_a_corrupt_frame(tmp_path: Path, protocol: int) -> None:
+    bomb = pickle.dumps(_Bomb(str(tmp_path / "exploded")), protocol)
+    for planted in (bomb, b"AC\x01\x00" + bomb):
+        with pytest.raises(Corrupt):
+            open_frame(ENTRY.key, *split_frame(planted))
+        with pytest.raises(Corrupt):
+            open_frame(ENTRY.key, planted, bomb)
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=500, deadline=None)
+@given(head=st.binary(max_size=200), body=st.binary(max_size=50))
+def test_noise_never_opens(head: bytes, body: bytes) -> None:
+    for packed in (head, b"AC\x01\x00" + head):
+        with pytest.raises(Corrupt):
+            open_frame(ENTRY.key, packed, body)
+        with pytest.raises(Corrupt):
+            open_head(ENTRY.key, packed)
