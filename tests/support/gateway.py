@@ -1,0 +1,318 @@
+"""Running gateways for tests, over real sockets and real stores, with the fake provider behind every dialect.
+
+`LightGateway` runs in a thread of the test process with a directory and a usage sink in memory: it starts in
+milliseconds, and tests can look inside and move its clock. `FullGateway` is the product as it is delivered, in
+processes of its own that tests can kill.
+
+    with LightGateway(tmp_path, provider) as gateway:
+        OpenAI(base_url=f"{gateway.url}/openai/v1", api_key=gateway.key("acme"),
+               default_headers={"X-Provider-Key": "sk-test"})
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from pysqlite3 import dbapi2 as sqlite3
+
+from agentcache.asgi import build_parts
+from agentcache.demo.fake_provider import FakeProvider
+from agentcache.engine.entries import Tenant
+from agentcache.engine.stores.open_stores import open_stores
+from agentcache.gateway.app import Gateway
+from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.calls import Parts
+from agentcache.gateway.health import Health
+from agentcache.gateway.meter import Meter
+from agentcache.gateway.metrics import Metrics
+from agentcache.gateway.native.api import NativeAPI
+from agentcache.gateway.ports import Principal, Scope, TenantTotals, UsageEvent
+from agentcache.kit.api_keys import new_api_key
+from agentcache.kit.clock import SystemClock
+from agentcache.kit.egress.upstream import UpstreamClient
+from agentcache.kit.errors import Unavailable
+from agentcache.settings import Settings
+from tests.support.asgi_server import ASGIServer
+from tests.support.entries import make_tenant
+from tests.support.server_process import ServerProcess
+
+DIALECTS = ("openai", "anthropic", "replicate", "together")
+DEFAULT_SCOPES = frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE, Scope.STATS_READ})
+
+
+def upstream_settings(provider: FakeProvider) -> dict[str, str]:
+    """Return the settings that put the fake provider behind every dialect."""
+    return {f"AGENTCACHE_UPSTREAM_{name.upper()}": f"{provider.url}/{name}" for name in DIALECTS}
+
+
+class MovableClock(SystemClock):
+    """The machine's clock, plus what a test moved it forward by."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def move(self, seconds: float) -> None:
+        """Go on by `seconds` at once."""
+        self._ahead += seconds
+
+
+class InMemoryControlPlane:
+    """The ports that the gateway asks, over lists: directory, usage sink, totals and jobs."""
+
+    def __init__(self) -> None:
+        self.principals: dict[str, Principal] = {}
+        self.written: list[UsageEvent] = []
+        self.jobs: list[tuple[str, dict[str, object]]] = []
+        #: False makes every question to the directory, the sink and the queue fail.
+        self.is_up = True
+
+    def _check(self) -> None:
+        if not self.is_up:
+            raise Unavailable
+
+    async def find_principal(self, api_key: str) -> Principal | None:
+        """Answer whose key it is."""
+        self._check()
+        return self.principals.get(api_key)
+
+    async def write(self, events: list[UsageEvent]) -> None:
+        """Take usage events, each once by its id."""
+        self._check()
+        known = {event.id for event in self.written[-len(events) - 5000 :]}
+        self.written += [event for event in events if event.id not in known]
+
+    async def enqueue(self, name: str, payload: dict[str, object], *, delay_seconds: float = 0.0) -> None:
+        """Take a job."""
+        self._check()
+        self.jobs.append((name, payload))
+
+    async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
+        """Add up what was written."""
+        events = [event for event in self.written if event.tenant_id == tenant_id and event.at_ms >= since_ms]
+
+        def having(*outcomes: str) -> int:
+            return sum(event.outcome in outcomes for event in events)
+
+        return TenantTotals(
+            requests=len(events),
+            hits=having("exact", "semantic", "stale"),
+            coalesced=having("coalesced"),
+            misses=having("miss"),
+            cost_usd_nanos=sum(event.cost_usd_nanos for event in events),
+            saved_usd_nanos=sum(event.saved_usd_nanos for event in events),
+        )
+
+
+class LightGateway:
+    """The gateway under the real server in a thread of the test process.
+
+    `settings` are names and texts as in the environment (`AGENTCACHE_ENTRY_MAX_BYTES="64KiB"`), and win over the
+    upstreams at the fake provider. Teams and keys come into being when `key()` first names them.
+    """
+
+    def __init__(self, folder: Path, provider: FakeProvider, **settings: str) -> None:
+        environ = {"AGENTCACHE_DATA_DIR": str(folder), **upstream_settings(provider), **settings}
+        self.settings = Settings.from_env(environ)
+        self.provider = provider
+        self.clock = MovableClock()
+        self.control_plane = InMemoryControlPlane()
+        self.metrics = Metrics()
+        self.parts: Parts
+        self._keys: dict[tuple[str, frozenset[Scope], str], str] = {}
+        self._is_open = False
+        self._loop: asyncio.AbstractEventLoop
+        self._gateway: Gateway
+        # Said explicitly: the server takes a bound method for an application of the old kind.
+        self._server = ASGIServer(self._serve, interface="asgi3")
+
+    @property
+    def url(self) -> str:
+        """Base URL without a slash at the end."""
+        return self._server.url
+
+    def key(self, team: str = "acme", *, scopes: frozenset[Scope] = DEFAULT_SCOPES, namespace: str = "default") -> str:
+        """Return the AgentCache key of a team with these scopes and default namespace."""
+        found = self._keys.get((team, scopes, namespace))
+        if found is None:
+            found = self._keys[team, scopes, namespace] = self.new_key(team, scopes=scopes, namespace=namespace)
+        return found
+
+    def new_key(
+        self,
+        team: str = "acme",
+        *,
+        scopes: frozenset[Scope] = DEFAULT_SCOPES,
+        namespace: str = "default",
+        data_key: bytes | None = None,
+    ) -> str:
+        """Return one more key of a team; `data_key` encrypts its entries where the settings ask for that."""
+        api_key = new_api_key()
+        tenant = make_tenant(team, data_key=data_key)
+        key_id = f"key_{len(self.control_plane.principals) + 1}"
+        self.control_plane.principals[api_key] = Principal(tenant, key_id, scopes, namespace)
+        return api_key
+
+    def revoke(self, api_key: str) -> None:
+        """Take a key away; the gateway notices when its verdict is old enough."""
+        del self.control_plane.principals[api_key]
+
+    def tenant(self, team: str = "acme") -> Tenant:
+        """Return a team's tenant."""
+        return make_tenant(team)
+
+    @property
+    def events(self) -> list[UsageEvent]:
+        """Every usage event so far, oldest first."""
+        if self._is_open:
+            self.run(self.parts.meter.flush())
+        return self.control_plane.written
+
+    @property
+    def jobs(self) -> list[tuple[str, dict[str, object]]]:
+        """Every job that was left for later: name and payload."""
+        return self.control_plane.jobs
+
+    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 20.0) -> Any:
+        """Run a coroutine on the server's event loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def start(self) -> Self:
+        """Return once the gateway serves."""
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Shut down gracefully; what is stored stays in the folder."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def _serve(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
+        if asgi_scope["type"] != "lifespan":
+            await self._gateway(asgi_scope, receive, send)
+            return
+        await receive()
+        async with contextlib.AsyncExitStack() as stack:
+            await self._open(stack)
+            self._is_open = True
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self._is_open = False
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        self._loop = asyncio.get_running_loop()
+        plane, clock = self.control_plane, self.clock
+        meter = Meter(plane, self.metrics, clock)
+        meter.start()
+        stack.push_async_callback(meter.close)
+        stores = open_stores(self.settings, clock)
+        stack.push_async_callback(stores.close)
+        upstream = UpstreamClient(self.settings.upstream_max_connections)
+        stack.push_async_callback(upstream.aclose)
+        self.parts = build_parts(
+            self.settings,
+            clock,
+            stores=stores,
+            upstream=upstream,
+            meter=meter,
+            authenticator=Authenticator(plane, clock),
+            jobs=plane,
+        )
+        stack.push_async_callback(self.parts.flights.drain, 0.0)
+        self._gateway = Gateway(self.parts, NativeAPI(self.parts, plane), Health(self.parts, plane, self.metrics))
+
+
+class FullGateway:
+    """`python -m agentcache serve` in processes of its own, with its databases and a key for each of `teams`.
+
+    Starting one costs seconds, so share it: `workers` is the number of server processes behind the one port.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        provider: FakeProvider,
+        *,
+        workers: int = 1,
+        teams: tuple[str, ...] = ("acme", "globex"),
+        **settings: str,
+    ) -> None:
+        environ = {**upstream_settings(provider), **settings}
+        self.provider = provider
+        self.server = ServerProcess(folder, "--workers", str(workers), **environ)
+        self.settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), **environ})
+        self._teams = teams
+        self._made: dict[str, dict[str, str]] = {}
+
+    @property
+    def url(self) -> str:
+        """Base URL without a slash at the end."""
+        return self.server.url
+
+    def key(self, team: str = "acme") -> str:
+        """Return the AgentCache key of one of the teams."""
+        return self._made[team]["key"]
+
+    def team_id(self, team: str = "acme") -> str:
+        """Return a team's id, which is its tenant's."""
+        return self._made[team]["team_id"]
+
+    def create_key(self, *arguments: str) -> str:
+        """Return a key of the local team from `agentcache keys create` with further arguments."""
+        finished = self.server.run("keys", "create", "--json", *arguments)
+        assert finished.returncode == 0, finished.stderr
+        return str(json.loads(finished.stdout)["key"])
+
+    @property
+    def events(self) -> list[UsageEvent]:
+        """Every usage event that has reached the embedded database, oldest first; at most a second behind."""
+        columns = ", ".join(UsageEvent.__struct_fields__).replace("tenant_id", "team_id")
+        address = f"file:{self.settings.app_db}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+            rows = connection.execute(f"SELECT {columns} FROM analytics_usageevent ORDER BY at_ms, id").fetchall()
+        return [msgspec.convert(row, UsageEvent) for row in rows]
+
+    def start(self) -> Self:
+        """Return once the server is ready and the teams have their keys."""
+        self.server.__enter__()
+        try:
+            command = [sys.executable, "-m", "tests.support.team_keys_program", *self._teams]
+            environ = {**self.server.environ, "PYTHONPATH": ":".join(sys.path)}
+            finished = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+            assert finished.returncode == 0, finished.stderr
+            self._made = json.loads(finished.stdout)
+        except BaseException:
+            self.server.stop()
+            raise
+        return self
+
+    def stop(self) -> int:
+        """Stop gracefully and return the exit code."""
+        return self.server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
