@@ -17,7 +17,7 @@ from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
 from agentcache.gateway.hits import HitHeaders
-from agentcache.gateway.meter import Meter
+from agentcache.gateway.meter import Meter, lost_events
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.ports import JobQueue
@@ -110,10 +110,18 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         threads = DatabaseThreads()
         stack.callback(threads.close)
+        # Its own thread: a large batch of usage must never stand before a look-up of a key.
+        usage_thread = DatabaseThreads(threads=1)
+        stack.callback(usage_thread.close)
         directory = DjangoDirectory(settings, ServerSecrets.of(settings), threads)
         metrics = Metrics(settings.run_dir)
         stack.callback(metrics.close)
-        meter = Meter(DjangoUsageSink(threads), metrics, clock, settings.run_dir)
+        metrics.adopt()
+        sink = DjangoUsageSink(usage_thread)
+        for worker, lost in lost_events(settings.run_dir).items():
+            _log.warning("usage_events_lost", worker=worker, lost=lost)
+            await sink.record_gap(worker, lost)
+        meter = Meter(sink, metrics, clock, settings.run_dir)
         meter.start()
         stack.push_async_callback(meter.close)
         stores = open_stores(settings, clock)

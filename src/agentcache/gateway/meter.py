@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.ports import UsageEvent, UsageSink
+from agentcache.gateway.worker_files import WorkerFile, abandoned_files
 from agentcache.kit.clock import Clock
 from agentcache.kit.logs import get_logger
 
@@ -21,25 +22,20 @@ FLUSH_SECONDS = 0.5
 #: Beyond this many waiting events (the database is gone for minutes) the oldest are dropped and counted.
 WAITING_MAX = 200_000
 BATCH_MAX = 5_000
+_KIND = "meter"
 
 _log = get_logger(__name__)
 
 
 class EventCount:
-    """Two counters that survive a kill: events recorded and events handed on."""
+    """Two counters that survive a kill: events recorded, and events handed on or dropped knowingly."""
 
-    _RECORDED, _KEPT = range(2)
     _SIZE = 2 * 8
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(descriptor, self._SIZE)
-            self._map = mmap.mmap(descriptor, self._SIZE)
-        finally:
-            os.close(descriptor)
-        self.path = path
+    def __init__(self, run_dir: Path) -> None:
+        self._file = WorkerFile(run_dir, _KIND)
+        os.ftruncate(self._file.descriptor, self._SIZE)
+        self._map = mmap.mmap(self._file.descriptor, self._SIZE)
         # Whole machine words, never torn.
         self._numbers = memoryview(self._map).cast("Q")
 
@@ -48,44 +44,27 @@ class EventCount:
         self._numbers[0] += 1
 
     def add_kept(self, number: int) -> None:
-        """Count events that were handed on, or dropped on purpose and counted elsewhere."""
+        """Count events that need no keeping any more."""
         self._numbers[1] += number
 
-    @property
-    def missing(self) -> int:
-        """How many recorded events were never handed on."""
-        return self._numbers[self._RECORDED] - self._numbers[self._KEPT]
-
-    def close(self, *, remove: bool) -> None:
-        """Release the file, and delete it where nobody needs it any more."""
+    def close(self) -> None:
+        """Release the file; one that misses nothing is deleted, another stays for the next start to report."""
+        is_complete = self._numbers[0] == self._numbers[1]
         self._numbers.release()
         self._map.close()
-        if remove:
-            self.path.unlink(missing_ok=True)
+        self._file.close(remove=is_complete)
 
 
 def lost_events(run_dir: Path) -> dict[str, int]:
-    """Read and remove the counts that dead workers left behind: worker name -> events lost."""
+    """Return how many events dead workers had recorded and not handed on, by worker; each loss is told once."""
     lost: dict[str, int] = {}
-    for path in sorted(run_dir.glob("meter-*.count")):
-        if _is_alive(path.stem.removeprefix("meter-")):
-            continue
-        count = EventCount(path)
-        missing = count.missing
-        count.close(remove=True)
-        if missing > 0:
-            lost[path.stem] = missing
+    for path in abandoned_files(run_dir, _KIND):
+        numbers = path.read_bytes()
+        if len(numbers) == 2 * 8:
+            recorded, kept = memoryview(numbers).cast("Q")
+            if recorded > kept:
+                lost[path.name] = recorded - kept
     return lost
-
-
-def _is_alive(worker: str) -> bool:
-    try:
-        os.kill(int(worker), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Meter:
@@ -96,7 +75,7 @@ class Meter:
         self._metrics = metrics
         self._clock = clock
         self._waiting: list[UsageEvent] = []
-        self._count = EventCount(run_dir / f"meter-{os.getpid()}.count") if run_dir is not None else None
+        self._count = EventCount(run_dir) if run_dir is not None else None
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
         self.dropped = 0
@@ -129,7 +108,7 @@ class Meter:
                     await self._sink.write(batch)
                 except Exception as error:  # noqa: BLE001 - whatever the sink's trouble, serving goes on
                     self._keep_within_bounds()
-                    _log.warning("usage_sink_failed", reason=type(error).__name__, waiting=len(self._waiting))
+                    _log.warning("usage_sink_failed", reason=type(error).__name__, pending=len(self._waiting))
                     return
                 del self._waiting[: len(batch)]
                 self._counted(len(batch))
@@ -142,8 +121,7 @@ class Meter:
                 await self._task
         await self.flush()
         if self._count is not None:
-            # What could not be handed on stays counted, for the next start to report.
-            self._count.close(remove=self._count.missing == 0)
+            self._count.close()
 
     def _keep_within_bounds(self) -> None:
         excess = len(self._waiting) - WAITING_MAX

@@ -12,6 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from agentcache.gateway.worker_files import WorkerFile, abandoned_files
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Upper bounds in microseconds: 50 us (a hit) to 60 s (a long answer).
 LATENCY_BOUNDS_US = (
@@ -64,6 +66,7 @@ COUNTERS = {
     "events_dropped": "Usage events dropped because the database was away too long",
     "flights_followed": "Requests that shared another worker's upstream call",
 }
+_KIND = "metrics"
 GAUGES = {"flights": "Upstream calls in progress", "waiting_events": "Usage events not yet handed on"}
 
 
@@ -73,7 +76,7 @@ class Metrics:
     def __init__(self, run_dir: Path | None = None) -> None:
         self.mine = Snapshot()
         self._run_dir = run_dir
-        self._path = run_dir / f"metrics-{os.getpid()}.msgpack" if run_dir is not None else None
+        self._file = WorkerFile(run_dir, _KIND) if run_dir is not None else None
         self._latency: dict[tuple[str, str], Histogram] = {}
 
     def count_call(self, dialect: str, outcome: str, latency_us: int, upstream_us: int) -> None:
@@ -101,18 +104,27 @@ class Metrics:
 
     def publish(self) -> None:
         """Leave this worker's counters where any worker can sum them up."""
-        if self._path is None:
+        if self._file is None:
             return
-        draft = self._path.with_suffix(".draft")
         try:
-            draft.write_bytes(msgspec.msgpack.encode(self.mine))
-            draft.replace(self._path)
+            _write(self._file.descriptor, self.mine)
         except OSError:
             self.count("store_errors")  # a full disk must not stop the meter; the next round tries again
 
+    def adopt(self) -> None:
+        """Take over the counters of workers that have ended: counters must not go back when a worker is replaced."""
+        for path in abandoned_files(self._run_dir, _KIND) if self._run_dir is not None else ():
+            ended = _read(path)
+            if ended is not None:
+                ended.gauges.clear()
+                self.mine.add(ended)
+        self._latency.clear()
+
     def close(self) -> None:
-        """Publish a last time. The file stays: counters must not go back when one worker restarts."""
+        """Publish a last time; another worker adopts the file."""
         self.publish()
+        if self._file is not None:
+            self._file.close(remove=False)
 
     def exposition(self) -> bytes:
         """Return the text that Prometheus scrapes, summed over all workers."""
@@ -123,13 +135,28 @@ class Metrics:
     def _all(self) -> Snapshot:
         total = Snapshot()
         total.add(self.mine)
-        for path in self._run_dir.glob("metrics-*.msgpack") if self._run_dir is not None else ():
-            if path != self._path:
-                try:
-                    total.add(msgspec.msgpack.decode(path.read_bytes(), type=Snapshot))
-                except (OSError, msgspec.DecodeError, msgspec.ValidationError, ValueError):
-                    continue  # written by another version, or half gone: its share is unknown
+        own = self._file.path if self._file is not None else None
+        for path in self._run_dir.glob(f"{_KIND}-*") if self._run_dir is not None else ():
+            others = _read(path) if path != own else None
+            if others is not None:
+                total.add(others)
         return total
+
+
+def _write(descriptor: int, snapshot: Snapshot) -> None:
+    # One write with the length first: a reader that comes in between sees a length that does not fit.
+    raw = msgspec.msgpack.encode(snapshot)
+    os.pwrite(descriptor, len(raw).to_bytes(8, "big") + raw, 0)
+
+
+def _read(path: Path) -> Snapshot | None:
+    """Return another worker's counters, or None when they are half written or of another version."""
+    try:
+        raw = path.read_bytes()
+        size = int.from_bytes(raw[:8], "big")
+        return msgspec.msgpack.decode(raw[8 : 8 + size], type=Snapshot)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
 
 
 class _Sum(Collector):
