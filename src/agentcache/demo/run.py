@@ -13,7 +13,7 @@ from agentcache.demo.prompts import DemoCall
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.kit.errors import AgentCacheError
 
-#: Requests in flight at once; a team's busy minute rather than a load test.
+#: Requests in flight at once while the provider is asked, which is slow.
 CONCURRENCY = 8
 _TIMEOUTS = UpstreamTimeouts(connect=5, first_byte=60, idle=60, total=120)
 
@@ -57,11 +57,16 @@ class Round:
 
 
 async def send_round(
-    base_url: str, api_key: str, calls: Sequence[DemoCall], on_answer: Callable[[], None] = lambda: None
+    base_url: str,
+    api_key: str,
+    calls: Sequence[DemoCall],
+    on_answer: Callable[[], None] = lambda: None,
+    *,
+    concurrency: int = CONCURRENCY,
 ) -> Round:
-    """Send every call once, `CONCURRENCY` at a time. Raises `DemoFailed` on the first that is not answered with 200."""
-    client = UpstreamClient(CONCURRENCY)
-    room = asyncio.Semaphore(CONCURRENCY)
+    """Send every call once, `concurrency` at a time. Raises `DemoFailed` on the first that is not answered with 200."""
+    client = UpstreamClient(concurrency)
+    room = asyncio.Semaphore(concurrency)
 
     async def send(call: DemoCall) -> Answer:
         async with room:
