@@ -125,10 +125,11 @@ class SqliteEntries:
             if owner is None:
                 return Lookup(None, self._base), 0, 0.0
             row_id = owner.row_id(key)
-            found = cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchone()
-            if found is None:
+            # To its end: a statement left in the middle would hold its snapshot, in which later tenants do not exist.
+            rows = cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchall()
+            if not rows:
                 raise apsw.CorruptError("the row of a tenant is gone")
-            mark, head, body = found
+            mark, head, body = rows[0]
         except apsw.Error as error:
             raise self._reading_failed(error) from error
         if head is None:
