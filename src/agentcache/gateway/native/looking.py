@@ -9,6 +9,7 @@ from agentcache.engine.freshness import age_seconds, freshness, may_serve, ttl_s
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import HeaderList
 from agentcache.gateway.directives import parse_name
+from agentcache.gateway.native.batches import find_batch
 from agentcache.gateway.native.exchange import Exchange, utc
 from agentcache.gateway.native.schemas import GetQuery, GetReply, GetRequest
 from agentcache.gateway.native.targets import Target, find_target, named_target
@@ -81,6 +82,9 @@ async def find_entry(exchange: Exchange, target: Target) -> tuple[Entry | None, 
     max_age = exchange.caller.directives.max_age
     reason = "absent"
     best: Entry | None = None
+    if target.is_batch:
+        tenant, entries = exchange.principal.tenant, exchange.parts.entries
+        best = await find_batch(entries, tenant, target, now=now, max_age=max_age)
     for entry in await stored_entries(exchange, target):
         if not may_serve(entry.meta, now):
             reason = "expired"
@@ -104,7 +108,7 @@ async def stored_entries(exchange: Exchange, target: Target) -> list[Entry]:
 async def _send_hit(exchange: Exchange, target: Target, entry: Entry) -> None:
     meta = entry.meta
     now = exchange.parts.clock.now()
-    value, encoding = shown_value(exchange.parts.dialects, entry, target.request)
+    value, encoding = shown_value(exchange.parts, entry, target.request)
     reply = GetReply(
         hit=True,
         key=entry.key.hex(),

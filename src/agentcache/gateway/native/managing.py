@@ -65,7 +65,7 @@ async def show_entry(exchange: Exchange) -> None:
     now = exchange.parts.clock.now()
     # Gone between the two reads: the entry is still what was there when the caller asked.
     row = page.rows[0] if page.rows else EntrySummary(entry.key, entry.meta, len(entry.body), 1, now)
-    value, encoding = shown_value(exchange.parts.dialects, entry)
+    value, encoding = shown_value(exchange.parts, entry)
     reply = EntryReply(**_described(row, now), value=value, value_encoding=encoding)
     await exchange.reply(reply)
 

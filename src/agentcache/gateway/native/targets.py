@@ -24,6 +24,7 @@ from agentcache.gateway.native.exchange import InvalidMember
 from agentcache.gateway.native.schemas import GetRequest, Question
 from agentcache.gateway.ports import Principal
 from agentcache.providers.dialect import Dialect, Endpoint, Json, Kind
+from agentcache.providers.replicate import has_seed, key_body
 
 #: Dialect and endpoint of what no provider's route serves.
 NATIVE = "native"
@@ -221,11 +222,12 @@ def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, ask
     endpoint, path_params = find_endpoint(dialect, body, None if asked.endpoint is UNSET else asked.endpoint)
     if endpoint.kind is Kind.EMBEDDINGS:
         body = _as_one_item(body)
+    keyed = key_body(body) if endpoint.kind is Kind.PREDICTION else body
     headers = {**_USUAL_HEADERS.get(dialect.name, {}), **frame.headers}
     material = key_material(
         dialect,
         endpoint,
-        body,
+        keyed,
         namespace=frame.namespace,
         bucket=frame.bucket,
         headers=key_headers(dialect, headers),
@@ -246,8 +248,20 @@ def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, ask
         material=material,
         model=model_of(endpoint, body),
         label=endpoint.name,
-        bypass=endpoint.bypass(body, headers) or ("requested" if frame.directives.is_bypass else None),
+        bypass=_bypass(endpoint, body, headers, frame.directives),
     )
+
+
+def _bypass(endpoint: Endpoint, body: Json, headers: dict[str, str], directives: Directives) -> str | None:
+    """Return why the provider's route passes this request by, as that route itself decides it."""
+    reason = endpoint.bypass(body, headers)
+    if reason is None and endpoint.kind is Kind.PREDICTION:
+        model_input = body.get("input")
+        if not isinstance(model_input, dict):
+            reason = "no_input"
+        elif not has_seed(model_input) and "x-agentcache-mode" not in headers:
+            reason = "no_seed"
+    return reason or ("requested" if directives.is_bypass else None)
 
 
 def _as_one_item(body: Json) -> Json:

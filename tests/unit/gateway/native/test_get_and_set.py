@@ -7,6 +7,7 @@ from agentcache.engine.entries import Entry, EntryMeta
 from agentcache.engine.keys import cache_key
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.calls import key_material
+from agentcache.gateway.predictions.fills import FILES_MEMBER
 from tests.unit.gateway.native.samples import (
     EMBEDDING_ANSWER,
     MESSAGE_ANSWER,
@@ -76,6 +77,47 @@ async def test_one_embedding_is_shared_with_the_providers_route(bench):
     batch = {**request, "input": ["hello", "world"]}
     stored = await bench.post("set", {"provider": "openai", "request": batch, "value": {"mine": 1}}, 201)
     assert (stored["key_space"], stored["reason"]) == ("native", "cached_per_item")
+
+
+async def test_a_batch_of_embeddings_is_put_together_from_its_items(bench):
+    request = {"model": "text-embedding-3-small", "input": ["a", "b", "a"]}
+    asked = {"provider": "openai", "request": request}
+    for index, text in enumerate("ab"):
+        item = {"provider": "openai", "request": {**request, "input": text}}
+        answer = {**EMBEDDING_ANSWER, "data": [{"object": "embedding", "index": 0, "embedding": [0.5, index]}]}
+        assert (await bench.post("get", asked))["hit"] is False
+        await bench.post("set", {**item, "value": answer, "cost_usd": 0.25, "ttl": 100 - index, "tags": [text]}, 201)
+        bench.clock.move(1)
+    found = await bench.post("get", asked)
+    assert [item["embedding"] for item in found["value"]["data"]] == [[0.5, 0], [0.5, 1], [0.5, 0]]
+    assert [item["index"] for item in found["value"]["data"]] == [0, 1, 2]
+    assert found["value"]["usage"] == {"prompt_tokens": 6, "total_tokens": 6}
+    assert (found["age"], found["ttl"], found["tags"], found["cost_saved_usd"]) == (2, 98, ["a", "b"], 0.5)
+    bench.clock.move(98)
+    assert (await bench.post("get", asked))["hit"] is False
+
+
+async def test_a_stored_prediction_is_shown_with_its_files_on_our_host(bench):
+    request = {"version": "v1", "input": {"prompt": "a cat", "seed": 1}, "webhook": "https://example.com/"}
+    asked = {"provider": "replicate", "request": request}
+    missed = await bench.post("get", asked)
+    assert (missed["endpoint"], missed["bypass"]) == ("predictions", None)
+    upstream_url = "https://replicate.delivery/x/out.png"
+    prediction = {"id": "p", "status": "succeeded", "input": {}, "output": [upstream_url]}
+    kept = {**prediction, FILES_MEMBER: {upstream_url: "/files/abc"}}
+    meta = EntryMeta(dialect="replicate", endpoint="predictions", stored_at=bench.clock.now(), lifetime_seconds=60.0)
+    await bench.entries.put(bench.tenant(), Entry(bytes.fromhex(missed["key"]), meta, msgspec.json.encode(kept)))
+    found = await bench.post("get", {**asked, "request": {**request, "webhook": "https://example.org/other"}})
+    assert found["value"] == {
+        **prediction,
+        "input": request["input"],
+        "output": [f"{bench.parts.settings.origin}/files/abc"],
+    }
+    unseeded = {"provider": "replicate", "request": {"version": "v1", "input": {"prompt": "a cat"}}}
+    assert (await bench.post("get", unseeded))["bypass"] == "no_seed"
+    assert (await bench.post("get", {**unseeded, "headers": {"X-AgentCache-Mode": "on"}}))["bypass"] is None
+    stored = await bench.post("set", {**asked, "value": prediction, "namespace": "x"}, 201)
+    assert (stored["key_space"], stored["reason"]) == ("native", "prediction")
 
 
 @pytest.mark.parametrize(
