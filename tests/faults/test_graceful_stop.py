@@ -62,7 +62,7 @@ async def test_200_open_streams_end_in_order(server):
             all_open.set()
 
     # Half of them end by themselves while the server drains, half never would.
-    scripts = [{"chunk_delay": 0.1}, {"stall_after": 3}]
+    scripts = [{"chunk_delay": 0.2, "text": "Once upon a time."}, {"stall_after": 3}]
     limits = httpx.Limits(max_connections=STREAMS, max_keepalive_connections=0)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client, asyncio.TaskGroup() as group:
         tasks = [
