@@ -2,6 +2,9 @@
 
 import re
 import subprocess
+import sys
+import tarfile
+import zipfile
 
 import pytest
 
@@ -52,6 +55,37 @@ def test_no_commit_holds_a_credential():
     if log.returncode:  # an unpacked source archive has no history
         log = subprocess.CompletedProcess([], 0, b"")
     assert not find_credentials(log.stdout.decode(errors="replace"))
+
+
+def members(archive):
+    """Return name and bytes of every file in a wheel or source archive."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            yield from ((name, wheel.read(name)) for name in wheel.namelist())
+    else:
+        with tarfile.open(archive) as source:
+            yield from ((entry.name, source.extractfile(entry).read()) for entry in source if entry.isfile())
+
+
+def test_what_is_released_holds_no_credential_and_every_source_file(tmp_path):
+    for path in tracked_files():
+        if path.relative_to(ROOT).parts[0] in {"src", "pyproject.toml", "README.md", "LICENSE"}:
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    program = "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_sdist('dist')"
+    built = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    for archive in (tmp_path / "dist").iterdir():
+        found = dict(members(archive))
+        assert not {
+            name: hits for name, body in found.items() if (hits := find_credentials(body.decode(errors="replace")))
+        }
+        released = {name.partition("/src/")[2] or name for name in found}
+        expected = {
+            str(path.relative_to(ROOT / "src")) for path in tracked_files() if "src" in path.relative_to(ROOT).parts[:1]
+        }
+        assert expected <= released
 
 
 @pytest.mark.parametrize(

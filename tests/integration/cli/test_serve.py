@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -188,10 +189,15 @@ def test_a_second_start_makes_no_second_key(tmp_path, upstream):
     with ServerProcess(tmp_path / "data", **upstream) as first:
         key = first.key
         assert ask(first).status_code == 200
-    with ServerProcess(tmp_path / "data", **upstream) as second:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        metrics_port = free.getsockname()[1]
+    with ServerProcess(tmp_path / "data", **upstream, AGENTCACHE_METRICS_PORT=str(metrics_port)) as second:
         assert "shown this once" not in second.output
         second.key = key
         assert "hit" in ask(second).headers["cache-status"]
+        scraped = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics")
+        assert scraped.status_code == 200
+        assert "# TYPE agentcache_" in scraped.text
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
