@@ -1,0 +1,58 @@
+"""C21 on each engine: 25 histories of 20 steps."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from agentcache.engine.stores.port import EntryStore
+from agentcache.engine.stores.redis_entries import RedisEntries
+from agentcache.engine.stores.sqlite_entries import SqliteEntries
+from tests.contract.store_model import GRACE_SECONDS, StoreMachine
+from tests.support.redis_server import RedisServer
+from tests.support.reliability import record
+
+HISTORIES, STEPS = 25, 20
+SETTINGS = settings(
+    max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
+)
+SIZES = {"max_bytes": 1 << 28, "entry_max_bytes": 1 << 20, "grace_seconds": GRACE_SECONDS}
+
+
+class SqliteMachine(StoreMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="agentcache-model-"))
+
+    def open_store(self) -> EntryStore:
+        store = SqliteEntries(self.folder / "cache.db", clock=self.clock, **SIZES)  # type: ignore[arg-type]
+        store.open()
+        return store
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+
+def test_sqlite_equals_the_dictionary() -> None:
+    run_state_machine_as_test(SqliteMachine, settings=SETTINGS)  # type: ignore[no-untyped-call]
+    record("C21 sqlite", steps=HISTORIES * STEPS, divergences=0)
+
+
+def test_redis_equals_the_dictionary(redis_server: RedisServer) -> None:
+    class RedisMachine(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            redis_server.command("FLUSHALL")
+
+        def open_store(self) -> EntryStore:
+            return RedisEntries(
+                redis_server.url, clock=self.clock, pool_wait_seconds=5, socket_seconds=5, **SIZES  # type: ignore[arg-type]
+            )  # fmt: skip
+
+    run_state_machine_as_test(RedisMachine, settings=SETTINGS)  # type: ignore[no-untyped-call]
+    record("C21 redis", steps=HISTORIES * STEPS, divergences=0)
