@@ -14,7 +14,7 @@ from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
-from agentcache.gateway.ports import Scope
+from agentcache.gateway.ports import Outcome, Scope
 from agentcache.gateway.predictions import answer_prediction, serve_file, serves_file, serves_prediction_path
 from agentcache.gateway.problems import dialect_error, problem
 from agentcache.gateway.proxy import answer
@@ -75,16 +75,24 @@ class Gateway:
         request_id = self._request_prefix + format(next(self._requests), "x")
         started = self._parts.clock.monotonic()
         watched = _Watched(send)
+        call: Call | None = None
+        # What a request that nobody has recorded ended with; unless an error says otherwise, its caller is gone.
+        status = ClientGone.status
         try:
             call = await self._admit(asgi_scope, receive, watched, dialect, rest, request_id, started)
             await self._serve(call)
         except ClientGone:
             return
         except AgentCacheError as error:
+            status = error.status
             await self._refuse(watched, dialect, error, request_id)
         except Exception:  # noqa: BLE001 - the last resort: no trace of ours reaches a caller
+            status = AgentCacheError.status
             _log.exception("request_failed", request_id=request_id, dialect=dialect.name)
             await self._refuse(watched, dialect, AgentCacheError(), request_id)
+        finally:
+            if call is not None and not call.is_recorded:
+                call.record(Outcome.ERROR, status)
 
     def _find_dialect(self, path: str) -> tuple[Dialect, str] | None:
         """Return the dialect and the provider's own path; `/v1/…` keeps its version segment."""
@@ -108,7 +116,6 @@ class Gateway:
         _check_target(asgi_scope, path)
         caller = self._callers.read(dialect, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
-        require(principal, Scope.CACHE_READ)
         call = Call(
             parts=self._parts,
             asgi_scope=asgi_scope,
@@ -127,6 +134,7 @@ class Gateway:
         return call
 
     async def _serve(self, call: Call) -> None:
+        require(call.principal, Scope.CACHE_READ)
         handler = _HANDLERS.get(call.endpoint.kind) if call.endpoint is not None else None
         if handler is not None and _is_json(call):
             await handler(call)

@@ -86,6 +86,8 @@ class Call:
     mark: Mark | None = None
     #: Why the cache stood aside, for `Cache-Status` `detail`.
     detail: str = ""
+    #: Whether the meter has been told how this ended; each request is one usage event.
+    is_recorded: bool = False
 
     @property
     def directives(self) -> Directives:
@@ -144,6 +146,7 @@ class Call:
         upstream_us: int = 0,
     ) -> None:
         """Tell the meter how the request ended."""
+        self.is_recorded = True
         parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
         parts.meter.record(
             UsageEvent(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from agentcache.engine.stores.port import StoreUnavailable
-from agentcache.gateway.asgi_types import ASGIScope, Receive, Send, send_whole
+from agentcache.gateway.asgi_types import ASGIScope, ClientGone, Receive, Send, send_whole
 from agentcache.gateway.authenticate import require
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.native.exchange import Exchange, check_directives
 from agentcache.gateway.native.openapi import openapi_document
 from agentcache.gateway.native.routes import ROUTES, Route
-from agentcache.gateway.ports import Principal, UsageTotals
+from agentcache.gateway.native.targets import NATIVE
+from agentcache.gateway.ports import Outcome, Principal, UsageTotals
 from agentcache.gateway.problems import problem
-from agentcache.kit.errors import BadRequest, NotFound
+from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 
 OPENAPI_PATH = "/api/openapi.json"
 _PREFIX = "/api/cache/"
@@ -53,8 +54,6 @@ class NativeAPI:
         route, segments = found
         caller = callers.read(None, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
-        require_any(principal, route)
-        check_directives(caller.headers, may_limit_age=route.may_limit_age)
         exchange = Exchange(
             parts=self._parts,
             asgi_scope=asgi_scope,
@@ -67,11 +66,34 @@ class NativeAPI:
             path=segments,
             totals=self._totals,
         )
+        await self._serve_recorded(route, exchange)
+
+    async def _serve_recorded(self, route: Route, exchange: Exchange) -> None:
+        """Serve, and make a usage event of what the route itself does not record: all but look-ups."""
+        status = ClientGone.status
         try:
+            require_any(exchange.principal, route)
+            check_directives(exchange.caller.headers, may_limit_age=route.may_limit_age)
             await route.serve(exchange)
-        except StoreUnavailable:
-            self._parts.meter.count_store_error()
+            status = route.status
+        except AgentCacheError as error:
+            status = error.status
+            if isinstance(error, StoreUnavailable):
+                self._parts.meter.count_store_error()
             raise
+        except Exception:
+            status = AgentCacheError.status
+            raise
+        finally:
+            if not exchange.is_recorded:
+                exchange.record(
+                    Outcome.BYPASS if status < 400 else Outcome.ERROR,
+                    status,
+                    dialect=NATIVE,
+                    endpoint=route.name,
+                    model="",
+                    namespace=exchange.caller.directives.namespace or exchange.principal.namespace,
+                )
 
     async def _send_document(self, send: Send, request_id: str) -> None:
         if self._document is None:

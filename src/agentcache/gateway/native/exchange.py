@@ -51,6 +51,8 @@ class Exchange:
     path: dict[str, str] = field(default_factory=dict)
     #: Who counts the team's calls, where somebody does.
     totals: UsageTotals | None = None
+    #: Whether the meter has been told how this ended; each request is one usage event.
+    is_recorded: bool = False
 
     async def read(self, kind: type[T], limit: int) -> T:
         """Return the JSON body as a `kind`; raise `BadRequest` naming what is wrong with it."""
@@ -83,6 +85,7 @@ class Exchange:
         saved_usd_nanos: int = 0,
     ) -> None:
         """Tell the meter how the call ended."""
+        self.is_recorded = True
         clock, principal = self.parts.clock, self.principal
         self.parts.meter.record(
             UsageEvent(

@@ -348,11 +348,12 @@ async def test_usage_is_metered(bench):
     ]
     assert seen == [
         ("cache.get", "openai", "miss", 200, 0, 0),
+        ("cache.set", "native", "bypass", 201, 0, 0),
         ("cache.get", "openai", "exact", 200, 250_000_000, 0),
         ("cache.get", "openai", "exact", 200, 250_000_000, 0),
         ("cache.get", "native", "miss", 404, 0, 0),
     ]
-    first, second = (await bench.events())[:2]
+    first, _, second = (await bench.events())[:3]
     assert (first.agent, first.input_tokens) == ("crawler", 0)
     assert (second.input_tokens, second.output_tokens, second.model) == (1000, 500, "gpt-4o-mini")
 
