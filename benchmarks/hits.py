@@ -1,0 +1,109 @@
+"""`make bench`: what a hit and a miss cost, against the same server doing nothing and against a direct call.
+
+Runs alternate (A B A B …) and medians of the ratios are shown, because machines are noisy and their speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load import Load
+from benchmarks.servers import LOAD_CPU, Served, agentcache, empty_server, fake_provider, memory_mib, run_load
+
+PATH = "/v1/chat/completions"
+SYSTEM = "You answer questions of our customers about invoices, deliveries and returns. " * 6
+CHAT = (
+    '{"model":"gpt-4o-mini","messages":[{"role":"system","content":"' + SYSTEM + '"},'
+    '{"role":"user","content":"Where is my parcel? Order %s."}],"temperature":0}'
+)
+#: A realistic few hundred different requests that come again and again.
+HIT_BODIES = [CHAT % number for number in range(300)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    given = parser.parse_args()
+    table = Table("what", "figure", "detail", title="AgentCache against the same server doing nothing")
+    with fake_provider() as provider, agentcache(provider) as served:
+        body_bytes = _fill(served)
+        table.add_row("ready after the first start", f"{served.ready_seconds:.1f} s", "")
+        memory = memory_mib(served.process)
+        detail = ", ".join(f"{name.split(' ')[0]} {size:.0f}" for name, size in memory.items())
+        table.add_row("resident memory, all processes", f"{sum(memory.values()):.0f} MiB", detail)
+        with empty_server(body_bytes) as empty:
+            _measure_hits(table, served, empty, given.rounds, given.seconds)
+        _measure_misses(table, served, provider, given.rounds, given.seconds)
+    Console(width=120).print(table)
+
+
+def _fill(served: Served) -> int:
+    """Ask everything once; return the size of an answer."""
+    import urllib.request
+
+    for body in HIT_BODIES:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{served.port}{PATH}",
+            data=body.encode(),
+            headers={**served.headers, "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            size = len(answer.read())
+    return size
+
+
+def _measure_hits(table: Table, served: Served, empty: int, rounds: int, seconds: float) -> None:
+    def hits(connections: int) -> dict[str, Any]:
+        return run_load(Load(served.port, PATH, HIT_BODIES, served.headers, connections, seconds, cpu=LOAD_CPU))
+
+    def nothing(connections: int) -> dict[str, Any]:
+        return run_load(Load(empty, PATH, HIT_BODIES, served.headers, connections, seconds, cpu=LOAD_CPU))
+
+    ratios, added = [], []
+    for _ in range(rounds):
+        hit, bare = hits(32), nothing(32)
+        if hit["hits"] != hit["requests"]:
+            raise RuntimeError("not every answer was a hit")
+        ratios.append((hit["per_second"] / bare["per_second"], hit["per_second"], bare["per_second"]))
+        one, one_bare = hits(1), nothing(1)
+        added.append((one["p50_us"] - one_bare["p50_us"], one["p50_us"], one_bare["p50_us"]))
+    ratio, added_us = statistics.median(r[0] for r in ratios), statistics.median(a[0] for a in added)
+    table.add_row(
+        "hits/s ÷ empty 200/s, one server core",
+        f"{ratio:.2f}",
+        ", ".join(f"{hit:,.0f}/{bare:,.0f}" for _, hit, bare in ratios),
+    )
+    table.add_row(
+        "hit p50 added, one connection", f"{added_us:.0f} µs", ", ".join(f"{h:.0f}−{b:.0f}" for _, h, b in added)
+    )
+
+
+def _measure_misses(table: Table, served: Served, provider: int, rounds: int, seconds: float) -> None:
+    plain = CHAT % "{n}"
+    stream = plain[:-1] + ',"stream":true}'
+    for name, body, figure in (("plain", plain, "p50_us"), ("stream, first byte", stream, "first_byte_p50_us")):
+        added = []
+        next_number = 1_000_000
+        for _ in range(rounds):
+            through = run_load(
+                Load(served.port, PATH, [body], served.headers, 1, seconds, first=next_number, cpu=LOAD_CPU)
+            )
+            next_number = int(through["next"])
+            direct = run_load(
+                Load(provider, PATH, [body], {"Authorization": "Bearer sk-bench"}, 1, seconds, cpu=LOAD_CPU)
+            )
+            added.append((through[figure] - direct[figure], through[figure], direct[figure]))
+        detail = ", ".join(f"{t:.0f}−{d:.0f}" for _, t, d in added)
+        median_ms = statistics.median(a[0] for a in added) / 1000
+        table.add_row(f"miss added to a direct call, p50, {name}", f"{median_ms:.2f} ms", detail)
+
+
+if __name__ == "__main__":
+    main()
