@@ -22,7 +22,7 @@ def dialect_error(dialect: Dialect, error: AgentCacheError, request_id: str) -> 
         (b"x-agentcache-request-id", request_id.encode()),
         (b"x-agentcache-error", error.code.encode()),
     ]
-    if error.status in (502, 503, 504):
+    if error.status in (502, 503, 504) and error.may_pass:
         headers.append((b"retry-after", b"1"))
     else:
         # Asking again changes nothing, and the SDKs obey this above all else.

@@ -35,6 +35,7 @@ class NotCached(AgentCacheError):
 
     code = "not_cached"
     status = 504
+    may_pass = False
 
 
 async def answer(call: Call) -> None:
