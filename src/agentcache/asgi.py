@@ -100,6 +100,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
 
     configure(settings)
     from agentcache.analytics.usage_sink import DjangoUsageSink
+    from agentcache.analytics.usage_totals import DjangoUsageTotals
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.jobs.queue import DatabaseJobQueue
     from agentcache.teams.directory import DjangoDirectory
@@ -141,7 +142,12 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         # A tenth of a second of reading, which the first priced call would otherwise wait for.
         await asyncio.to_thread(parts.prices.load)
         health = Health(parts, directory, metrics)
-        yield _Server(parts, Gateway(parts, NativeAPI(parts), health), health, get_control_plane_app(settings))
+        yield _Server(
+            parts,
+            Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads)), health),
+            health,
+            get_control_plane_app(settings),
+        )
 
 
 def build_parts(

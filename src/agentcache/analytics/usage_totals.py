@@ -1,0 +1,34 @@
+"""Totals for the gateway's own API, implementing `agentcache.gateway.ports.UsageTotals`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agentcache.analytics import queries
+from agentcache.gateway.ports import TenantTotals
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.teams.models import Team
+
+
+class DjangoUsageTotals:
+    """Adds up usage in the control plane's database."""
+
+    def __init__(self, threads: DatabaseThreads) -> None:
+        self._threads = threads
+
+    async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
+        """Return the totals since a Unix time in milliseconds. Raises `Unavailable`."""
+        return await self._threads.run(lambda: _totals(tenant_id, since_ms))
+
+
+def _totals(tenant_id: str, since_ms: int) -> TenantTotals:
+    # A tenant's id is its team's; no row has to be read to scope by it.
+    found = queries.totals(Team(id=tenant_id), datetime.fromtimestamp(since_ms / 1000, UTC))
+    return TenantTotals(
+        requests=found.requests,
+        hits=found.hits,
+        misses=found.misses,
+        coalesced=found.coalesced,
+        cost_usd_nanos=found.cost_usd_nanos,
+        saved_usd_nanos=found.saved_usd_nanos,
+    )
