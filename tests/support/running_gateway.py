@@ -40,7 +40,7 @@ class OwnClock(SystemClock):
     def __init__(self) -> None:
         self.ahead_seconds = 0.0
 
-    def now(self) -> float:  # type: ignore[override]
+    def now(self) -> float:
         return SystemClock.now() + self.ahead_seconds
 
 
@@ -49,7 +49,9 @@ class RunningGateway:
 
     def __init__(self, folder: Path, provider: FakeProvider, **environ: str) -> None:
         upstreams = {f"AGENTCACHE_UPSTREAM_{name.upper()}": f"{provider.url}/{name}" for name in _DIALECTS}
-        self.settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), **upstreams, **environ})
+        # A busy test machine is no slow store.
+        patience = {"AGENTCACHE_STORE_BUDGET_MS": "10000"}
+        self.settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), **patience, **upstreams, **environ})
         self.clock = OwnClock()
         self.principals: dict[str, Principal] = {}
         self.written: list[UsageEvent] = []

@@ -31,7 +31,8 @@ async def send_from_entry(call: Call, entry: Entry, *, detail: str = "", collaps
     tenant, now = call.principal.tenant, call.parts.clock.now()
     if files and not await are_present(call.parts, tenant, tuple(files.values())):
         return False
-    shown = completed(call, prediction, files, make_own_id(tenant, entry.key, now), now, call.body)
+    own_id = make_own_id(tenant, entry.key, now)
+    shown = completed(call, prediction, files, own_id, now, call.body)
     body = _JSON.encode(shown)
     if not await _promise_webhook(call, shown["id"], body):
         return False

@@ -30,7 +30,7 @@ class OwnPrediction:
 
 def make_own_id(tenant: Tenant, key: bytes, now: float) -> str:
     """Return a fresh id for a prediction answered from the entry under `key`."""
-    payload = int(now * 1000).to_bytes(_STAMP_BYTES, "big") + urandom(_RANDOM_BYTES) + key
+    payload = round(now * 1000).to_bytes(_STAMP_BYTES, "big") + urandom(_RANDOM_BYTES) + key
     return _PREFIX + b32encode(payload + _seal(tenant, payload)).decode("ascii").lower()
 
 

@@ -118,7 +118,7 @@ async def _answer_foreign(call: Call, *, polls: bool) -> None:
     call.record(
         Outcome.BYPASS if head.is_success else Outcome.ERROR,
         head.status,
-        model=kept.meta.model if kept is not None and kept.meta is not None else None,
+        model=kept.meta.model if kept is not None and kept.meta is not None else "",
         input_tokens=kept.usage.input_tokens if kept is not None else 0,
         output_tokens=kept.usage.output_tokens if kept is not None else 0,
         cost_usd_nanos=kept.cost_usd_nanos if kept is not None else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,15 @@ from agentcache.gateway.predictions.outputs import replace_urls
 from agentcache.providers.dialect import Json
 
 _JSON = msgspec.json.Encoder()
+#: A name or an address, and perhaps a port; nothing that would move the path of a URL made with it.
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 def own_origin(call: Call) -> str:
     """Return the URL under which this caller reaches us, without a slash at its end."""
     settings = call.parts.settings
-    host = call.caller.headers.get("host")
-    if settings.public_url is not None or not host:
+    host = call.caller.headers.get("host", "")
+    if settings.public_url is not None or not _HOST.fullmatch(host):
         return settings.origin
     return f"{call.asgi_scope.get('scheme', 'http')}://{host}"
 
@@ -50,7 +53,9 @@ def completed(
     `request` is the create request, whose input is repeated; a later poll has none and shows the first caller's.
     """
     origin = own_origin(call)
-    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # Milliseconds, which is what the id can say to a later poll.
+    finished_at = datetime.fromtimestamp(round(at * 1000) / 1000, UTC)
+    moment = finished_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     urls = _own_urls(call, origin, prediction_id)
     given = stored.get("urls")
     if not isinstance(given, dict) or "stream" not in given:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from array import array
+
 from agentcache.gateway.embeddings.stored import CONTENT_TYPE, StoredVector, pack, stored_answer, unpack
-from agentcache.gateway.embeddings.vectors import read_embedding
+from agentcache.gateway.embeddings.vectors import Form
 from tests.support.entries import make_entry
 
-VECTOR = read_embedding([0.5, -0.25])
 STORED = StoredVector(
-    VECTOR.form, VECTOR.to_bytes(), {"object": "list", "model": "m"}, {"object": "embedding"}, True, 3
+    Form.EXACT, array("f", [0.5, -0.25]).tobytes(), {"object": "list", "model": "m"}, {"object": "embedding"}, True, 3
 )
 
 
