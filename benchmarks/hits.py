@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     table = Table("what", "figure", "detail", title="AgentCache against the same server doing nothing")
     with fake_provider() as provider, agentcache(provider) as served:
-        body_bytes = _fill(served)
+        body_bytes = fill(served)
         table.add_row("ready after the first start", f"{served.ready_seconds:.1f} s", "")
         memory = memory_mib(served.process)
         detail = ", ".join(f"{name.split(' ')[0]} {size:.0f}" for name, size in memory.items())
@@ -44,7 +44,7 @@ def main() -> None:
     Console(width=120).print(table)
 
 
-def _fill(served: Served) -> int:
+def fill(served: Served) -> int:
     """Ask everything once; return the size of an answer."""
     import urllib.request
 

@@ -51,19 +51,16 @@ def free_port() -> int:
 @contextlib.contextmanager
 def process(*arguments: str, cpu: int | None = None, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """Run a Python module in a process of its own, on one processor."""
-
-    def pin() -> None:
-        if cpu is not None and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {cpu})
-
     running = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=pin,
     )
+    if cpu is not None and hasattr(os, "sched_setaffinity"):
+        # Children inherit it; the few milliseconds before this line do not matter.
+        os.sched_setaffinity(running.pid, {cpu})
     try:
         yield running
     finally:
@@ -106,6 +103,9 @@ def agentcache(
             "AGENTCACHE_WORKERS": str(workers),
             "AGENTCACHE_UPSTREAM_OPENAI": f"http://127.0.0.1:{provider_port}",
         }
+        folder.mkdir(parents=True, exist_ok=True)
+        # For whoever fills the cache from outside: the address is part of every key.
+        (folder / "bench-upstream").write_text(environ["AGENTCACHE_UPSTREAM_OPENAI"])
         started = time.monotonic()
         running = stack.enter_context(process("agentcache", "serve", cpu=cpu, **environ))
         port = int(environ["AGENTCACHE_PORT"])
