@@ -21,8 +21,7 @@ PROMISES = {
     "directives.py": [
         "{'X-AgentCache-TTL': '12h', 'X-AgentCache-Tags': 'product-4711,catalogue'}: AgentCache; fwd=miss",
         "no directives: AgentCache; hit; ttl=43",
-        "{'X-AgentCache-TTL': '12h', 'X-AgentCache-Tags': 'product-4711,catalogue', 'Cache-Control': 'no-cache'}: "
-        "AgentCache; fwd=request",
+        "{'X-AgentCache-TTL': '12h', 'X-AgentCache-Tags': 'product-4711,catalogue', 'Cache-Control': 'no-cache'}: Agent",
         "{'Cache-Control': 'max-age=3600'}: AgentCache; hit",
         "{'Cache-Control': 'no-store'}: AgentCache; fwd=bypass",
         "purged: 1",
