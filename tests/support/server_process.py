@@ -36,7 +36,12 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            self._command, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self._command,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -41,7 +41,9 @@ def serve(
         int | None, typer.Option(help="Port; 0 takes a free one (AGENTCACHE_PORT).", show_default=False)
     ] = None,
 ) -> None:
-    """Start the server: gateway, control plane and job worker. Ctrl-C stops it in order, SIGHUP replaces the workers.
+    """Start the server: gateway, control plane and job worker. Ctrl-C stops it in order.
+
+    SIGHUP, sent to a server without a terminal, replaces its server processes one by one and refuses nobody.
 
     The first start makes a local team and an API key, and shows the key once.
     """

@@ -86,7 +86,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        # A closed terminal sends the same signal: then nobody is there any more to stop us.
+        in_terminal = sys.stdin is not None and sys.stdin.isatty()
+        loop.add_signal_handler(signal.SIGHUP, self.stop if in_terminal else self.reload)
         try:
             self._progress.prepared(await prepare(self._environ))
             self._servers = [self._start(self._new_server(number)) for number in range(1, self._settings.workers + 1)]
