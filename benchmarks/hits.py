@@ -48,6 +48,7 @@ def fill(served: Served) -> int:
     """Ask everything once; return the size of an answer."""
     import urllib.request
 
+    size = 0
     for body in HIT_BODIES:
         request = urllib.request.Request(
             f"http://127.0.0.1:{served.port}{PATH}",
