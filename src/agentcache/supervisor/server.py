@@ -17,6 +17,7 @@ import uvicorn
 
 from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
+from agentcache.supervisor.bounded_http import BoundedHTTP
 from agentcache.supervisor.lifeline import Lifeline
 
 #: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
@@ -111,7 +112,7 @@ def configure(settings: Settings, application: Any) -> uvicorn.Config:
         application,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=BoundedHTTP,
         ws="none",
         lifespan="on",
         log_config=None,
