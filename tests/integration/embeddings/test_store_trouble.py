@@ -48,7 +48,7 @@ def test_a_store_that_fails_midway_is_asked_no_more(raw, provider, breaks, monke
     known = raw.vectors(items)
     breaks("get", StoreUnavailable(), after=100)
     assert raw.vectors(items) == known
-    assert provider.calls[-1].json["input"] == items[64:]
+    assert provider.calls[-1].json["input"] == items[96:]
 
 
 def test_an_answer_that_cannot_be_stored_is_still_an_answer(raw, provider, breaks):

@@ -25,8 +25,8 @@ from agentcache.providers.dialect import Json, SSEEvent
 ItemFlight: TypeAlias = Flight[Head, SSEEvent]
 #: 2,048 vectors of 3,072 numbers, written out with 17 digits each, are 140 MB.
 ANSWER_BYTES_MAX = 256 << 20
-#: How many store operations of one request run at once.
-STORE_OPERATIONS_MAX = 64
+#: How many store operations of one request run at once: half of a worker's connections to Redis.
+STORE_OPERATIONS_MAX = 16
 _JSON = msgspec.json.Encoder()
 
 
