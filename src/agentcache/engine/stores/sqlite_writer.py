@@ -57,16 +57,17 @@ class Writer:
         link: Link,
         *,
         make_room: Callable[[apsw.Connection, int], bool],
-        when_idle: Callable[[], Job[Any] | None],
+        each_second: Callable[[], Job[Any] | None],
     ) -> None:
         """Take two callbacks that run on the writer's thread.
 
         `make_room(connection, bytes)` frees space inside a transaction and says whether there is enough now;
-        `when_idle()` may give a job after a second without work.
+        `each_second()` may give a job of its own.
         """
         self._link = link
         self._make_room = make_room
-        self._when_idle = when_idle
+        self._each_second = each_second
+        self._second_began = 0.0
         self._watched: apsw.Connection | None = None
         #: Whether the open transaction has removed or replaced an entry.
         self._removes = False
@@ -123,12 +124,14 @@ class Writer:
         with self._wake:
             if not self._queue and not self._closing:
                 self._wake.wait(IDLE_SECONDS)
-            if self._queue:
-                return self._take()
-        idle_job = self._when_idle()
-        if idle_job is not None:
-            return [_Pending(idle_job, 0, None)]
-        return None if self._closing and not self._queue else []
+            batch = self._take() if self._queue else []
+            is_over = self._closing and not batch
+        if is_over or perf_counter() - self._second_began >= IDLE_SECONDS:
+            self._second_began = perf_counter()
+            job = self._each_second()
+            if job is not None:
+                return [*batch, _Pending(job, 0, None)]
+        return None if is_over else batch
 
     def _take(self) -> list[_Pending]:
         batch = [self._queue.popleft()]
