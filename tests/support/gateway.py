@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ from agentcache.demo.fake_provider import FakeProvider
 from agentcache.engine.entries import Tenant
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
-from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.asgi_types import ASGIScope, Message, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
@@ -42,6 +43,7 @@ from agentcache.kit.clock import SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.kit.errors import Unavailable
 from agentcache.settings import Settings
+from agentcache.supervisor.bounded_http import BoundedHTTP
 from tests.support.asgi_server import ASGIServer
 from tests.support.entries import make_tenant
 from tests.support.server_process import ServerProcess
@@ -119,6 +121,21 @@ class InMemoryControlPlane:
         )
 
 
+@dataclass(frozen=True)
+class Reply:
+    """How a request was answered. Header names are lower case."""
+
+    method: str
+    path: str
+    status: int
+    headers: dict[str, str]
+
+    @property
+    def cache_status(self) -> str:
+        """`Cache-Status`, or an empty string."""
+        return self.headers.get("cache-status", "")
+
+
 class LightGateway:
     """The gateway under the real server in a thread of the test process.
 
@@ -127,19 +144,23 @@ class LightGateway:
     """
 
     def __init__(self, folder: Path, provider: FakeProvider, **settings: str) -> None:
-        environ = {"AGENTCACHE_DATA_DIR": str(folder), **upstream_settings(provider), **settings}
+        # A test machine may be busy: a store that is late for once must not turn hits into misses.
+        patience = {"AGENTCACHE_STORE_BUDGET_MS": "10000"}
+        environ = {"AGENTCACHE_DATA_DIR": str(folder), **upstream_settings(provider), **patience, **settings}
         self.settings = Settings.from_env(environ)
         self.provider = provider
         self.clock = MovableClock()
         self.control_plane = InMemoryControlPlane()
         self.metrics = Metrics()
+        #: Every answer since the start, in the order in which they began.
+        self.replies: list[Reply] = []
         self.parts: Parts
         self._keys: dict[tuple[str, frozenset[Scope], str], str] = {}
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop
         self._gateway: Gateway
         # Said explicitly: the server takes a bound method for an application of the old kind.
-        self._server = ASGIServer(self._serve, interface="asgi3")
+        self._server = ASGIServer(self._serve, interface="asgi3", http=BoundedHTTP)
 
     @property
     def url(self) -> str:
@@ -209,7 +230,7 @@ class LightGateway:
 
     async def _serve(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
         if asgi_scope["type"] != "lifespan":
-            await self._gateway(asgi_scope, receive, send)
+            await self._gateway(asgi_scope, receive, self._noting(asgi_scope, send))
             return
         await receive()
         async with contextlib.AsyncExitStack() as stack:
@@ -219,6 +240,17 @@ class LightGateway:
             await receive()
             self._is_open = False
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _noting(self, asgi_scope: ASGIScope, send: Send) -> Send:
+        async def noting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = {
+                    name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]
+                }
+                self.replies.append(Reply(asgi_scope["method"], asgi_scope["path"], message["status"], headers))
+            await send(message)
+
+        return noting_send
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
