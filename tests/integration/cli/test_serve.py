@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -155,6 +156,18 @@ def test_a_job_worker_that_is_killed_comes_back(server):
     victim = until(lambda: children(server, "supervisor.worker"))[0]
     victim.kill()
     until(lambda: [child for child in children(server, "supervisor.worker") if child.pid != victim.pid])
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_one_more_job_worker_runs_beside_the_server_and_stops_cleanly(server, signum):
+    command = [sys.executable, "-m", "agentcache", "worker"]
+    with subprocess.Popen(command, env=server.environ, stderr=subprocess.PIPE, text=True) as worker:
+        # It has opened the store once the store's file is among its open files.
+        until(lambda: any("cache.db" in file.path for file in psutil.Process(worker.pid).open_files()))
+        worker.send_signal(signum)
+        _, said = worker.communicate(timeout=20)
+    assert worker.returncode == 0, said
+    assert "Traceback" not in said
 
 
 def test_replacing_the_workers_one_by_one_fails_no_request(server):
