@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from agentcache.engine.entries import Entry, Selector, Tenant
-from agentcache.engine.stores.port import EntryStore, Put, StoreUnavailable
+from agentcache.engine.stores.port import EntryStore, EntrySummary, Put, StoreUnavailable
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.errors import BadRequest
 from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
@@ -405,7 +405,8 @@ class EntryStoreContract:
             tenant,
             [make_entry(i, tags=("odd",) if i % 2 else (), stored_at=STORED_AT - i) for i in range(20)],
         )
-        rows, cursor = [], ""
+        rows: list[EntrySummary] = []
+        cursor = ""
         while True:
             page = await store.list_entries(tenant, Selector(tags=("odd",)), cursor=cursor, limit=4)
             rows += page.rows

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentcache.engine.entries import Entry, Mark, Selector, Tenant
-from agentcache.engine.stores.port import EntryStore, Put
+from agentcache.engine.stores.port import EntryStore, EntrySummary, Put
 from agentcache.engine.stores.selection import matches
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
@@ -52,7 +52,7 @@ class StoreMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def run(self, work: Awaitable[T]) -> T:
-        return self.loop.run_until_complete(work)  # type: ignore[arg-type]
+        return self.loop.run_until_complete(work)
 
     @initialize()
     def start(self) -> None:
@@ -117,7 +117,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=tenants, selector=selectors, limit=st.integers(1, 5))
     def list_entries(self, tenant: Tenant, selector: Selector, limit: int) -> None:
-        listed, cursor = [], ""
+        listed: list[EntrySummary] = []
+        cursor = ""
         while True:
             page = self.run(self.store.list_entries(tenant, selector, cursor=cursor, limit=limit))
             listed += page.rows

@@ -39,7 +39,7 @@ class SqliteMachine(StoreMachine):
 
 
 def test_sqlite_equals_the_dictionary() -> None:
-    run_state_machine_as_test(SqliteMachine, settings=SETTINGS)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(SqliteMachine, settings=SETTINGS)
     record("C21 sqlite", steps=HISTORIES * STEPS, divergences=0)
 
 
@@ -54,5 +54,5 @@ def test_redis_equals_the_dictionary(redis_server: RedisServer) -> None:
                 redis_server.url, clock=self.clock, pool_wait_seconds=5, socket_seconds=5, **SIZES  # type: ignore[arg-type]
             )  # fmt: skip
 
-    run_state_machine_as_test(RedisMachine, settings=SETTINGS)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(RedisMachine, settings=SETTINGS)
     record("C21 redis", steps=HISTORIES * STEPS, divergences=0)

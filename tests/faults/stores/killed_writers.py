@@ -68,12 +68,12 @@ async def check(folder: Path) -> dict[str, float]:
     began: dict[int, int] = {}
     writes = 0
     for line in (folder / "writes.log").read_text().splitlines():
-        what, name, version = line.split()
+        what, written, state = line.split()
         if what == "began":
-            began[int(name)] = int(version)
+            began[int(written)] = int(state)
         else:
-            acked[int(name)] = int(version)
-            began.pop(int(name), None)
+            acked[int(written)] = int(state)
+            began.pop(int(written), None)
             writes += 1
     started = time.perf_counter()
     store = open_store(folder)

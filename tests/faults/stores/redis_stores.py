@@ -77,3 +77,18 @@ async def until(store: GuardedStore, state: BreakerState, seconds: float) -> flo
         while store.state is not state:
             await asyncio.sleep(0.005)
     return round(time.monotonic() - started, 3)
+
+
+async def seed(store: GuardedStore) -> None:
+    """Store the entry `a`, past the guard: how long that takes is not what the scenario is about."""
+    await store._store.put(TENANT, fresh_entry("a"))
+
+
+async def is_served(store: GuardedStore) -> bool:
+    """Say whether the entry `a` comes out, allowing a busy machine some calls that miss their budget."""
+    for _ in range(100):
+        try:
+            return (await store.get(TENANT, make_key("a"))).entry is not None
+        except StoreUnavailable:
+            await asyncio.sleep(0.02)
+    return False

@@ -254,11 +254,13 @@ class SqliteEntries:
 
     async def close(self) -> None:
         """Write what is pending and close the file."""
+        if self._shared is None:
+            return
+        self._shared = None
         await asyncio.to_thread(self.writer.stop)
         self._scans.submit(self._scanner.drop)
         await asyncio.to_thread(self._scans.shutdown)
         self._cursor = None
-        self._shared = None
         self._recent.clear()
         self._reader.drop()
         self.file.close()
