@@ -51,7 +51,7 @@ def provider_routes(dialects: dict[str, Dialect]) -> Iterator[Route]:
                 if endpoint.kind is Kind.EMBEDDINGS:
                     body = {"model": "text-embedding-3-small", "input": "Hi"}
                 elif endpoint.kind is Kind.PREDICTION:
-                    body = {"version": "abc", "input": {"prompt": "Hi", "seed": 1}}
+                    body = {"version": "ab" * 32, "input": {"prompt": "Hi", "seed": 1}}
                 yield Route(name, endpoint.name, endpoint.method, prefix + path, body)
             yield Route(name, "pass", "GET", f"{prefix}/v1/models")
             yield Route(name, "pass", "DELETE", f"{prefix}/v1/files/some")

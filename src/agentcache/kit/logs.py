@@ -50,6 +50,13 @@ _CREDENTIAL: Final = re.compile(
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 #: Loggers of libraries that say too much: these repeat every request, with its URL or its headers.
 _QUIET: Final = ("uvicorn.access", "httpcore", "httpcore2", "httpx", "httpx2", "hpack", "asyncio", "django.server")
+#: Loggers that repeat what a caller got wrong, in the caller's words and as often as the caller likes: refusals below
+#: 500, which the caller is told of, and hosts that are not ours.
+_CALLERS_OWN: Final = {
+    "django.request": logging.ERROR,
+    "django.security.csrf": logging.ERROR,
+    "django.security.DisallowedHost": logging.CRITICAL,
+}
 
 _dropped: Counter[str] = Counter()
 
@@ -75,8 +82,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         library.handlers.clear()
         library.propagate = True
     logging.getLogger("uvicorn.error").setLevel(number)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in {**dict.fromkeys(_QUIET, logging.ERROR), **_CALLERS_OWN}.items():
+        logging.getLogger(name).setLevel(least)
     logging.captureWarnings(capture=True)
 
 

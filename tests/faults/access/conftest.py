@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 
 from agentcache.demo.fake_provider import FakeProvider
-from tests.support.gateway import LightGateway
+from tests.support.gateway import FullGateway, LightGateway
 from tests.support.routes import every_upstream
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[LightGateway]:
     with LightGateway(tmp_path, provider, **every_upstream(provider)) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, _provider: FakeProvider) -> Iterator[FullGateway]:
+    """Both planes as they are delivered, logging everything they would ever log."""
+    settings = {**every_upstream(_provider), "AGENTCACHE_LOG_LEVEL": "debug"}
+    with FullGateway(tmp_path_factory.mktemp("server"), _provider, **settings) as running:
         yield running
