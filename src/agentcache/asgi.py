@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentcache.engine.flights import Flights
 from agentcache.engine.stores.boards import NoFlightBoard
@@ -28,9 +28,6 @@ from agentcache.kit.logs import configure_logging, get_logger
 from agentcache.providers.prices import Prices
 from agentcache.providers.registry import build_dialects
 from agentcache.settings import Settings
-
-if TYPE_CHECKING:
-    from agentcache.jobs.worker import Worker
 
 _log = get_logger(__name__)
 
@@ -192,13 +189,3 @@ def create_app() -> Application:
     settings = Settings.load()
     configure_logging(settings.log_level)
     return Application(settings)
-
-
-@contextlib.asynccontextmanager
-async def create_worker(settings: Settings) -> AsyncIterator[Worker]:
-    """Open the job worker; `agentcache.supervisor` runs it."""
-    from agentcache.web.jobs import open_worker
-
-    configure_logging(settings.log_level)
-    async with open_worker(settings) as worker:
-        yield worker
