@@ -381,7 +381,8 @@ class EntryStoreContract:
     async def test_a_listing_is_newest_first_and_whole(self, store: EntryStore, tenant: Tenant) -> None:
         ages = [5, 3, 9, 1, 7, 3, 3, 8, 2, 6, 4]
         await self.fill(store, tenant, [make_entry(i, stored_at=STORED_AT - age) for i, age in enumerate(ages)])
-        rows, cursor = [], ""
+        rows: list[EntrySummary] = []
+        cursor = ""
         for _ in range(10):
             page = await store.list_entries(tenant, Selector(), cursor=cursor, limit=3)
             assert len(page.rows) <= 3

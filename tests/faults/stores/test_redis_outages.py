@@ -22,7 +22,7 @@ from tests.faults.stores.redis_stores import (
     until,
 )
 from tests.support.chaos import ChaosProxy
-from tests.support.entries import make_entry, make_key
+from tests.support.entries import make_entry, make_key, make_tenant
 from tests.support.fake_resp import FakeResp
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
@@ -151,7 +151,11 @@ async def test_f9_a_full_redis_is_full_still_serves_and_makes_room(redis_server:
         assert refused > 0
         assert stored > 0
         assert store.state is BreakerState.CLOSED
-        # What is full can still be read, and purged.
+        # What is full can still be read, by newcomers too, and purged.
+        newcomer = make_tenant("newcomer")
+        redis_server.command("CONFIG", "SET", "maxmemory", "1mb")
+        assert (await store.get(newcomer, make_key("a"))).entry is None
+        redis_server.command("CONFIG", "SET", "maxmemory", used)
         assert (await store.get(TENANT, make_key("absent"))).entry is None
         assert await store.invalidate(TENANT, Selector()) > 0
         assert (await store.stats(TENANT)).entries == 0

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
 from agentcache.engine.stores import redis_queries as queries
@@ -253,9 +253,7 @@ class RedisEntries:
     async def _first_mark(self, lane: Lane, keys: TenantKeys) -> Mark:
         try:
             return await writes.ensure_mark(lane, keys)
-        except ResponseError as error:
-            if "OOM" not in str(error):
-                raise
+        except OutOfMemoryError:
             # Nothing can be stored now anyway; a fill from mark 0 is refused.
             return 0
 

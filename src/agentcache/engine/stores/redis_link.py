@@ -28,6 +28,7 @@ from redis.exceptions import (
 
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreBusy, StoreFull, StoreUnavailable
+from agentcache.kit.errors import AgentCacheError
 
 T = TypeVar("T")
 Word: TypeAlias = str | bytes | int | float
@@ -130,8 +131,8 @@ class Pool:
                 if lane.is_watching:
                     await lane.ask(("UNWATCH",))
                 is_clean = True
-            except ResponseError:
-                # The server said no in so many words; all replies have been read.
+            except (ResponseError, AgentCacheError):
+                # The server said no in so many words, or we did between two exchanges: all replies have been read.
                 is_clean = not lane.is_watching
                 raise
             finally:
