@@ -37,9 +37,15 @@ class Flight(Generic[Head, Chunk]):
     answer keeps only its tail, holds the leader back to the fastest reader, and drops readers that lag further.
     """
 
-    def __init__(self, key: bytes, buffer_bytes: int, *, is_replacement: bool = False) -> None:
+    def __init__(
+        self, key: bytes, buffer_bytes: int, *, is_replacement: bool = False, outlives_readers: bool = True
+    ) -> None:
         self.key = key
         self.is_replacement = is_replacement
+        #: Whether the call is worth finishing when nobody listens any more.
+        self.outlives_readers = outlives_readers
+        #: True when the answer is another's: the upstream call was made by another worker, or earlier.
+        self.led_elsewhere = False
         self.head: Head | None = None
         self.error: AgentCacheError | None = None
         self.done = False
@@ -53,6 +59,9 @@ class Flight(Generic[Head, Chunk]):
         self._buffer_bytes = buffer_bytes
         self._seats: set[Seat[Head, Chunk]] = set()
         self._waiting: list[asyncio.Future[None]] = []
+        self._at_end: list[Callable[[], None]] = []
+        #: Stops the leader; set while there is one.
+        self.abandon: Callable[[], None] | None = None
 
     def open(self, head: Head) -> None:
         """Publish the head; readers go on."""
@@ -60,15 +69,17 @@ class Flight(Generic[Head, Chunk]):
         self._wake()
 
     async def add(self, chunk: Chunk, size: int) -> None:
-        """Publish a chunk of `size` bytes; waits while even the fastest reader of an overlong answer is behind."""
+        """Publish a chunk of `size` bytes; waits while even the fastest reader of an overlong answer is behind.
+
+        Raises `FlightAborted` when the answer is overlong and nobody reads it.
+        """
         self._chunks.append((chunk, size))
         self._bytes += size
         self._wake()
         while self._bytes > self._buffer_bytes:
             self.overflowed = True
             if not self._seats:
-                self._drop_first()
-                continue
+                raise FlightAborted
             if max(seat.position for seat in self._seats) > self._first:
                 self._drop_first()
                 continue
@@ -79,6 +90,24 @@ class Flight(Generic[Head, Chunk]):
         if not self.done:
             self.error = error
             self.done = True
+            self.abandon = None
+            at_end, self._at_end = self._at_end, []
+            for action in at_end:
+                action()
+        self._wake()
+
+    def when_ended(self, action: Callable[[], None]) -> None:
+        """Call `action` once the flight has ended; now, if it has."""
+        if self.done:
+            action()
+        else:
+            self._at_end.append(action)
+
+    def leave(self, seat: Seat[Head, Chunk]) -> None:
+        """Take a reader off; without any, a call that is not worth finishing is stopped."""
+        self._seats.discard(seat)
+        if not self._seats and self.abandon is not None and (self.overflowed or not self.outlives_readers):
+            self.abandon()
         self._wake()
 
     @property
@@ -125,8 +154,7 @@ class Seat(Generic[Head, Chunk]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flight._seats.discard(self)  # noqa: SLF001
-        self.flight._wake()  # noqa: SLF001
+        self.flight.leave(self)
 
     async def head(self) -> Head:
         """Wait for the head; raise the flight's error when it ended without one."""
@@ -184,6 +212,7 @@ class Flights(Generic[Head, Chunk]):
         lead: Callable[[Flight[Head, Chunk]], Coroutine[Any, Any, None]],
         *,
         after_failure: bool = False,
+        outlives_readers: bool = True,
     ) -> tuple[Flight[Head, Chunk], bool]:
         """Return the flight for `key` and whether this call started it (then `lead` runs in a task of its own).
 
@@ -193,7 +222,7 @@ class Flights(Generic[Head, Chunk]):
         flight = self._by_key.get(key)
         if flight is not None and flight.joinable:
             return flight, False
-        flight = Flight(key, self._buffer_bytes, is_replacement=after_failure)
+        flight = Flight(key, self._buffer_bytes, is_replacement=after_failure, outlives_readers=outlives_readers)
         self._by_key[key] = flight
         self.start(flight, lead)
         return flight, True
@@ -206,6 +235,13 @@ class Flights(Generic[Head, Chunk]):
         task = asyncio.get_running_loop().create_task(self._run(flight, lead))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+        def abandon() -> None:
+            # Off the table first: nobody may join what is about to stop.
+            self.land(flight, FlightAborted())
+            task.cancel()
+
+        flight.abandon = abandon
 
     async def _run(
         self, flight: Flight[Head, Chunk], lead: Callable[[Flight[Head, Chunk]], Coroutine[Any, Any, None]]

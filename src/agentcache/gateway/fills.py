@@ -19,11 +19,12 @@ from agentcache.engine.entries import Entry, EntryMeta
 from agentcache.engine.flights import Flight
 from agentcache.engine.freshness import may_serve
 from agentcache.engine.keys import fingerprint_parts
-from agentcache.engine.stores.port import Put, StoreUnavailable
+from agentcache.engine.stores.port import LeaderLost, Put, StoreUnavailable
 from agentcache.gateway.calls import Call, Head
 from agentcache.gateway.replies import stored_headers
+from agentcache.gateway.shared_flights import BoardMirror, Mirror, NoMirror, NotShared, claim, follow
 from agentcache.kit.egress.upstream import UpstreamResponse
-from agentcache.kit.errors import UpstreamInvalid
+from agentcache.kit.errors import AgentCacheError, UpstreamInvalid
 from agentcache.providers.dialect import Json, Kind, SSEEvent, Usage, Verdict
 from agentcache.providers.registry import join_upstream
 from agentcache.providers.sse import SSEParser
@@ -67,7 +68,7 @@ def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[An
         if shared and call.parts.is_shared:
             await _lead_among_workers(flight, call)
         else:
-            await _fetch(flight, call, _NoMirror())
+            await _fetch(flight, call, NoMirror())
 
     return lead
 
@@ -75,23 +76,29 @@ def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[An
 async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
     board, name = call.parts.board, flight.key.hex()
     try:
-        token = await board.claim(name)
+        token = await claim(board, name)
     except StoreUnavailable:
-        await _fetch(flight, call, _NoMirror())
+        await _fetch(flight, call, NoMirror())
         return
     if token is None:
-        await _follow_worker(flight, call, name)
+        try:
+            await _follow_worker(flight, call, name)
+        except NotShared:
+            await _fetch(flight, call, NoMirror())
         return
+    mirror = BoardMirror(board, name, token)
     try:
         # Another worker may have finished between our look-up and our claim.
-        if not await _replay_stored(flight, call):
-            await _fetch(flight, call, _BoardMirror(call, name, token))
+        if not await _replay_stored(flight, call, mirror):
+            await _fetch(flight, call, mirror)
+    except AgentCacheError as error:
+        await mirror.fail(error)
+        raise
     finally:
-        with contextlib.suppress(StoreUnavailable):
-            await asyncio.shield(board.finish(name, token))
+        await mirror.close()
 
 
-async def _replay_stored(flight: AnswerFlight, call: Call) -> bool:
+async def _replay_stored(flight: AnswerFlight, call: Call, mirror: Mirror) -> bool:
     parts = call.parts
     try:
         entry = (await parts.entries.get(call.principal.tenant, call.key)).entry
@@ -106,72 +113,50 @@ async def _replay_stored(flight: AnswerFlight, call: Call) -> bool:
     flight.result = Fill(
         Verdict(True), Put.STORED.value, meta.lifetime_seconds, answer, cost_usd_nanos=meta.cost_usd_nanos
     )
+    flight.led_elsewhere = True
     flight.open(head)
+    await mirror.head(head)
     for event in events:
         await flight.add(event, len(event.raw))
+        await mirror.part(event.raw)
+    await mirror.end()
     return True
 
 
 async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
     """Read the flight that another worker leads, and pass it on to this worker's callers."""
-    frames = call.parts.board.follow(name)
     head: Head | None = None
     events: list[SSEEvent] = []
     parser = SSEParser(call.parts.settings.entry_max_bytes)
-    async for frame in frames:
-        if head is None:
-            status, headers, streamed = msgspec.msgpack.decode(frame, type=tuple[int, list[tuple[bytes, bytes]], bool])
-            head = Head(status, headers, streamed)
-            flight.open(head)
-            continue
-        for event in parser.feed(frame) if head.streamed else [SSEEvent(raw=frame)]:
-            events.append(event)
-            await flight.add(event, len(event.raw))
+    flight.led_elsewhere = True
+    try:
+        async for frame in follow(call.parts.board, name):
+            if isinstance(frame, Head):
+                head = frame
+                flight.open(head)
+                continue
+            for event in parser.feed(frame) if head is not None and head.streamed else [SSEEvent(raw=frame)]:
+                events.append(event)
+                await flight.add(event, len(event.raw))
+    except NotShared:
+        flight.led_elsewhere = False
+        raise
     if head is None:
-        raise UpstreamInvalid("The shared upstream call ended without an answer.", code="leader_lost")
+        raise LeaderLost
     answer = _joined(call, events) if head.streamed else _decoded(call, b"".join(event.raw for event in events))
-    if head.streamed and head.is_success and answer is None:
-        raise StreamCut
     if answer is not None and call.endpoint is not None and head.is_success:
         usage = call.endpoint.usage(answer)
         flight.result = Fill(Verdict(True), answer=answer, usage=usage, cost_usd_nanos=_cost(call, answer, usage))
 
 
-class _NoMirror:
-    """Nobody else is listening."""
-
-    async def head(self, head: Head) -> None:
-        """Do nothing."""
-
-    async def frame(self, raw: bytes) -> None:
-        """Do nothing."""
-
-
-class _BoardMirror:
-    """Shows a flight to followers in other workers."""
-
-    def __init__(self, call: Call, name: str, token: str) -> None:
-        self._board = call.parts.board
-        self._name = name
-        self._token = token
-
-    async def head(self, head: Head) -> None:
-        shared = [pair for pair in head.headers if pair[0].lower() in (b"content-type", b"retry-after")]
-        await self.frame(msgspec.msgpack.encode((head.status, shared, head.streamed)))
-
-    async def frame(self, raw: bytes) -> None:
-        with contextlib.suppress(StoreUnavailable):
-            await self._board.publish(self._name, self._token, [raw])
-
-
-async def _fetch(flight: AnswerFlight, call: Call, mirror: _NoMirror | _BoardMirror) -> None:
+async def _fetch(flight: AnswerFlight, call: Call, mirror: Mirror) -> None:
     endpoint = call.endpoint
     assert endpoint is not None
     parts = call.parts
     started = parts.clock.monotonic()
     response = await open_upstream(call, _upstream_body(call))
     try:
-        streamed = _content_type(response).startswith("text/event-stream") and endpoint.stream is not None
+        streamed = endpoint.stream is not None and _is_event_stream(response)
         head = Head(response.status, response.headers, streamed)
         if streamed and head.is_success:
             await _fetch_stream(flight, call, mirror, response, head, started)
@@ -199,17 +184,17 @@ def _upstream_body(call: Call) -> bytes:
     return call.raw_body if prepared is call.body else _JSON.encode(prepared)
 
 
-def _content_type(response: UpstreamResponse) -> str:
-    for name, value in response.headers:
-        if name.lower() == b"content-type":
-            return value.decode("latin-1").lower()
-    return ""
+def _is_event_stream(response: UpstreamResponse) -> bool:
+    headers = dict(response.headers)
+    # Compressed, which we did not ask for, it has to be read whole.
+    is_plain = headers.get(b"content-encoding", b"identity").lower() == b"identity"
+    return is_plain and headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
 
 async def _fetch_stream(
     flight: AnswerFlight,
     call: Call,
-    mirror: _NoMirror | _BoardMirror,
+    mirror: Mirror,
     response: UpstreamResponse,
     head: Head,
     started: float,
@@ -229,21 +214,22 @@ async def _fetch_stream(
                 held.append(event)
             else:
                 await flight.add(event, len(event.raw))
-                await mirror.frame(event.raw)
+                await mirror.part(event.raw)
         if flight.overflowed:
             kept.clear()
+            await mirror.too_large()
         if joiner.finished:
             break
-        if flight.readers == 0 and not call.may_write:
-            return  # nobody listens and nothing would be kept
     if not joiner.finished:
         raise StreamCut
     verdict = joiner.verdict() if not flight.overflowed else Verdict(False, "too_large")
     answer = joiner.answer()
     await _keep(flight, call, head, b"".join(kept), verdict, answer, started)
     for event in held:
+        await mirror.part(event.raw)
+    await _end_mirror(flight, mirror)
+    for event in held:
         await flight.add(event, len(event.raw))
-        await mirror.frame(event.raw)
     call.parts.flights.land(flight)
     with contextlib.suppress(Exception):  # the answer is whole; only the connection's reuse is at stake
         async with asyncio.timeout(_CLOSE_SECONDS):
@@ -254,7 +240,7 @@ async def _fetch_stream(
 async def _fetch_whole(
     flight: AnswerFlight,
     call: Call,
-    mirror: _NoMirror | _BoardMirror,
+    mirror: Mirror,
     response: UpstreamResponse,
     head: Head,
     started: float,
@@ -269,11 +255,10 @@ async def _fetch_whole(
         if size > limit:
             if not is_open:
                 flight.open(head)
-                await mirror.head(head)
+                await mirror.too_large()
                 is_open = True
             for part in parts:
                 await flight.add(SSEEvent(raw=part), len(part))
-                await mirror.frame(part)
             parts.clear()
     if is_open:
         flight.result = Fill(Verdict(False, "too_large"))
@@ -281,10 +266,20 @@ async def _fetch_whole(
     body, head = _decompressed(b"".join(parts), head, limit)
     answer = _decoded(call, body) if head.is_success else None
     await _keep(flight, call, head, body, _judge(call, head, answer), answer, started)
+    await mirror.head(head)
+    await mirror.part(body)
+    await _end_mirror(flight, mirror)
     flight.open(head)
     await flight.add(SSEEvent(raw=body), len(body))
-    await mirror.head(head)
-    await mirror.frame(body)
+    call.parts.flights.land(flight)
+
+
+async def _end_mirror(flight: AnswerFlight, mirror: Mirror) -> None:
+    """End what other workers see; an answer that is not stored must not be found by whoever asks next."""
+    await mirror.end()
+    fill: Fill | None = flight.result
+    if fill is None or not fill.stored:
+        await mirror.close()
 
 
 def _judge(call: Call, head: Head, answer: Json | None) -> Verdict:

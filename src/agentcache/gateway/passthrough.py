@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from agentcache.gateway.asgi_types import ClientGone, HeaderList
 from agentcache.gateway.calls import Call
 from agentcache.gateway.fills import open_upstream
+from agentcache.gateway.hang_ups import unless_gone
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import forward_status, relayed_headers
 from agentcache.kit.errors import AgentCacheError, BadRequest, PayloadTooLarge, Unauthenticated
@@ -25,11 +26,22 @@ async def pass_through(call: Call, body: bytes | None, *, detail: str) -> None:
         )
     if call.directives.only_if_cached:
         raise BadRequest("only-if-cached on a request that is never cached.", code="not_cacheable")
+    uploaded = asyncio.Event()
+    source = body if body is not None else await _streamed_body(call, uploaded)
+    if isinstance(source, bytes):
+        uploaded.set()
+    await unless_gone(
+        call.receive,
+        lambda: _forward(call, source, detail),
+        on_gone=lambda: call.record(Outcome.ERROR, ClientGone.status),
+        uploaded=uploaded,
+    )
+
+
+async def _forward(call: Call, body: bytes | AsyncIterator[bytes], detail: str) -> None:
     started = call.parts.clock.monotonic()
-    response = await open_upstream(call, body if body is not None else await _streamed_body(call))
+    response = await open_upstream(call, body)
     upstream_us = int((call.parts.clock.monotonic() - started) * 1e6)
-    gone = asyncio.Event()
-    listener = asyncio.get_running_loop().create_task(_listen(call, gone))
     try:
         headers: HeaderList = relayed_headers(response.headers)
         headers.append((b"cache-status", forward_status("bypass", upstream_status=response.status, detail=detail)))
@@ -37,18 +49,13 @@ async def pass_through(call: Call, body: bytes | None, *, detail: str) -> None:
         await call.send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
             async for chunk in response.chunks():
-                if gone.is_set():
-                    raise ClientGone
                 await call.send({"type": "http.response.body", "body": chunk, "more_body": True})
         except AgentCacheError as error:
             call.record(Outcome.ERROR, error.status, upstream_us=upstream_us)
-            if not isinstance(error, ClientGone):
-                raise CutMidway from error
-            return
+            raise CutMidway from error
         await call.send({"type": "http.response.body", "body": b""})
         call.record(Outcome.BYPASS, response.status, upstream_us=upstream_us)
     finally:
-        listener.cancel()
         await response.aclose()
 
 
@@ -59,14 +66,8 @@ class CutMidway(AgentCacheError):
     status = 502
 
 
-async def _listen(call: Call, gone: asyncio.Event) -> None:
-    while (await call.receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-
-
-async def _streamed_body(call: Call) -> bytes | AsyncIterator[bytes]:
-    """Return the request body: bytes when it is here already, else an iterator over what arrives."""
+async def _streamed_body(call: Call, uploaded: asyncio.Event) -> bytes | AsyncIterator[bytes]:
+    """Return the request body: bytes when it is here already, else an iterator that sets `uploaded` at its end."""
     message = await call.receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -87,6 +88,8 @@ async def _streamed_body(call: Call) -> bytes | AsyncIterator[bytes]:
             if size > PASSED_BODY_BYTES_MAX:
                 raise PayloadTooLarge
             more = part.get("more_body", False)
+            if not more:
+                uploaded.set()
             yield chunk
 
     return rest()

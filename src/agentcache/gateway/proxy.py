@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 
 from agentcache.engine.entries import Entry
 from agentcache.engine.flights import Flight
@@ -12,13 +10,13 @@ from agentcache.engine.freshness import may_serve, may_serve_on_error
 from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
 from agentcache.gateway.asgi_types import ClientGone, read_body
 from agentcache.gateway.calls import Call, Head
-from agentcache.gateway.fills import leader
+from agentcache.gateway.fills import AnswerFlight, Fill, leader
+from agentcache.gateway.hang_ups import unless_gone
 from agentcache.gateway.hits import serve_hit
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.relay import relay
 from agentcache.kit.errors import AgentCacheError, Unauthenticated
-from agentcache.providers.dialect import SSEEvent
 
 #: Upstream statuses that a stale answer may stand in for.
 _FAILURES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
@@ -54,7 +52,10 @@ async def answer(call: Call) -> None:
         raise NotCached
     if not call.caller.has_provider_credential:
         raise ProviderKeyMissing
-    await _while_listening(call, lambda: _from_upstream(call, entry))
+    led: list[AnswerFlight] = []
+    await unless_gone(
+        call.receive, lambda: _from_upstream(call, entry, led), on_gone=lambda: _record_hang_up(call, led)
+    )
 
 
 async def look_up(call: Call) -> Entry | None:
@@ -69,7 +70,8 @@ async def look_up(call: Call) -> Entry | None:
     return found.entry
 
 
-async def _from_upstream(call: Call, entry: Entry | None) -> None:
+async def _from_upstream(call: Call, entry: Entry | None, led: list[AnswerFlight]) -> None:
+    """Answer from a flight; those that this call started are added to `led`."""
     directives = call.directives
     reason = directives.forward_reason
     if reason == "miss" and entry is not None:
@@ -77,6 +79,8 @@ async def _from_upstream(call: Call, entry: Entry | None) -> None:
     retried = False
     while True:
         flight, leads = _board(call, retried=retried)
+        if leads:
+            led.append(flight)
         with flight.seat() as seat:
             head: Head | None = None
             failure: AgentCacheError | None = None
@@ -87,6 +91,7 @@ async def _from_upstream(call: Call, entry: Entry | None) -> None:
                     await _end_or_overflow(seat.flight)
             except AgentCacheError as caught:
                 failure = caught
+            leads = leads and not flight.led_elsewhere
             is_failure = failure is not None or (head is not None and head.status in _FAILURES)
             is_usable = head is not None and not is_failure and (leads or head.is_success)
             if not is_usable and not retried and _may_try_again(flight, failure, leads=leads):
@@ -101,18 +106,42 @@ async def _from_upstream(call: Call, entry: Entry | None) -> None:
             return
 
 
-def _may_try_again(flight: Flight[Head, SSEEvent], failure: AgentCacheError | None, *, leads: bool) -> bool:
+def _may_try_again(flight: AnswerFlight, failure: AgentCacheError | None, *, leads: bool) -> bool:
     """Say whether a failed flight is replaced: once, and not by the caller whose own call it was."""
     return isinstance(failure, LeaderLost) or (not leads and not flight.is_replacement)
 
 
-def _board(call: Call, *, retried: bool) -> tuple[Flight[Head, SSEEvent], bool]:
+def _record_hang_up(call: Call, led: list[AnswerFlight]) -> None:
+    """Record a caller that left; what its own upstream call costs is known when that ends."""
+    if not led:
+        call.record(Outcome.ERROR, ClientGone.status)
+        return
+    flight = led[-1]
+
+    def record() -> None:
+        fill: Fill | None = flight.result
+        if fill is None or flight.led_elsewhere:
+            call.record(Outcome.ERROR, ClientGone.status)
+            return
+        call.record(
+            Outcome.ERROR,
+            ClientGone.status,
+            input_tokens=fill.usage.input_tokens,
+            output_tokens=fill.usage.output_tokens,
+            cost_usd_nanos=fill.cost_usd_nanos,
+            upstream_us=fill.upstream_us,
+        )
+
+    flight.when_ended(record)
+
+
+def _board(call: Call, *, retried: bool) -> tuple[AnswerFlight, bool]:
     """Join the flight for this key or start one. Requests that insist on a new answer never join."""
     flights, name = call.parts.flights, _flight_name(call)
     lead = leader(call, shared=call.directives.reads and call.may_write and call.mark is not None)
     if call.directives.reads:
-        return flights.join(name, lead, after_failure=retried)
-    flight: Flight[Head, SSEEvent] = Flight(name, call.parts.settings.entry_max_bytes)
+        return flights.join(name, lead, after_failure=retried, outlives_readers=call.may_write)
+    flight: AnswerFlight = Flight(name, call.parts.settings.entry_max_bytes, outlives_readers=call.may_write)
     flights.start(flight, lead)
     return flight, True
 
@@ -131,7 +160,7 @@ def _flight_name(call: Call) -> bytes:
     return name
 
 
-async def _end_or_overflow(flight: Flight[Head, SSEEvent]) -> None:
+async def _end_or_overflow(flight: AnswerFlight) -> None:
     while not flight.done and not flight.overflowed:
         await flight.progress()
     if flight.error is not None:
@@ -146,28 +175,3 @@ async def _served_stale(call: Call, entry: Entry | None) -> bool:
         return False
     await serve_hit(call, entry, detail="stale-if-error")
     return True
-
-
-async def _while_listening(call: Call, work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work unless the caller hangs up, which ends only this caller's part in it."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
-
-    async def listen() -> None:
-        nonlocal gone
-        while (await call.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    listener = asyncio.get_running_loop().create_task(listen())
-    try:
-        await work()
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        call.record(Outcome.ERROR, ClientGone.status)
-    finally:
-        listener.cancel()

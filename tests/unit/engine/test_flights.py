@@ -130,7 +130,7 @@ async def test_an_answer_larger_than_the_buffer_waits_for_the_fastest_and_drops_
         await slow
 
 
-async def test_an_overlong_answer_without_readers_still_ends() -> None:
+async def test_an_overlong_answer_without_readers_is_given_up() -> None:
     flights: Flights[str, bytes] = Flights(100)
 
     async def lead(flight: AFlight) -> None:
@@ -142,7 +142,7 @@ async def test_an_overlong_answer_without_readers_still_ends() -> None:
     async with asyncio.timeout(5):
         while not flight.done:
             await flight.progress()
-    assert flight.error is None
+    assert isinstance(flight.error, FlightAborted)
 
 
 async def test_draining_lets_flights_finish_and_aborts_the_rest() -> None:
@@ -198,3 +198,48 @@ async def test_random_departures_never_hurt_those_who_stay(seed: int) -> None:
     assert calls == 1
     await flights.drain(1)
     assert len(flights) == 0
+
+
+async def _until_done(flight: AFlight) -> None:
+    async with asyncio.timeout(5):
+        while not flight.done:
+            await flight.progress()
+
+
+async def test_a_call_that_is_worth_nothing_unheard_stops_with_its_last_reader() -> None:
+    flights: Flights[str, bytes] = Flights(1000)
+    stopped = asyncio.Event()
+
+    async def lead(flight: AFlight) -> None:
+        flight.open("head")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    flight, _ = flights.join(KEY, lead, outlives_readers=False)
+    readers = [asyncio.create_task(_read(flights.join(KEY, lead)[0])) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    readers[0].cancel()
+    await asyncio.sleep(0.01)
+    assert not flight.done
+    readers[1].cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    # Off the table at once, so that nobody joins what is about to stop.
+    assert flight.done
+    replacement, leads = flights.join(KEY, lead)
+    assert leads
+    await asyncio.wait_for(stopped.wait(), 5)
+    await flights.drain(0)
+    await _until_done(replacement)
+
+
+async def test_what_is_to_happen_at_the_end_happens_once_and_also_afterwards() -> None:
+    flight: AFlight = Flight(KEY, 1000)
+    happened: list[str] = []
+    flight.when_ended(lambda: happened.append("first"))
+    assert happened == []
+    flight.finish()
+    flight.finish()
+    flight.when_ended(lambda: happened.append("later"))
+    assert happened == ["first", "later"]
