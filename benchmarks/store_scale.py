@@ -24,7 +24,7 @@ from agentcache.kit.clock import SystemClock
 
 TENANT = Tenant("bench", bytes(32))
 BODY_BYTES = 2048
-LOOK_UPS = 20_000
+LOOK_UPS = 5_000
 PUTS_AT_ONCE = 500
 
 
@@ -52,14 +52,17 @@ async def measure(entries: int, folder: Path) -> dict[str, Any]:
         batch = range(first, min(first + PUTS_AT_ONCE, entries))
         await asyncio.gather(*(store.put(TENANT, make_entry(number, chance)) for number in batch))
     put_us = (time.perf_counter() - started) / entries * 1e6
-    rounds = []
-    for _ in range(5):
-        keys = [make_key(chance.randrange(entries)) for _ in range(LOOK_UPS)]
-        started = time.perf_counter()
+    wall, cpu = [], []
+    for _ in range(9):
+        # Each key once and no copies in memory: every hit is read from the file, at both sizes.
+        keys = [make_key(number) for number in chance.sample(range(entries), LOOK_UPS)]
+        store._recent.clear()  # noqa: SLF001 - nothing but a measurement needs this
+        started, cpu_started = time.perf_counter(), time.thread_time()
         for key in keys:
             found = await store.get(TENANT, key)
             assert found.entry is not None
-        rounds.append((time.perf_counter() - started) / LOOK_UPS * 1e6)
+        wall.append((time.perf_counter() - started) / LOOK_UPS * 1e6)
+        cpu.append((time.thread_time() - cpu_started) / LOOK_UPS * 1e6)
     started = time.perf_counter()
     assert await store.count(TENANT, Selector(pattern="default/openai/*/prompt-?7")) == 9
     glob_seconds = time.perf_counter() - started
@@ -69,7 +72,8 @@ async def measure(entries: int, folder: Path) -> dict[str, Any]:
     await store.close()
     return {
         "entries": entries,
-        "hit_us_median": round(sorted(rounds)[2], 2),
+        "hit_us_median": round(sorted(wall)[4], 2),
+        "hit_cpu_us_median": round(sorted(cpu)[4], 2),
         "put_us": round(put_us, 1),
         "glob_over_all_seconds": round(glob_seconds, 3),
         "list_50_newest_ms": round(list_ms, 2),
@@ -91,13 +95,14 @@ def main() -> None:
             results.append(asyncio.run(measure(entries, folder)))
         finally:
             shutil.rmtree(folder)
-    ratio = round(results[1]["hit_us_median"] / results[0]["hit_us_median"], 3)
+    # By processor time: on a machine that does other things too, wall time says more about those.
+    ratio = round(results[1]["hit_cpu_us_median"] / results[0]["hit_cpu_us_median"], 3)
     if options.json:
-        print(json.dumps({"results": results, "hit_ratio_large_to_small": ratio}))
+        print(json.dumps({"results": results, "hit_cpu_ratio_large_to_small": ratio}))
         return
     for result in results:
         print("  ".join(f"{name}={value}" for name, value in result.items()))
-    print(f"a hit at {options.large} entries costs {ratio} times one at {options.small}")
+    print(f"a hit read from the file at {options.large} entries costs {ratio} times one at {options.small} (CPU)")
 
 
 if __name__ == "__main__":
