@@ -8,7 +8,7 @@ import pytest
 from agentcache.gateway.native.api import find_route
 from agentcache.kit.errors import NotFound
 from agentcache.providers.registry import build_dialects
-from tests.architecture.repository import ROOT, text_of, tracked_files
+from tests.architecture.repository import PACKAGE, ROOT, text_of, tracked_files
 
 #: Paths outside providers' routes and the native API.
 _OTHER_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics", "/api/docs"})
@@ -16,6 +16,8 @@ _FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CURL_URL = re.compile(r"https?://(?:127\.0\.0\.1|localhost):8787[^\s\"'|)]*")
 _RECORD = re.compile(r"\d{4}-[a-z0-9-]+\.md")
+#: A file that a page names in passing, as `engine/keys.py`; `*` stands for several.
+_FILE = re.compile(r"`((?:[\w.-]+/)+[\w*.-]+\.(?:py|json|txt|toml))`")
 DECISIONS = ROOT / "docs" / "decisions"
 
 
@@ -65,6 +67,14 @@ def test_relative_links_lead_somewhere(page):
         if not found.exists() or (url.fragment and found.suffix == ".md" and url.fragment not in anchors(found)):
             dead.append(target)
     assert not dead
+
+
+@named([page for page in pages() if _FILE.search(text_of(page))])
+def test_files_that_pages_name_exist(page):
+    def exists(name):
+        return any(next(iter(folder.glob(name)), None) for folder in (ROOT, PACKAGE))
+
+    assert [name for name in _FILE.findall(text_of(page)) if not exists(name)] == []
 
 
 @named([page for page in pages() if blocks(page, "python", "py")])
