@@ -261,7 +261,10 @@ async def _fetch_whole(
                 await flight.add(SSEEvent(raw=part), len(part))
             parts.clear()
     if is_open:
-        flight.result = Fill(Verdict(False, "too_large"))
+        call.parts.meter.count_fill(stored=False)
+        # What it cost is not known: its usage went by with the rest.
+        upstream_us = int((call.parts.clock.monotonic() - started) * 1e6)
+        flight.result = Fill(Verdict(False, "too_large"), "too_large", upstream_us=upstream_us)
         return
     body, head = _decompressed(b"".join(parts), head, limit)
     answer = _decoded(call, body) if head.is_success else None
