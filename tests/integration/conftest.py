@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import md5
 from typing import Any
 
@@ -12,15 +13,17 @@ from tests.support.reliability import record
 
 
 @pytest.fixture(scope="package")
-def _honest_gateway(tmp_path_factory, _provider):
+def _honest_gateway(tmp_path_factory, _provider, request):
     folder = tmp_path_factory.mktemp("honest")
     prices = folder / "prices.json"
     prices.write_text(own_prices())
     limits = {"AGENTCACHE_ENTRY_MAX_BYTES": "64KiB", "AGENTCACHE_BODY_MAX_BYTES": "256KiB"}
     with LightGateway(folder, _provider, AGENTCACHE_PRICES_FILE=str(prices), **limits) as gateway:
-        checked: list[int] = []
+        checked = Counter()
+        failed_before = request.session.testsfailed
         yield gateway, checked
-        record("C23", replies_checked=sum(checked), mislabelled=0)
+        if request.session.testsfailed == failed_before:
+            record("C23", replies_checked=checked["replies"], mislabelled=0)
 
 
 @pytest.fixture
@@ -31,4 +34,4 @@ def honest(_honest_gateway: Any, provider, request):
     with httpx.Client(timeout=20) as client:
         asking = Honesty(gateway, client, team)
         yield asking
-    checked.append(asking.checked)
+    checked["replies"] += asking.checked

@@ -42,10 +42,14 @@ def may_serve(meta: EntryMeta, now: float, *, max_age: int | None = None) -> boo
     return age < meta.lifetime_seconds and (max_age is None or age <= max_age)
 
 
-def may_serve_on_error(meta: EntryMeta, now: float, *, stale_if_error: int | None = None) -> bool:
+def may_serve_on_error(
+    meta: EntryMeta, now: float, *, stale_if_error: int | None = None, max_age: int | None = None
+) -> bool:
     """Say whether an entry may stand in for a failing upstream (RFC 5861, 4).
 
-    The caller's window, where given, replaces the entry's own; it can only use what the store still keeps.
+    The caller's window, where given, replaces the entry's own; it can only use what the store still keeps. It begins
+    where the caller would otherwise have taken the entry no more: at the end of its lifetime, or at `max_age`.
     """
     window = meta.stale_if_error_seconds if stale_if_error is None else stale_if_error
-    return age_seconds(meta, now) < meta.lifetime_seconds + window
+    acceptable = meta.lifetime_seconds if max_age is None else min(meta.lifetime_seconds, max_age)
+    return age_seconds(meta, now) < acceptable + window

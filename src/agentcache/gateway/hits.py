@@ -52,7 +52,8 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
     await call.send({"type": "http.response.start", "status": meta.status, "headers": headers})
     await call.send({"type": "http.response.body", "body": body})
     call.record(
-        Outcome.EXACT if now < meta.expires_at else Outcome.STALE,
+        # A detail says that the entry stands in for a failing provider.
+        Outcome.EXACT if now < meta.expires_at and not detail else Outcome.STALE,
         meta.status,
         model=meta.model,
         input_tokens=meta.input_tokens,

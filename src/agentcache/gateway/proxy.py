@@ -171,7 +171,8 @@ async def _served_stale(call: Call, entry: Entry | None) -> bool:
     directives = call.directives
     if entry is None or not directives.reads:
         return False
-    if not may_serve_on_error(entry.meta, call.parts.clock.now(), stale_if_error=directives.stale_if_error):
+    now, window = call.parts.clock.now(), directives.stale_if_error
+    if not may_serve_on_error(entry.meta, now, stale_if_error=window, max_age=directives.max_age):
         return False
     await serve_hit(call, entry, detail="stale-if-error")
     return True

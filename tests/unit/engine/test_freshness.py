@@ -47,5 +47,15 @@ def test_standing_in_for_a_failing_provider(age: float, window: int | None, serv
     assert may_serve_on_error(META, 1000.0 + age, stale_if_error=window) is served
 
 
+@pytest.mark.parametrize(
+    ("age", "max_age", "window", "served"),
+    [(20, 30, 0, True), (40, 30, 0, False), (40, 30, 20, True), (60, 30, 20, False), (119, 500, 20, True)],
+)
+def test_standing_in_begins_where_the_caller_takes_it_no_more(
+    age: float, max_age: int, window: int, served: bool
+) -> None:
+    assert may_serve_on_error(META, 1000.0 + age, stale_if_error=window, max_age=max_age) is served
+
+
 def test_ttl_is_negative_after_the_lifetime() -> None:
     assert ttl_seconds(META, 1130.0) == -30
