@@ -155,7 +155,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "stale_grace_seconds",
         values.whole_number(0, 365 * 86400),
         "86400",
-        "How long an entry is kept beyond its lifetime, for stale-if-error and stale-while-revalidate.",
+        "How long an entry is kept beyond its lifetime, for callers that accept it when the provider fails (stale-if-error).",
         "3600",
     ),
     Setting(
@@ -275,7 +275,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "trusted_proxies",
         values.whole_number(0, 10),
         "0",
-        "Number of reverse proxies in front of the server whose X-Forwarded-* headers are believed.",
+        "Reverse proxies in front of the server; with at least 1, X-Forwarded-Proto is believed on the pages.",
         "1",
     ),
     Setting(

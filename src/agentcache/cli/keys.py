@@ -103,7 +103,7 @@ def revoke(
     team: TeamSlug = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key for good. Running servers refuse it within 30 seconds."""
+    """Revoke a key for good. Running servers refuse it within 5 seconds, or 30 while the database is away."""
     settings = _open_records()
     from agentcache.cli.output import console, print_json
     from agentcache.supervisor.preparation import database_errors

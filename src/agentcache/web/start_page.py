@@ -11,7 +11,7 @@ from agentcache.providers.registry import build_dialects
 from agentcache.settings import Settings
 
 #: Dialects whose official clients add `/v1` themselves.
-_WITHOUT_VERSION = frozenset({"anthropic", "replicate"})
+_WITHOUT_VERSION = frozenset({"anthropic", "replicate", "together"})
 _TITLES = {
     "openai": "OpenAI", "anthropic": "Anthropic", "replicate": "Replicate", "together": "Together", "groq": "Groq",
     "mistral": "Mistral", "deepseek": "DeepSeek", "openrouter": "OpenRouter",
