@@ -45,7 +45,7 @@ async def test_the_start_page_says_where_to_point_a_client(app, first):
     page = await call(app, "/")
     assert page.status == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for url in ("openai/v1", "anthropic", "replicate", "together<"):
+    for url in ("openai/v1", "anthropic", "replicate", "together"):
         assert f"<code>http://127.0.0.1:8787/{url}</code>" in page.text
     assert "http://127.0.0.1:8787/api/cache/set" in page.text
     assert "$AGENTCACHE_API_KEY" in page.text
