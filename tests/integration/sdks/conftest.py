@@ -9,6 +9,7 @@ import pytest
 
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.gateway import LightGateway, Reply
+from tests.support.reliability import record
 from tests.support.sdk_results import plain
 
 PROVIDER_KEY = "sk-canary-acme"
@@ -66,9 +67,14 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def _gateway(tmp_path_factory, _provider):
+def _gateway(tmp_path_factory, _provider, request):
     with LightGateway(tmp_path_factory.mktemp("gateway"), _provider) as gateway:
+        failed_before = request.session.testsfailed
         yield gateway
+        if request.session.testsfailed == failed_before:
+            client = request.module.__name__.rpartition(".test_")[2]
+            hits = sum(reply.cache_status.startswith("AgentCache; hit") for reply in gateway.replies)
+            record("official clients", client=client, calls=len(gateway.replies), hits=hits, differences=0)
 
 
 #: Which client, and where it gives the two keys. The remaining two pairs are in test_credentials.py.
