@@ -192,6 +192,14 @@ def test_expired_items_stand_in_when_the_provider_fails_and_the_caller_agrees(ra
     assert gateway.events()[-1].outcome == "stale"
 
 
+def test_items_older_than_max_age_do_not_stand_in_unasked(raw, gateway, provider):
+    raw.ask(["x", "y"])
+    gateway.clock.ahead_seconds = 61
+    provider.script(status=500, times=None)
+    raw.ask(["x", "y"], 500, headers={"cache-control": "max-age=30"})
+    assert "hit" in status_of(raw.ask(["x", "y"], headers={"cache-control": "max-age=30, stale-if-error=60"}))
+
+
 def test_invalidated_items_are_asked_for_again(raw, gateway, provider):
     raw.ask(["x"], headers={"x-agentcache-tags": "docs"})
     raw.ask(["y"])

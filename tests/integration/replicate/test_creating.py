@@ -142,6 +142,14 @@ def test_an_entry_ends_with_its_lifetime_and_stands_in_when_agreed(raw, gateway,
     assert "fwd=stale" in status_of(raw.create())
 
 
+def test_a_prediction_older_than_max_age_does_not_stand_in_unasked(raw, gateway, provider):
+    raw.create()
+    gateway.clock.ahead_seconds = 61
+    provider.script(status=503, times=None)
+    raw.create(status=503, headers={"cache-control": "max-age=30"})
+    assert "hit" in status_of(raw.create(headers={"cache-control": "max-age=30, stale-if-error=60"}))
+
+
 def test_ids_of_ours_are_answered_to_their_team_only_and_while_the_entry_lives(raw, gateway):
     raw.create()
     hit = raw.create().json()

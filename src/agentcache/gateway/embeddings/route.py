@@ -190,8 +190,9 @@ async def _answer_failure(
 
 
 def _may_stand_in(call: Call, items: Items) -> bool:
-    now, window = call.parts.clock.now(), call.directives.stale_if_error
-    return call.directives.reads and all(
-        item.entry is not None and may_serve_on_error(item.entry.meta, now, stale_if_error=window)
+    now, asked = call.parts.clock.now(), call.directives
+    window, max_age = asked.stale_if_error, asked.max_age
+    return asked.reads and all(
+        item.entry is not None and may_serve_on_error(item.entry.meta, now, stale_if_error=window, max_age=max_age)
         for item in items.distinct
     )

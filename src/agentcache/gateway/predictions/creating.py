@@ -193,7 +193,9 @@ def _is_outage(created: Created | None) -> bool:
 async def _served_stale(call: Call, entry: Entry | None) -> bool:
     if entry is None or not call.directives.reads:
         return False
-    if not may_serve_on_error(entry.meta, call.parts.clock.now(), stale_if_error=call.directives.stale_if_error):
+    asked = call.directives
+    now = call.parts.clock.now()
+    if not may_serve_on_error(entry.meta, now, stale_if_error=asked.stale_if_error, max_age=asked.max_age):
         return False
     return await send_from_entry(call, entry, detail="stale-if-error")
 
