@@ -54,6 +54,4 @@ async def call(app: Any, path: str, *, method: str = "GET", host: str = "127.0.0
     await app(asgi_scope, receive, send)
     start = sent[0]
     body = b"".join(message.get("body", b"") for message in sent[1:])
-    return Answer(
-        start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}, body
-    )
+    return Answer(start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}, body)

@@ -114,7 +114,9 @@ def parse_tags(items: list[str], param: str = "x-agentcache-tags") -> tuple[str,
     _check_count(items, param)
     for item in items:
         if not 1 <= len(item) <= 128 or not item.isprintable() or "," in item:
-            raise InvalidDirective(f"{param}: {item[:80]!r} is not a tag of 1 to 128 printable characters.", param=param)
+            raise InvalidDirective(
+                f"{param}: {item[:80]!r} is not a tag of 1 to 128 printable characters.", param=param
+            )
     return tuple(sorted(set(items)))
 
 

@@ -85,9 +85,7 @@ class Health:
         entries = self._parts.entries
         # One key per process: two workers must not find each other's canary.
         key = os.getpid().to_bytes(8, "big") * 4
-        meta = EntryMeta(
-            dialect="canary", endpoint="canary", stored_at=self._parts.clock.now(), lifetime_seconds=60.0
-        )
+        meta = EntryMeta(dialect="canary", endpoint="canary", stored_at=self._parts.clock.now(), lifetime_seconds=60.0)
         try:
             async with asyncio.timeout(CANARY_SECONDS):
                 found = await entries.get(_CANARY_TENANT, key)

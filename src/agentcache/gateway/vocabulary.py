@@ -75,7 +75,9 @@ REPLY_HEADERS = (
         "Fresh below 75 % of the lifetime, stale up to its end and inside a stale window, expired after it.",
     ),
     HeaderField("X-AgentCache-Key", "64 hex digits", "The cache key, for `/api/cache/entries/{key}` and explain."),
-    HeaderField("X-AgentCache-Saved-USD", "decimal", "What the provider would have charged, at the price in force then."),
+    HeaderField(
+        "X-AgentCache-Saved-USD", "decimal", "What the provider would have charged, at the price in force then."
+    ),
     HeaderField("X-AgentCache-Saved-Ms", "milliseconds", "How long the provider took when the answer was made."),
     HeaderField("X-AgentCache-Request-Id", "string", "Names this request in our logs and in support questions."),
 )
