@@ -25,11 +25,13 @@ _SINGLE = frozenset({*_CREDENTIAL_HEADERS, OWN_KEY_HEADER, PROVIDER_KEY_HEADER, 
 #: Never sent upstream: hop-by-hop (RFC 9110, 7.6.1), who the caller is to us, and what a browser or a proxy added.
 NOT_FORWARDED = frozenset(
     """connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding
-    upgrade host content-length expect accept-encoding cache-control pragma cookie forwarded via x-forwarded-for
-    x-forwarded-host x-forwarded-proto x-forwarded-port x-forwarded-prefix x-real-ip x-original-url x-rewrite-url
-    cf-connecting-ip true-client-ip origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user
-    x-provider-key x-openai-key x-anthropic-key""".split()
+    upgrade host content-length expect accept-encoding cache-control pragma cookie forwarded via x-real-ip x-client-ip
+    x-cluster-client-ip x-original-url x-original-host x-rewrite-url x-host cf-connecting-ip true-client-ip
+    fastly-client-ip remote-user origin referer x-provider-key x-openai-key x-anthropic-key""".split()
 )
+_NOT_FORWARDED_PREFIXES = ("x-agentcache-", "x-forwarded-", "sec-fetch-")
+#: Connection options that nominate no header that would matter here.
+_USUAL_OPTIONS = frozenset({b"", b"keep-alive", b"close"})
 HEADER_COUNT_MAX = 100
 HEADER_BYTES_MAX = 32 * 1024
 
@@ -76,6 +78,7 @@ class CallerReader:
 
 def read_caller(dialect: Dialect | None, raw: RawHeaders) -> Caller:
     """Understand a block of request headers."""
+    raw = _without_nominated(raw)
     headers = _fold(raw)
     api_key = _find_api_key(headers)
     credential = _find_provider_credential(dialect, headers)
@@ -83,7 +86,7 @@ def read_caller(dialect: Dialect | None, raw: RawHeaders) -> Caller:
         (name, value)
         for name, value in raw
         if (text := name.decode("latin-1").lower()) not in NOT_FORWARDED
-        and not text.startswith("x-agentcache-")
+        and not text.startswith(_NOT_FORWARDED_PREFIXES)
         and not (text in _CREDENTIAL_HEADERS and _is_own(headers[text]))
     ]
     if credential is not None and dialect is not None:
@@ -99,6 +102,16 @@ def read_caller(dialect: Dialect | None, raw: RawHeaders) -> Caller:
         has_provider_credential=native or credential is not None,
         key_headers=key_headers(dialect, headers),
     )
+
+
+def _without_nominated(raw: RawHeaders) -> RawHeaders:
+    """Leave out what the caller's `Connection` header says is meant for this connection alone (RFC 9110, 7.6.1).
+
+    Before anything is read, so that no such header is in the key and yet not sent upstream.
+    """
+    given = b",".join(value for name, value in raw if name.lower() == b"connection").lower()
+    nominated = {option.strip() for option in given.split(b",")} - _USUAL_OPTIONS
+    return [pair for pair in raw if pair[0].lower() not in nominated] if nominated else raw
 
 
 def _fold(raw: RawHeaders) -> dict[str, str]:

@@ -23,6 +23,7 @@ from agentcache.engine.stores.port import LeaderLost, Put, StoreUnavailable
 from agentcache.gateway.calls import Call, Head
 from agentcache.gateway.replies import stored_headers
 from agentcache.gateway.shared_flights import BoardMirror, Mirror, NoMirror, NotShared, claim, follow
+from agentcache.gateway.whole_answers import sets_cookie
 from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import AgentCacheError, UpstreamInvalid
 from agentcache.providers.dialect import Json, Kind, SSEEvent, Usage, Verdict
@@ -223,6 +224,8 @@ async def _fetch_stream(
     if not joiner.finished:
         raise StreamCut
     verdict = joiner.verdict() if not flight.overflowed else Verdict(False, "too_large")
+    if sets_cookie(head):
+        verdict = Verdict(False, "set_cookie")
     answer = joiner.answer()
     await _keep(flight, call, head, b"".join(kept), verdict, answer, started)
     for event in held:
@@ -289,7 +292,7 @@ def _judge(call: Call, head: Head, answer: Json | None) -> Verdict:
     assert call.endpoint is not None
     if not head.is_success:
         return Verdict(False, "upstream_error")
-    if any(name.lower() == b"set-cookie" for name, _ in head.headers):
+    if sets_cookie(head):
         return Verdict(False, "set_cookie")
     if call.endpoint.kind is Kind.BINARY:
         return Verdict(True)

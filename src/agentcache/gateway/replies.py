@@ -7,12 +7,14 @@ from agentcache.engine.freshness import age_seconds, freshness
 from agentcache.gateway.asgi_types import HeaderList
 from agentcache.kit.money import usd
 
-#: Upstream response headers that never reach a caller: hop-by-hop, framing (ours is made anew), cookies.
+#: Upstream response headers that never reach a caller: hop-by-hop, framing (ours is made anew), cookies, and what an
+#: origin says of itself, for ours is another.
 _NOT_RELAYED = frozenset(
     b"""connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding
     upgrade content-length set-cookie set-cookie2 alt-svc strict-transport-security server date cache-status age
-    via""".split()
+    via clear-site-data nel report-to reporting-endpoints expect-ct accept-ch service-worker-allowed""".split()
 )
+_NOT_RELAYED_PREFIXES = (b"x-agentcache-", b"access-control-")
 #: Upstream response headers kept with an entry. Everything else speaks of one caller's account or one exchange.
 _STORED = frozenset({b"openai-version", b"openai-model", b"content-language", b"content-disposition"})
 
@@ -71,7 +73,15 @@ def forward_status(
 
 def relayed_headers(upstream: list[tuple[bytes, bytes]]) -> HeaderList:
     """Return what of an upstream's response headers the caller whose call it was may see."""
-    return [(name.lower(), value) for name, value in upstream if name.lower() not in _NOT_RELAYED]
+    lowered = [(name.lower(), value) for name, value in upstream]
+    nominated = {
+        option.strip() for name, value in lowered if name == b"connection" for option in value.lower().split(b",")
+    }
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in _NOT_RELAYED and name not in nominated and not name.startswith(_NOT_RELAYED_PREFIXES)
+    ]
 
 
 def shared_headers(upstream: list[tuple[bytes, bytes]]) -> HeaderList:

@@ -11,6 +11,13 @@ from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import UpstreamInvalid
 from agentcache.providers.dialect import Json
 
+#: Set by what stands before a provider, on the first answer of every connection: OpenAI's and Anthropic's come through
+#: Cloudflare, so a cache that took these for a person's would store nothing of theirs.
+_BALANCER_COOKIES = frozenset(
+    b"""__cf_bm _cfuvid __cflb __cfruid __cfseq awsalb awsalbcors awsalbtg awsalbtgcors gclb arraffinity
+    arraffinitysamesite""".split()
+)
+
 
 class AnswerTooLarge(UpstreamInvalid):
     """The provider's answer is larger than what can be taken apart here."""
@@ -48,8 +55,11 @@ def decoded_object(body: bytes) -> Json | None:
 
 
 def sets_cookie(head: Head) -> bool:
-    """Say whether the answer carries a cookie, which marks it as one person's."""
-    return any(name.lower() == b"set-cookie" for name, _ in head.headers)
+    """Say whether the answer carries a cookie that marks it as one person's; balancers' cookies mark nobody."""
+    return any(
+        name.lower() == b"set-cookie" and value.partition(b"=")[0].strip().lower() not in _BALANCER_COOKIES
+        for name, value in head.headers
+    )
 
 
 def _inflated(body: bytes, limit: int, *, raw: bool) -> bytes:
