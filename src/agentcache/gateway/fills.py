@@ -22,7 +22,7 @@ from agentcache.engine.keys import fingerprint_parts
 from agentcache.engine.stores.port import LeaderLost, Put, StoreUnavailable
 from agentcache.gateway.calls import Call, Head
 from agentcache.gateway.replies import stored_headers
-from agentcache.gateway.shared_flights import BoardMirror, Mirror, NoMirror, NotShared, claim, follow
+from agentcache.gateway.shared_flights import BUDGETS_PER_CLAIM, BoardMirror, Mirror, NoMirror, NotShared, claim, follow
 from agentcache.gateway.whole_answers import sets_cookie
 from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import AgentCacheError, UpstreamInvalid
@@ -76,8 +76,9 @@ def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[An
 
 async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
     board, name = call.parts.board, flight.key.hex()
+    seconds = BUDGETS_PER_CLAIM * call.parts.settings.store_budget_ms / 1000
     try:
-        token = await claim(board, name)
+        token = await claim(board, name, seconds)
     except StoreUnavailable:
         await _fetch(flight, call, NoMirror())
         return
@@ -87,7 +88,7 @@ async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
         except NotShared:
             await _fetch(flight, call, NoMirror())
         return
-    mirror = BoardMirror(board, name, token)
+    mirror = BoardMirror(board, name, token, seconds)
     try:
         # Another worker may have finished between our look-up and our claim.
         if not await _replay_stored(flight, call, mirror):
@@ -129,21 +130,30 @@ async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
     head: Head | None = None
     events: list[SSEEvent] = []
     parser = SSEParser(call.parts.settings.entry_max_bytes)
+    is_live = False
     flight.led_elsewhere = True
     try:
         async for frame in follow(call.parts.board, name):
             if isinstance(frame, Head):
                 head = frame
-                flight.open(head)
+                is_live = head.streamed and head.is_success
+                if is_live:
+                    flight.open(head)
                 continue
-            for event in parser.feed(frame) if head is not None and head.streamed else [SSEEvent(raw=frame)]:
+            for event in parser.feed(frame) if is_live else [SSEEvent(raw=frame)]:
                 events.append(event)
-                await flight.add(event, len(event.raw))
+                if is_live:
+                    await flight.add(event, len(event.raw))
     except NotShared:
         flight.led_elsewhere = False
         raise
     if head is None:
         raise LeaderLost
+    if not is_live:
+        # Only now, with its end: whoever sees a failure tries again, and must not meet the same flight.
+        flight.open(head)
+        for event in events:
+            await flight.add(event, len(event.raw))
     answer = _joined(call, events) if head.streamed else _decoded(call, b"".join(event.raw for event in events))
     if answer is not None and call.endpoint is not None and head.is_success:
         usage = call.endpoint.usage(answer)

@@ -2,7 +2,7 @@
 
 On the board a flight is a row of frames, each a tag byte and its content: the head, parts of the body, and at last
 either the end or the error. A flight without one of these two has lost its leader. The board never holds a caller up
-for longer than `BOARD_SECONDS`.
+for longer than a claim's budget.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from agentcache.engine.stores.port import FlightBoard, LeaderLost, StoreUnavaila
 from agentcache.gateway.calls import Head
 from agentcache.kit.errors import AgentCacheError
 
-#: The look-up just before a claim went well, so a board that is slower than this has only now got into trouble.
-BOARD_SECONDS = 0.15
+#: A claim is two or three operations of the store. The look-up just before it went well, so a board that takes longer
+#: has only now got into trouble.
+BUDGETS_PER_CLAIM = 3
 _HEAD, _PART, _END, _ERROR = b"h", b"p", b"e", b"x"
 _TOO_LARGE = "too_large_to_share"
 #: Response headers that concern every caller of a shared flight.
@@ -90,10 +91,11 @@ class NoMirror:
 class BoardMirror:
     """Shows a flight on the board."""
 
-    def __init__(self, board: FlightBoard, name: str, token: str) -> None:
+    def __init__(self, board: FlightBoard, name: str, token: str, seconds: float) -> None:
         self._board = board
         self._name = name
         self._token = token
+        self._seconds = seconds
         self._is_over = False
         self._is_closed = False
 
@@ -124,7 +126,7 @@ class BoardMirror:
         """Let others lead the next flight of this name."""
         if not self._is_closed:
             self._is_closed = True
-            await asyncio.wait({_in_background(_finish(self._board, self._name, self._token))}, timeout=BOARD_SECONDS)
+            await asyncio.wait({_in_background(_finish(self._board, self._name, self._token))}, timeout=self._seconds)
 
     async def _publish(self, frame: bytes) -> None:
         if not self._is_over:
@@ -134,11 +136,11 @@ class BoardMirror:
                 self._is_over = True
 
 
-async def claim(board: FlightBoard, name: str) -> str | None:
-    """Try to lead a flight; raises `StoreUnavailable` when that takes too long."""
+async def claim(board: FlightBoard, name: str, seconds: float) -> str | None:
+    """Try to lead a flight; raises `StoreUnavailable`, after `seconds` at the latest."""
     claiming = _in_background(board.claim(name))
     try:
-        return await asyncio.wait_for(asyncio.shield(claiming), BOARD_SECONDS)
+        return await asyncio.wait_for(asyncio.shield(claiming), seconds)
     except TimeoutError:
         claiming.add_done_callback(lambda task: _give_back(board, name, task))
         raise StoreUnavailable("the flight board is slow") from None

@@ -179,7 +179,7 @@ async def test_f10_a_full_pool_is_a_bypass_and_not_an_outage(redis_server: Redis
             proxy.down.latency = 0.5
             started = time.perf_counter()
             results = await asyncio.gather(
-                *(store.get(TENANT, make_key("a")) for _ in range(200)), return_exceptions=True
+                *(store.get(TENANT, make_key(i)) for i in range(200)), return_exceptions=True
             )
             took = time.perf_counter() - started
             served = [result for result in results if not isinstance(result, BaseException)]

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
 from agentcache.engine.stores.breaker import Breaker, BreakerState
+from agentcache.engine.stores.coalesced import CoalescedReads
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import EntryStore, Page, Put, StoreBusy, StoreFull, StoreStats, StoreUnavailable
 from agentcache.kit.clock import Clock, SystemClock
@@ -46,6 +47,7 @@ class GuardedStore:
         self.counters = store.counters
         self.reads_are_immediate = store.reads_are_immediate
         self._store = store
+        self._reads = CoalescedReads(store.get)
         self._budget_seconds = budget_ms / 1000
         self._bulk_seconds = bulk_seconds
         self._clock = clock or SystemClock()
@@ -60,7 +62,7 @@ class GuardedStore:
 
     async def get(self, tenant: Tenant, key: bytes) -> Lookup:
         """Look a key up."""
-        return await self._within(self._budget_seconds, lambda: self._store.get(tenant, key))
+        return await self._within(self._budget_seconds, lambda: self._reads.get(tenant, key))
 
     async def put(self, tenant: Tenant, entry: Entry, since: Mark | None = None) -> Put:
         """Store an entry. When the budget runs out it may still be stored."""

@@ -166,9 +166,11 @@ class RedisFlightBoard:
         stream = keys.frames(token)
 
         async def work(lane: Lane) -> None:
-            await lane.ask(("XADD", stream, "*", how, b""), ("PEXPIRE", stream, _KEPT_MS))
-            if await _still_leads(lane, keys, token):
-                await lane.transact(("DEL", keys.lease))
+            ending: list[Command] = [("XADD", stream, "*", how, b""), ("PEXPIRE", stream, _KEPT_MS)]
+            # In one step: whoever has seen the end may claim, and must not be sent back to what has ended.
+            if await _still_leads(lane, keys, token) and await lane.transact(*ending, ("DEL", keys.lease)) is not None:
+                return
+            await lane.ask(*ending)
 
         await self._link.run(stream, work)
 
