@@ -17,7 +17,7 @@ from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
-from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent
+from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent, Usage
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
 
@@ -132,6 +132,14 @@ class Call:
             ignored=self.caller.directives.ignore,
         )
         self.key = cache_key(self.principal.tenant, self.material)
+
+    def price(self, usage: Usage, answer: Json | None = None) -> int:
+        """Return what an answer costs now, in 1e-9 USD; 0 where the price is unknown."""
+        model = self.model
+        if not model and answer is not None and isinstance(answer.get("model"), str):
+            model = answer["model"]
+        parts = self.parts
+        return parts.prices.cost_nanos(self.dialect.name, model, usage, parts.clock.now()) or 0
 
     def record(
         self,

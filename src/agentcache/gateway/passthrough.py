@@ -9,6 +9,7 @@ from agentcache.gateway.asgi_types import ClientGone, HeaderList
 from agentcache.gateway.calls import Call
 from agentcache.gateway.fills import open_upstream
 from agentcache.gateway.hang_ups import unless_gone
+from agentcache.gateway.passed_usage import PassedUsage
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import forward_status, relayed_headers
 from agentcache.kit.errors import AgentCacheError, BadRequest, PayloadTooLarge, Unauthenticated
@@ -42,6 +43,7 @@ async def _forward(call: Call, body: bytes | AsyncIterator[bytes], detail: str) 
     started = call.parts.clock.monotonic()
     response = await open_upstream(call, body)
     upstream_us = int((call.parts.clock.monotonic() - started) * 1e6)
+    passed = PassedUsage(call, response)
     try:
         headers: HeaderList = relayed_headers(response.headers)
         headers.append((b"cache-status", forward_status("bypass", upstream_status=response.status, detail=detail)))
@@ -49,12 +51,21 @@ async def _forward(call: Call, body: bytes | AsyncIterator[bytes], detail: str) 
         await call.send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
             async for chunk in response.chunks():
+                passed.add(chunk)
                 await call.send({"type": "http.response.body", "body": chunk, "more_body": True})
         except AgentCacheError as error:
             call.record(Outcome.ERROR, error.status, upstream_us=upstream_us)
             raise CutMidway from error
         await call.send({"type": "http.response.body", "body": b""})
-        call.record(Outcome.BYPASS, response.status, upstream_us=upstream_us)
+        usage, cost = passed.figures()
+        call.record(
+            Outcome.BYPASS,
+            response.status,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd_nanos=cost,
+            upstream_us=upstream_us,
+        )
     finally:
         await response.aclose()
 
