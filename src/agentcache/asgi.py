@@ -16,12 +16,12 @@ from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
-from agentcache.gateway.hits import HitHeaders
 from agentcache.gateway.meter import Meter, lost_events
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.ports import JobQueue
-from agentcache.gateway.prepared import RequestReader
+from agentcache.gateway.prepared import PreparedRequests
+from agentcache.gateway.replies import HitHeaders
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.kit.logs import configure_logging, get_logger
@@ -175,7 +175,7 @@ def build_parts(
             idle=settings.upstream_idle_seconds,
             total=settings.upstream_total_seconds,
         ),
-        requests=RequestReader(),
+        prepared=PreparedRequests(),
         hit_headers=HitHeaders(),
         authenticator=authenticator,
         meter=meter,

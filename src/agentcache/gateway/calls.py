@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
@@ -15,15 +14,13 @@ from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
+from agentcache.gateway.prepared import PreparedRequests
+from agentcache.gateway.replies import HitHeaders
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent, Usage
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
-
-if TYPE_CHECKING:
-    from agentcache.gateway.hits import HitHeaders
-    from agentcache.gateway.prepared import RequestReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class Parts:
     flights: Flights[Head, SSEEvent]
     upstream: UpstreamClient
     timeouts: UpstreamTimeouts
-    requests: RequestReader
+    prepared: PreparedRequests
     hit_headers: HitHeaders
     authenticator: Authenticator
     meter: Meter
@@ -118,19 +115,23 @@ class Call:
         scopes = self.principal.scopes
         return self.caller.directives.writes and (Scope.CACHE_WRITE in scopes or Scope.ADMIN in scopes)
 
-    def set_key(self) -> None:
-        """Work out the cache key from the body."""
+    def material_of(self, body: Json) -> KeyMaterial:
+        """Return what the key of `body` is made from, for this caller and endpoint."""
         assert self.endpoint is not None
-        self.material = key_material(
+        return key_material(
             self.dialect,
             self.endpoint,
-            self.body,
+            body,
             namespace=self.namespace,
             bucket=self.caller.directives.bucket,
             headers=self.caller.key_headers,
             path=tuple(sorted(self.path_params.items())),
             ignored=self.caller.directives.ignore,
         )
+
+    def set_key(self) -> None:
+        """Work out the cache key from the body."""
+        self.material = self.material_of(self.body)
         self.key = cache_key(self.principal.tenant, self.material)
 
     def price(self, usage: Usage, answer: Json | None = None) -> int:

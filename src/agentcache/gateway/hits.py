@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from agentcache.engine.entries import Entry
-from agentcache.gateway.asgi_types import HeaderList
 from agentcache.gateway.calls import Call
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import hit_headers
@@ -13,26 +12,6 @@ from agentcache.providers.dialect import Endpoint, Json
 from agentcache.providers.sse import SSEParser
 
 _JSON = msgspec.json.Encoder()
-
-
-class HitHeaders:
-    """The headers of hits, made once a second for each entry instead of once a request: ages are whole seconds."""
-
-    def __init__(self, remembered_max: int = 4096) -> None:
-        self._remembered: dict[bytes, tuple[Entry, int, HeaderList]] = {}
-        self._remembered_max = remembered_max
-
-    def of(self, entry: Entry, now: float) -> HeaderList:
-        """Return the headers of a hit that nothing sets apart; the list must not be changed."""
-        second = int(now)
-        known = self._remembered.get(entry.key)
-        if known is not None and known[0] is entry and known[1] == second:
-            return known[2]
-        headers = hit_headers(entry.key, entry.meta, now)
-        if len(self._remembered) >= self._remembered_max:
-            self._remembered.clear()
-        self._remembered[entry.key] = (entry, second, headers)
-        return headers
 
 
 async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:

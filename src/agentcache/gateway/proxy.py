@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Entry
 from agentcache.engine.flights import Flight
 from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.keys import cache_key
 from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
 from agentcache.gateway.asgi_types import ClientGone, read_body
 from agentcache.gateway.calls import Call, Head
@@ -15,6 +17,7 @@ from agentcache.gateway.hang_ups import unless_gone
 from agentcache.gateway.hits import serve_hit
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome
+from agentcache.gateway.prepared import Prepared
 from agentcache.gateway.relay import relay
 from agentcache.kit.errors import AgentCacheError, Unauthenticated
 
@@ -40,7 +43,7 @@ async def answer(call: Call) -> None:
     """Serve a request to a cacheable endpoint."""
     parts, directives = call.parts, call.directives
     call.raw_body = await read_body(call.asgi_scope, call.receive, parts.settings.body_max_bytes)
-    parts.requests.prepare(call)
+    _prepare(call)
     if call.detail or directives.is_bypass:
         await pass_through(call, call.raw_body, detail=call.detail or "requested")
         return
@@ -56,6 +59,24 @@ async def answer(call: Call) -> None:
     await unless_gone(
         call.receive, lambda: _from_upstream(call, entry, led), on_gone=lambda: _record_hang_up(call, led)
     )
+
+
+def _prepare(call: Call) -> None:
+    """Fill in body, key and bypass reason from the raw body; raise `InvalidJSON`."""
+    assert call.endpoint is not None
+    identity = (call.caller, call.path, call.raw_body)
+    known = call.parts.prepared.find(identity, call.principal)
+    if known is None:
+        body = parse_body(call.raw_body)
+        reason = call.endpoint.bypass(body, call.caller.headers) or ""
+        material = None if reason or call.directives.is_bypass else call.material_of(body)
+        key = cache_key(call.principal.tenant, material) if material is not None else b""
+        known = Prepared(call.principal, body, reason, material, key)
+        call.parts.prepared.keep(identity, known)
+    call.body = known.body
+    call.detail = known.bypass_reason
+    call.material = known.material
+    call.key = known.key
 
 
 async def look_up(call: Call) -> Entry | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentcache.engine.entries import EntryMeta
+from agentcache.engine.entries import Entry, EntryMeta
 from agentcache.engine.freshness import age_seconds, freshness
 from agentcache.gateway.asgi_types import HeaderList
 from agentcache.kit.money import usd
@@ -42,6 +42,26 @@ def hit_headers(key: bytes, meta: EntryMeta, now: float, request_id: str = "", *
     if meta.headers:
         headers += [(name.encode(), value.encode("latin-1")) for name, value in meta.headers]
     return headers
+
+
+class HitHeaders:
+    """The headers of hits, made once a second for each entry instead of once a request: ages are whole seconds."""
+
+    def __init__(self, remembered_max: int = 4096) -> None:
+        self._remembered: dict[bytes, tuple[Entry, int, HeaderList]] = {}
+        self._remembered_max = remembered_max
+
+    def of(self, entry: Entry, now: float) -> HeaderList:
+        """Return the headers of a hit that nothing sets apart; the list must not be changed."""
+        second = int(now)
+        known = self._remembered.get(entry.key)
+        if known is not None and known[0] is entry and known[1] == second:
+            return known[2]
+        headers = hit_headers(entry.key, entry.meta, now)
+        if len(self._remembered) >= self._remembered_max:
+            self._remembered.clear()
+        self._remembered[entry.key] = (entry, second, headers)
+        return headers
 
 
 def forward_status(
