@@ -138,6 +138,8 @@ def _record_hang_up(call: Call, led: list[AnswerFlight]) -> None:
         call.record(Outcome.ERROR, ClientGone.status)
         return
     flight = led[-1]
+    # It will be; the request itself ends now.
+    call.is_recorded = True
 
     def record() -> None:
         fill: Fill | None = flight.result
