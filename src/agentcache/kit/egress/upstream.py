@@ -108,6 +108,7 @@ class UpstreamClient:
         self._tls = tls
         self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
         self._idle_count = 0
+        self._opening = 0
         self._in_use: dict[Connection, tuple[bool, str, int]] = {}
         self._is_closed = False
 
@@ -194,10 +195,12 @@ class UpstreamClient:
     async def _connect(self, target: Target, deadline: float) -> Connection:
         if self._is_closed:
             raise UpstreamUnreachable("This server is shutting down.")
-        if len(self._in_use) + self._idle_count >= self._max_connections:
+        # Those still being opened count, or several at once would each find room for one.
+        if len(self._in_use) + self._idle_count + self._opening >= self._max_connections:
             self._close_oldest_idle()
         if target.is_tls and self._tls is None:
             self._tls = tls_context()
+        self._opening += 1
         try:
             async with asyncio.timeout_at(deadline):
                 endpoints = await resolve(target.host, target.port)
@@ -208,6 +211,8 @@ class UpstreamClient:
             raise UpstreamUnreachable(
                 f"The provider at {target.host} could not be reached: {_reason(wrong)}."
             ) from None
+        finally:
+            self._opening -= 1
 
     def _give_back(self, connection: Connection) -> None:
         """End the use of a connection: keep it when it is clean, else close it."""
