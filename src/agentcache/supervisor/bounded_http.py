@@ -28,6 +28,8 @@ BODY_BYTES_PER_SECOND: Final = 64 * 1024
 WRITE_STALL_SECONDS: Final = 30.0
 #: How long the rest of a request is read and dropped after its answer, so that the caller gets to read the answer.
 LINGER_SECONDS: Final = 2.0
+#: When the server ends, how long an idle connection may still bring a request that was sent before its caller could know.
+LEAVE_SECONDS: Final = 1.0
 
 
 class RequestTimeout(AgentCacheError):
@@ -59,6 +61,8 @@ class BoundedHTTP(HttpToolsProtocol):
         self._head_bytes = 0
         self._refusal: AgentCacheError | None = None
         self._discarding = False
+        #: Set when the server ends: the next answer on this connection is its last.
+        self._is_leaving = False
         #: What the timer of receiving waits for, and since when; meanwhile so many bytes of body came.
         self._awaited = _Phase.IDLE
         self._since = 0.0
@@ -137,6 +141,8 @@ class BoundedHTTP(HttpToolsProtocol):
         self._phase = _Phase.BODY
         self._overhead = 0
         super().on_headers_complete()
+        if self._is_leaving:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -157,6 +163,15 @@ class BoundedHTTP(HttpToolsProtocol):
             self._stop_waiting()
             self._awaited = _Phase.BODY
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def shutdown(self) -> None:
+        """End after the answer that is being given; if there is none, wait a moment for what is already on its way."""
+        if self._served() is not None or self._phase is not _Phase.IDLE:
+            super().shutdown()
+            return
+        self._is_leaving = True
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(LEAVE_SECONDS, self.timeout_keep_alive_handler)
 
     def _served(self) -> RequestResponseCycle | None:
         """Return the request that is being answered now."""

@@ -210,3 +210,18 @@ def test_a_refusal_never_lands_in_an_answer(server, app):
         answer = read_all(connection)
     assert b"400 Bad Request" not in answer
     wait_until(lambda: app.gone == 1)
+
+
+def test_at_the_end_an_idle_connection_gives_one_last_answer(server):
+    with connect(server) as busy, connect(server) as idle:
+        for connection in (busy, idle):
+            connection.sendall(HEAD + b"content-length: 0\r\n\r\n")
+            while not connection.recv(65536).endswith(b"0\r\n\r\n"):
+                pass
+        server._server.should_exit = True
+        wait_until(lambda: all(protocol._is_leaving for protocol in server._server.server_state.connections))
+        busy.sendall(HEAD + b"content-length: 0\r\n\r\n")
+        last = read_all(busy)
+        assert last.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in last
+        assert read_all(idle) == b""
