@@ -12,7 +12,7 @@ from agentcache.engine.flights import Flights
 from agentcache.engine.stores.boards import NoFlightBoard
 from agentcache.engine.stores.open_stores import Stores, open_stores
 from agentcache.gateway.app import Gateway
-from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
@@ -22,6 +22,7 @@ from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.ports import JobQueue
 from agentcache.gateway.prepared import PreparedRequests
 from agentcache.gateway.replies import HitHeaders
+from agentcache.gateway.tracing import open_tracing
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.kit.logs import configure_logging, get_logger
@@ -46,7 +47,7 @@ class Application:
         server = self._server
         if asgi_scope["type"] == "http" and server is not None:
             if server.gateway.owns(asgi_scope["path"]):
-                await server.gateway(asgi_scope, receive, send)
+                await server.data_plane(asgi_scope, receive, send)
             else:
                 await server.control_plane(asgi_scope, receive, send)
         elif asgi_scope["type"] == "lifespan":
@@ -85,6 +86,8 @@ class Application:
 class _Server:
     parts: Parts
     gateway: Gateway
+    #: The gateway, inside a span for each request where traces are wanted.
+    data_plane: ASGIApplication
     health: Health
     control_plane: Any
 
@@ -126,6 +129,8 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         stack.push_async_callback(stores.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         stack.push_async_callback(upstream.aclose)
+        tracing = open_tracing(settings.otel_endpoint)
+        stack.push_async_callback(tracing.close)
         parts = build_parts(
             settings,
             clock,
@@ -135,13 +140,16 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             authenticator=Authenticator(directory, clock),
             jobs=DatabaseJobQueue(threads, clock),
         )
+        parts = tracing.parts(parts)
         stack.push_async_callback(parts.flights.drain, 0.0)
         # A tenth of a second of reading, which the first priced call would otherwise wait for.
         await asyncio.to_thread(parts.prices.load)
         health = Health(parts, directory, metrics)
+        gateway = Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads)), health)
         yield _Server(
             parts,
-            Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads)), health),
+            gateway,
+            tracing.application(gateway, parts.dialects),
             health,
             get_control_plane_app(settings),
         )

@@ -20,8 +20,12 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def preflight(settings: Settings) -> None:
-    """Raise `CannotStart` (or `SecretFileError`) for the first thing that would stop the server. Writes nothing."""
+    """Raise `CannotStart` (or another `AgentCacheError`) for the first thing that would stop the server. Writes nothing."""
     check_sqlite_libraries()
+    if settings.otel_endpoint is not None:
+        from agentcache.gateway.tracing import require_tracing  # late: the supervisor keeps out what it does not need
+
+        require_tracing(settings.otel_endpoint)
     check_data_dir(settings.data_dir)
     for database in (database_file(settings), settings.cache_db):
         if database is not None:
