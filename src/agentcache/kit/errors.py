@@ -1,16 +1,16 @@
 """The error tree: each error carries a stable code and an HTTP status; its docstring is its default message.
 
-    AgentCacheError
-    ├── BadRequest            400   malformed or unknown input
-    ├── Unauthenticated       401   no key, wrong key, two keys that disagree
-    ├── Forbidden             403   a known caller without the scope
-    ├── NotFound              404
-    ├── PayloadTooLarge       413
-    ├── Unavailable           503   a part of ours that must not fail open is gone
-    └── upstream
-        ├── UpstreamUnreachable 502
-        ├── UpstreamInvalid     502   the provider sent what no client could read
-        └── UpstreamTimeout     504
+AgentCacheError
+├── BadRequest            400   malformed or unknown input
+├── Unauthenticated       401   no key, wrong key, two keys that disagree
+├── Forbidden             403   a known caller without the scope
+├── NotFound              404
+├── PayloadTooLarge       413
+├── Unavailable           503   a part of ours that must not fail open is gone
+└── upstream
+    ├── UpstreamUnreachable 502
+    ├── UpstreamInvalid     502   the provider sent what no client could read
+    └── UpstreamTimeout     504
 """
 
 from __future__ import annotations
