@@ -117,6 +117,8 @@ class FakeResp:
             return f"-MOVED 3999 {self.moved_to}\r\n".encode()
         if name == b"PING":
             return b"+PONG\r\n"
+        if name == b"TIME":
+            return b"*2\r\n$10\r\n1800000000\r\n$1\r\n0\r\n"
         if name == b"EXEC":
             refused = {"oom": "-EXECABORT", "readonly": "-EXECABORT"}.get(mode)
             return f"{refused} Transaction discarded because of previous errors.\r\n".encode() if refused else b"*0\r\n"

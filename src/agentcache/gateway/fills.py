@@ -26,12 +26,14 @@ from agentcache.gateway.shared_flights import BUDGETS_PER_CLAIM, BoardMirror, Mi
 from agentcache.gateway.whole_answers import sets_cookie
 from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import AgentCacheError, UpstreamInvalid
+from agentcache.kit.logs import get_logger
 from agentcache.providers.dialect import Json, Kind, SSEEvent, Usage, Verdict
 from agentcache.providers.registry import join_upstream
 from agentcache.providers.sse import SSEParser
 
 AnswerFlight = Flight[Head, SSEEvent]
 _JSON = msgspec.json.Encoder()
+_log = get_logger(__name__)
 #: How long a finished upstream may take to close before its connection is given up instead of being used again.
 _CLOSE_SECONDS = 0.5
 
@@ -420,3 +422,7 @@ async def _put(call: Call, entry: Entry) -> str:
     except StoreUnavailable as error:
         call.parts.meter.count_store_error()
         return error.code
+    except Exception:  # noqa: BLE001 - a defect of ours; the answer is here, and goes to whoever waits for it
+        _log.exception("put_failed", request_id=call.request_id)
+        call.parts.meter.count_store_error()
+        return StoreUnavailable.code

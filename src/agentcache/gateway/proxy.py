@@ -20,9 +20,12 @@ from agentcache.gateway.ports import Outcome
 from agentcache.gateway.prepared import Prepared
 from agentcache.gateway.relay import relay
 from agentcache.kit.errors import AgentCacheError, Unauthenticated
+from agentcache.kit.logs import get_logger
 
 #: Upstream statuses that a stale answer may stand in for.
 _FAILURES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+
+_log = get_logger(__name__)
 
 
 class ProviderKeyMissing(Unauthenticated):
@@ -85,6 +88,11 @@ async def look_up(call: Call) -> Entry | None:
         found = await call.parts.entries.get(call.principal.tenant, call.key)
     except StoreUnavailable as error:
         call.detail = error.code
+        call.parts.meter.count_store_error()
+        return None
+    except Exception:  # noqa: BLE001 - a defect of ours; the provider can answer all the same
+        _log.exception("look_up_failed", request_id=call.request_id)
+        call.detail = StoreUnavailable.code
         call.parts.meter.count_store_error()
         return None
     call.mark = found.mark
