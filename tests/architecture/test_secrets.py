@@ -101,6 +101,7 @@ def test_what_is_released_holds_no_credential_and_every_source_file(tmp_path):
         "postgresql://" + "app:Xk29dmQpLw83ns@db.example.com/app",
         "-----BEGIN " + "PRIVATE KEY-----\n" + "MIIE" * 16,
     ],
+    ids=["live", "test", "openai", "anthropic", "replicate", "aws", "github", "database URL", "private key"],
 )
 def test_the_scanner_finds_what_it_is_for(credential):
     assert find_credentials(f'token = "{credential}"\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.support.gateway import FullGateway
 from tests.support.redis_server import RedisServer
 
 #: A machine that runs tests may be busy; what is measured here is not the budget of the store.
-PATIENCE = {"AGENTCACHE_STORE_BUDGET_MS": "5000", "AGENTCACHE_UPSTREAM_FIRST_BYTE_SECONDS": "20"}
+PATIENCE: dict[str, Any] = {"AGENTCACHE_STORE_BUDGET_MS": "5000", "AGENTCACHE_UPSTREAM_FIRST_BYTE_SECONDS": "20"}
 
 
 @pytest.fixture(scope="session")

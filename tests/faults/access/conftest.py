@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,6 @@ def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[LightGateway]:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, _provider: FakeProvider) -> Iterator[FullGateway]:
     """Both planes as they are delivered, logging everything they would ever log."""
-    settings = {**every_upstream(_provider), "AGENTCACHE_LOG_LEVEL": "debug"}
+    settings: dict[str, Any] = {**every_upstream(_provider), "AGENTCACHE_LOG_LEVEL": "debug"}
     with FullGateway(tmp_path_factory.mktemp("server"), _provider, **settings) as running:
         yield running

@@ -100,7 +100,10 @@ def test_ignored_members_leave_the_key_at_the_top_only() -> None:
 
 
 def test_members_ignored_anywhere_leave_at_any_depth() -> None:
-    body = {"system": [{"text": "a", "cache_control": {}}], "tools": [{"x": {"cache_control": 1, "y": 2}}]}
+    body: dict[str, Any] = {
+        "system": [{"text": "a", "cache_control": {}}],
+        "tools": [{"x": {"cache_control": 1, "y": 2}}],
+    }
     kept = without_members(body, frozenset(), frozenset({"cache_control"}))
     assert kept == {"system": [{"text": "a"}], "tools": [{"x": {"y": 2}}]}
     assert body["system"][0] == {"text": "a", "cache_control": {}}

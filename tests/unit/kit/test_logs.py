@@ -103,6 +103,7 @@ def test_the_text_of_foreign_exceptions_is_not_written_ours_is(out):
         "r8_abcdefghijklmnop",
         "postgresql://u:hunter2@h/d",
     ],
+    ids=["ours", "openai", "bearer", "replicate", "database URL"],
 )
 def test_what_looks_like_a_credential_is_cut_out_of_foreign_texts(out, secret):
     logging.getLogger("library").error("cannot use %s here", secret)
