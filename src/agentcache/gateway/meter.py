@@ -100,18 +100,25 @@ class Meter:
         self._metrics.count("store_errors")
 
     async def flush(self) -> None:
-        """Hand on what is waiting; keep it when the sink refuses."""
+        """Hand on everything that is waiting; keep it when the sink refuses."""
+        while self._waiting and await self._hand_on(len(self._waiting)):
+            pass
+
+    async def _hand_on(self, number: int) -> bool:
+        """Hand on so many events, oldest first; False when the sink refuses."""
         async with self._flushing:
-            while self._waiting:
-                batch = self._waiting[:BATCH_MAX]
+            while number > 0 and self._waiting:
+                batch = self._waiting[: min(number, BATCH_MAX)]
                 try:
                     await self._sink.write(batch)
                 except Exception as error:  # noqa: BLE001 - whatever the sink's trouble, serving goes on
                     self._keep_within_bounds()
                     _log.warning("usage_sink_failed", reason=type(error).__name__, pending=len(self._waiting))
-                    return
+                    return False
                 del self._waiting[: len(batch)]
                 self._counted(len(batch))
+                number -= len(batch)
+        return True
 
     async def close(self) -> None:
         """Stop, after a last attempt to hand everything on."""
@@ -138,6 +145,6 @@ class Meter:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            if self._waiting:
-                await self.flush()
+            # What comes meanwhile waits for the next round: under load, one large batch costs far less than many small.
+            await self._hand_on(len(self._waiting))
             self._metrics.publish()

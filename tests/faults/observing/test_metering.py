@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import Counter
 
 import psutil
@@ -171,17 +172,17 @@ async def test_nothing_is_lost_while_the_database_is_away(gateway, provider):
     assert len(gateway.events) == 51
 
 
-async def load(server, seconds, acknowledged, stop=None):
-    """Ask until told to stop; note the id of every answer."""
+async def load(server, seconds, acknowledged):
+    """Ask for so long, or until the server is gone; note the id and the moment of every answer."""
     headers = [("X-AgentCache-Key", server.key()), PROVIDER]
 
     async def drive(number):
         async with RawClient(server.url) as client:
             try:
-                while stop is None or not stop.is_set():
+                while True:
                     answer = await client.request("POST", CHAT, headers, QUESTION | {"seed": number})
                     assert answer.status == 200
-                    acknowledged.append(answer.header("x-agentcache-request-id"))
+                    acknowledged[answer.header("x-agentcache-request-id")] = time.monotonic()
             except (ConnectionError, OSError):
                 return
 
@@ -205,44 +206,46 @@ def server_processes(server):
 
 async def test_a_clean_stop_loses_nothing_and_a_kill_at_most_a_second(tmp_path, provider):
     settings = every_upstream(provider)
-    acknowledged: list[str] = []
+    acknowledged: dict[str, float] = {}
     server = FullGateway(tmp_path, provider, workers=2, **settings)
     with server:
         await load(server, 1.2, acknowledged)
     assert server.server.process.returncode == 0
     kept = {event.id for event in server.events}
-    assert set(acknowledged) <= kept
-    assert len(kept - set(acknowledged)) <= 4, "requests under way when the load ended"
+    assert acknowledged.keys() <= kept
+    assert len(kept - acknowledged.keys()) <= 4, "requests under way when the load ended"
     assert gaps(server) == []
     clean = len(acknowledged)
 
     killed = FullGateway(tmp_path, provider, workers=1, **settings)
     with killed:
         (pid,) = server_processes(killed)
-        before: list[str] = []
+        before: dict[str, float] = {}
         await load(killed, 1.2, before)
-        late: list[str] = []
+        late: dict[str, float] = {}
         loading = asyncio.create_task(load(killed, 10, late))
         await asyncio.sleep(0.4)
         started = len(late)
         os.kill(pid, signal.SIGKILL)
+        killed_at = time.monotonic()
         await loading
         # The supervisor starts another, which finds what the dead one could not hand on.
         wait_until(lambda: len(gaps(killed)) == 1, 20, "the loss to be told")
-        after: list[str] = []
+        after: dict[str, float] = {}
         await load(killed, 0.3, after)
-        wait_until(lambda: set(after) <= {event.id for event in killed.events}, what="the new process's events")
+        wait_until(lambda: after.keys() <= {event.id for event in killed.events}, what="the new process's events")
         kept = {event.id for event in killed.events}
     lost = [request_id for request_id in [*before, *late] if request_id not in kept]
     (told,) = gaps(killed)
     assert started > 0
     # Up to four requests were recorded and their answers never read.
     assert len(lost) <= told <= len(lost) + 4
-    assert set(before[: len(before) // 4]) <= kept, "what was recorded a second ago is kept"
+    assert set(list(before)[: len(before) // 4]) <= kept, "what was recorded a second ago is kept"
+    oldest = killed_at - min((late | before)[request_id] for request_id in lost)
     # Nothing is told twice.
     with FullGateway(tmp_path, provider, **settings) as again:
         assert gaps(again) == [told]
     record(
         "metering stop and kill", clean_stop_events=clean, clean_stop_lost=0, before_kill=len(before) + len(late),
-        lost_by_kill=len(lost), told=told,
+        lost_by_kill=len(lost), told=told, oldest_lost_seconds=round(oldest, 2),
     )  # fmt: skip
