@@ -54,7 +54,11 @@ def test_fields_that_are_not_allowed_are_dropped_and_counted(out):
     assert dropped_fields()["prompt"] == before + 1
 
 
-@pytest.mark.parametrize("text", ['a\nb\r\n{"level": "error"}', "a\u2028b\u2029c\x85d", "\x1b[31m\0", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    ['a\nb\r\n{"level": "error"}', "a\u2028b\u2029c\x85d", "\x1b[31m\0", "\ud800"],
+    ids=["lines", "separators", "controls", "half a pair"],
+)
 def test_one_record_is_one_line_of_ascii_whatever_it_holds(out, text):
     get_logger("x").info(text, reason=text, path=[text])
     logging.getLogger("library").warning("says %s", text)
