@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from agentcache.demo.fake_provider.server import FakeProvider
+from tests.support.reliability import record
 from tests.support.server_process import ServerProcess
 
 STREAMS = 200
@@ -78,3 +79,4 @@ async def test_200_open_streams_end_in_order(server):
     for ending in endings[1::2]:
         assert "error" in json.loads(ending)
     assert "Traceback" not in server.output
+    record("F23 SIGTERM", streams=STREAMS, ended_well=STREAMS // 2, ended_in_an_error=STREAMS // 2, failed=0)
