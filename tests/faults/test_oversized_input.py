@@ -102,7 +102,8 @@ def flattened(pieces: Iterable[Any]) -> Iterator[bytes]:
 @pytest.mark.parametrize(("name", "make", "expected"), CASES, ids=[case[0] for case in CASES])
 def test_f21_what_is_too_large_is_refused_before_it_is_gathered(gateway, provider, name, make, expected):
     process = psutil.Process()
-    for attempt in ("warm", "measured"):
+    # Reading millions of chunks takes seconds, and needs no warming up.
+    for attempt in ("measured",) if "single" in name else ("warm", "measured"):
         pieces = make(gateway)
         before = process.memory_info().rss
         status, body, took, sent = send(gateway, flattened(pieces))

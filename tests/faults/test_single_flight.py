@@ -247,7 +247,7 @@ def resident(processes: list[psutil.Process]) -> int:
 
 async def test_c12_a_slow_follower_holds_up_nobody(_two_on_sqlite, provider):
     gateway = _two_on_sqlite
-    text = "abcdefghi " * 5_000
+    text = "abcdefghi " * 3_000
     given = headers(gateway)
 
     async def answers(prompt: str, number: int) -> list[httpx.Response]:

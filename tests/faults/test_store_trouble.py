@@ -150,7 +150,7 @@ class Load:
         assert {status for _, _, status, _ in self.answers} == {200}
 
 
-async def until_state(gateway: LightGateway, state: BreakerState, seconds: float) -> float:
+async def until_state(gateway: Any, state: BreakerState, seconds: float) -> float:
     started = time.monotonic()
     async with asyncio.timeout(seconds):
         while gateway.parts.entries.state is not state:
