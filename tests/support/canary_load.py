@@ -26,6 +26,9 @@ DIMENSIONS = 4
 VERSION = "ab" * 32
 _CANARY = re.compile(rb"canary:(t\d\d)(?![A-Za-z0-9])")
 _BASE64 = re.compile(rb'"(?:b64_json|value)": ?"([A-Za-z0-9+/=]{40,})"')
+_PIECE = re.compile(rb'"(?:content|text|delta|partial_json)": ?"((?:[^"\\]|\\.)*)"')
+_OUTPUT = re.compile(rb'"output": ?\[([^\]]*)\]')
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _PIPELINED = 16
 
 #: name -> (weight, path, body for a prompt, streamed)
@@ -59,6 +62,19 @@ _PROVIDER_CALLS: dict[str, tuple[int, str, Callable[[str], dict[str, Any]]]] = {
 }  # fmt: skip
 
 
+def canaries(answer: RawAnswer) -> set[bytes]:
+    """Return the tenants whose canary an answer carries: anywhere, in base64, or spread over the pieces of a stream or an output."""
+    found = set(_CANARY.findall(answer.everything))
+    for encoded in _BASE64.findall(answer.body):
+        found.update(_CANARY.findall(base64.b64decode(encoded + b"=" * (-len(encoded) % 4))))
+    if b"data: " in answer.body:
+        # A word at a time: `canary`, `:` and the tenant come in three events.
+        found.update(_CANARY.findall(b"".join(_PIECE.findall(answer.body))))
+    for listed in _OUTPUT.findall(answer.body):
+        found.update(_CANARY.findall(b"".join(_STRING.findall(listed))))
+    return found
+
+
 @dataclass
 class Verdict:
     """What the judge saw."""
@@ -66,7 +82,7 @@ class Verdict:
     operations: int = 0
     hits: int = 0
     #: Answers that carried the asker's own canary, so that its absence elsewhere means something.
-    own_canaries: int = 0
+    own_canaries: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     #: What went wrong: a tenant, what it asked, and whose words it got.
@@ -158,14 +174,12 @@ class CanaryLoad:
         verdict.hits += answer.hit or b'"hit":true' in answer.body
         if answer.status >= 500 and len(verdict.failures) < 5000:
             verdict.failures.append(f"{kind}: {answer.status} {answer.body[:300]!r}")
-        found = set(_CANARY.findall(answer.everything))
-        for encoded in _BASE64.findall(answer.body):
-            found.update(_CANARY.findall(base64.b64decode(encoded + b"=" * (-len(encoded) % 4))))
+        found = canaries(answer)
         if kind.startswith("embedding") and answer.status == 200:
             for item in answer.json()["data"]:
                 found.add(self._vectors.get(f"{item['embedding'][0]:.6f}", "nobody").encode())
         if found == {tenant.encode()}:
-            verdict.own_canaries += 1
+            verdict.own_canaries[kind] += 1
         elif found:
             verdict.violations.append(f"{tenant} asked {kind} and got {sorted(found)}")
         key = answer.header("x-agentcache-key")

@@ -87,6 +87,29 @@ def requests(server):
     yield "POST", "/openai/v1/files", credential, PROMPT.encode() * 50
 
 
+def search(server, refusals, secrets, folder, *, encrypts):
+    """Return every secret found in errors, usage and files, and what else of a caller's words must not be there."""
+    everything = [PROMPT, ANSWER, *secrets]
+    findings = []
+    for method, target, answer in refusals:
+        # Errors of ours may quote a member's or a model's name back to who sent it; never a credential.
+        findings += scan_text(answer.everything, secrets, f"error of {method} {target}")
+    assert len(server.events) > 100
+    for event in server.events:
+        # The model is what the caller called it; it is the one text of the caller's that usage shows.
+        shown = json.dumps([getattr(event, name) for name in event.__struct_fields__ if name != "model"])
+        findings += scan_text(shown, everything, f"usage of {event.endpoint}")
+    for path in sorted(folder.rglob("*")):
+        findings += scan_text(str(path.relative_to(folder)), everything, "file name")
+        if not path.is_file():
+            continue
+        looked_for = secrets if path.name in CACHE_FILES and not encrypts else everything
+        if path.name.startswith("app.db"):
+            looked_for = [ANSWER, *secrets]  # a model was called `no-such-zqxprompt`
+        findings += scan_text(path.read_bytes(), looked_for, str(path.relative_to(folder)))
+    return findings
+
+
 @pytest.mark.parametrize("encrypts", [False, True], ids=["plain", "encrypted"])
 async def test_nothing_secret_is_left_behind(tmp_path, provider, encrypts):
     provider.script(times=None, text=f"{ANSWER} canary", when=lambda call: "x-fake-script" not in call.headers)
@@ -120,28 +143,10 @@ async def test_nothing_secret_is_left_behind(tmp_path, provider, encrypts):
     assert answered > 150
     assert len(refusals) > 30
 
-    secrets = [*CREDENTIALS.values(), *keys]
-    everything = [PROMPT, ANSWER, *secrets]
-    findings = []
+    everything = [PROMPT, ANSWER, *CREDENTIALS.values(), *keys]
     output = server.server.output.replace(server.server.key, "")  # shown once, on the first start, on purpose
-    findings += scan_text(output, everything, "log")
-    findings += scan_text(metrics.body, everything, "metrics")
-    for method, target, answer in refusals:
-        # Errors of ours may quote a member's or a model's name back to who sent it; never a credential, never a prompt.
-        findings += scan_text(answer.everything, secrets, f"error of {method} {target}")
-    assert len(server.events) > 100
-    for event in server.events:
-        # The model is what the caller called it; it is the one text of the caller's that usage shows.
-        shown = json.dumps([getattr(event, name) for name in event.__struct_fields__ if name != "model"])
-        findings += scan_text(shown, everything, f"usage of {event.endpoint}")
-    for path in sorted((tmp_path / "data").rglob("*")):
-        findings += scan_text(str(path.relative_to(tmp_path)), everything, "file name")
-        if not path.is_file():
-            continue
-        looked_for = secrets if path.name in CACHE_FILES and not encrypts else everything
-        if path.name.startswith("app.db"):
-            looked_for = [ANSWER, *secrets]  # `no-such-zqxprompt` was a model's name, and a webhook job holds its body
-        findings += scan_text(path.read_bytes(), looked_for, str(path.relative_to(tmp_path)))
+    findings = [*scan_text(output, everything, "log"), *scan_text(metrics.body, everything, "metrics")]
+    findings += search(server, refusals, [*CREDENTIALS.values(), *keys], tmp_path / "data", encrypts=encrypts)
     assert not findings, "\n".join(map(str, findings[:20]))
     if not encrypts:
         # The scanner finds what is there.

@@ -22,7 +22,7 @@ from tests.unit.providers.test_key_fields import KNOWN_TYPES, endpoint_of, known
 PAIRS = 100_000
 TENANT = make_tenant()
 #: Values that careless key makers take for each other.
-NEAR = [
+NEAR: list[Any] = [
     None, True, False, 0, 1, -1, "0", "1", "", " ", "null", "true", [], {}, [None], [[]], {"": None}, 0.1, 1e-7, 2**53,
     "a", "A", "a ", " a", "a\n", "a\r\n", "a\t", "\u00e9", "e\u0301", "\u200b", "a\u200b", "\u2028", "\\", "\\\\", "\"", "'",
     "a,b", ["a", "b"], ["b", "a"], ["a,b"], "a:b", {"a": "b"}, "[]", "{}", "\x00", "a\x00b", ":", "|", "\x1f", "1.0", "1e0",
@@ -97,13 +97,13 @@ def changed(chance: random.Random, body: dict[str, Any], ignored: frozenset[str]
 
 def around(chance: random.Random, material: KeyMaterial) -> KeyMaterial:
     """Return the same body in another place."""
-    change = chance.choice([
+    changes: list[dict[str, Any]] = [
         {"dialect": material.dialect + "x"}, {"endpoint": material.endpoint + ".x"}, {"origin": material.origin + "/eu"},
         {"namespace": chance.choice(WORDS)}, {"bucket": str(chance.randint(1, 9))}, {"path": (("owner", "a"),)},
         {"headers": (("anthropic-beta", chance.choice(WORDS)),)}, {"ignored": (("metadata", "id"),)},
         {"headers": (("openai-organization", "a,b"),)}, {"path": (("owner", "a"), ("name", "b"))},
-    ])  # fmt: skip
-    return replace(material, **change)
+    ]  # fmt: skip
+    return replace(material, **chance.choice(changes))
 
 
 def identity(material: KeyMaterial) -> bytes:
