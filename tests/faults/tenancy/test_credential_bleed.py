@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.gateway import LightGateway
 from tests.support.guarded import wait_until
@@ -32,6 +34,13 @@ async def run_all(url, works):
     async with asyncio.TaskGroup() as group:
         for _ in range(CONCURRENT):
             group.create_task(drive())
+
+
+@pytest.fixture
+def provider():
+    """One of our own, whose connections are counted."""
+    with FakeProvider() as running:
+        yield running
 
 
 async def test_each_call_has_its_own_callers_credential(tmp_path, provider):
