@@ -309,7 +309,13 @@ class RedisEntries:
         names = list(found)
         for start in range(0, len(names), REMOVED_PER_TRANSACTION):
             some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
-            rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
+            try:
+                rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
+            except StoreFull:
+                # A full Redis queues no transaction. Dropping the entries outside of one makes the room it needs;
+                # one that was written anew meanwhile goes with them, which is a miss and nothing worse.
+                await self._run(keys, lambda lane, some=some: lane.ask(("DEL", *map(keys.entry, some))))  # type: ignore[misc]
+                rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
             removed += sum(1 for row in rows if row is not None and row.dead_at > now)
         return removed
 
