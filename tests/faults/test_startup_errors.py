@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from agentcache.cli.app import app
 from agentcache.cli.exit_codes import ExitCode
 from agentcache.supervisor.run import Supervisor
+from tests.support.reliability import record
 
 SECRET = "f3b1c9d27a5e48069d1b7c4e2f80a6d5"
 
@@ -106,6 +107,15 @@ def test_a_setting_that_cannot_work(monkeypatch, tmp_path, name, text, words):
     monkeypatch.setenv(f"AGENTCACHE_{name}", text)
     assert_refused(tmp_path, f"AGENTCACHE_{name}", words)
     assert not (tmp_path / "data").exists()
+
+
+def test_every_bad_setting_gets_one_clear_line(monkeypatch, tmp_path):
+    """F29, counted."""
+    for name, text, words in BAD_SETTINGS:
+        with monkeypatch.context() as environment:
+            environment.setenv(f"AGENTCACHE_{name}", text)
+            assert_refused(tmp_path, f"AGENTCACHE_{name}", words)
+    record("F29", settings=len(BAD_SETTINGS), unclear=0)
 
 
 def test_the_value_of_a_secret_is_never_repeated(monkeypatch, tmp_path):

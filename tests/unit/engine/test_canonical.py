@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentcache.engine.canonical import DEPTH_MAX, InvalidJSON, canonical_bytes, parse_body
+from tests.support.reliability import record
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -132,3 +133,16 @@ def test_whatever_is_accepted_means_the_same_to_the_standard_reader(raw: bytes) 
     except InvalidJSON:
         return
     assert canonical_bytes(value) == canonical_bytes(parse_body(json.dumps(json.loads(raw)).encode()))
+
+
+def test_every_hostile_body_is_refused_alike() -> None:
+    """C3, counted."""
+    accepted = 0
+    for raw in HOSTILE.values():
+        try:
+            parse_body(raw)
+            accepted += 1
+        except InvalidJSON:
+            pass
+    assert accepted == 0
+    record("C3", violations=accepted, bodies=len(HOSTILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Tenant
 from agentcache.engine.keys import (
     KeyMaterial,
@@ -24,6 +26,7 @@ from agentcache.engine.keys import (
     without_paths,
 )
 from agentcache.kit.errors import BadRequest
+from tests.support.reliability import record
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 TENANT = Tenant(id="t1", key_secret=bytes(range(32)))
@@ -169,6 +172,40 @@ def test_golden_keys_have_not_changed() -> None:
     assert golden_keys() == stored["keys"], "raise KEY_VERSION, then make the golden file anew"
 
 
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _reversed(child) for name, child in reversed(value.items())}
+    return [_reversed(child) for child in value] if isinstance(value, list) else value
+
+
+def test_other_spellings_of_the_golden_requests_have_the_golden_keys() -> None:
+    """C2, counted: member order, white space, escapes and number spelling."""
+    stored = json.loads(GOLDEN.read_text())
+    spellings = 0
+    for request, key in zip(stored["requests"], stored["keys"], strict=True):
+        body = request["body"]
+        for text in (
+            json.dumps(_reversed(body)),
+            json.dumps(body, indent=3),
+            json.dumps(body, ensure_ascii=False),
+            re.sub(r'(": )(-?\d{1,15})(?=[,}])', r"\1\2.0e0", json.dumps(body)),
+        ):
+            assert cache_key(TENANT, _material({**request, "body": parse_body(text.encode())})).hex() == key
+            spellings += 1
+    record("C2", requests=len(stored["keys"]), spellings=spellings)
+
+
+def test_no_separator_moves_a_boundary() -> None:
+    """C4, counted: every separator between every two neighbours."""
+    keys: dict[bytes, tuple[str, str]] = {}
+    separators = [":", "\0", "\n", '","', "/", "\x1f", "ns:", '\\"', "]", "[", "{}", "t1"]
+    for separator in separators:
+        for one, two in ((separator, ""), ("", separator), (separator, separator), ("a" + separator, "b")):
+            key = cache_key(TENANT, replace(MATERIAL, namespace=one, bucket=two))
+            assert keys.setdefault(key, (one, two)) == (one, two)
+    record("C4", separators=len(separators), pairs=len(keys))
+
+
 @pytest.mark.parametrize("seed", ["0", "1", "4242"])
 def test_golden_keys_do_not_depend_on_the_process(seed: str) -> None:
     program = (
@@ -180,4 +217,6 @@ def test_golden_keys_do_not_depend_on_the_process(seed: str) -> None:
     )
     environ = {**os.environ, "PYTHONHASHSEED": seed}
     run = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == json.loads(GOLDEN.read_text())["keys"]
+    keys = run.stdout.split()
+    assert keys == json.loads(GOLDEN.read_text())["keys"]
+    record(f"C5 hash seed {seed}", keys=len(keys))
