@@ -54,7 +54,7 @@ class Outcome(Enum):
     ERROR = "error"
 
 
-class UsageEvent(msgspec.Struct, array_like=True, kw_only=True):
+class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """One request. Money is 1e-9 USD, times are Unix milliseconds and microseconds. Holds no prompt and no answer."""
 
     id: str
