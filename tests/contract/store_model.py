@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -48,8 +49,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: EntryStore
         self.versions = 0
 
+    @abstractmethod
     def open_store(self) -> EntryStore:
-        raise NotImplementedError
+        """Open the storage, the same one each time."""
 
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)
