@@ -23,9 +23,14 @@ APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "agentcache.jobs",
+    "agentcache.design",
+    "agentcache.mails",
+    "agentcache.audit",
     "agentcache.accounts",
     "agentcache.teams",
+    "agentcache.quotas",
     "agentcache.analytics",
+    "agentcache.dashboard",
     "agentcache.web",
 ]
 

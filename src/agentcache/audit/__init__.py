@@ -1,0 +1,1 @@
+"""Who did what, with before and after."""

@@ -1,0 +1,1 @@
+"""Pages that show several nouns at once: overview, keys with their limits and usage, cache browser, requests."""

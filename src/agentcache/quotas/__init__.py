@@ -1,0 +1,1 @@
+"""What a plan allows, what is used, and the orderly stop."""
