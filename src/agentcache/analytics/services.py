@@ -54,7 +54,8 @@ def record_events(events: list[ports.UsageEvent]) -> None:
             values = list(chain.from_iterable(part))
             if connection.vendor == "sqlite":
                 # Its own placeholders: Django would translate thousands of them anew for each statement.
-                cursor.cursor.connection.execute(_insert_events_sqlite(len(part)), values)
+                with connection.wrap_database_errors:
+                    cursor.cursor.connection.execute(_insert_events_sqlite(len(part)), values)
             else:
                 cursor.execute(insert_events(len(part)), values)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.ports import UsageEvent, UsageSink
-from agentcache.gateway.worker_files import WorkerFile, abandoned_files
+from agentcache.gateway.worker_files import WorkerFile, abandoned_files, has_live_owner
 from agentcache.kit.clock import Clock
 from agentcache.kit.logs import get_logger
 
@@ -65,6 +65,11 @@ def lost_events(run_dir: Path) -> dict[str, int]:
             if recorded > kept:
                 lost[path.name] = recorded - kept
     return lost
+
+
+def is_anyone_metering(run_dir: Path) -> bool:
+    """Tell whether a process of this installation may still hand usage on."""
+    return has_live_owner(run_dir, _KIND)
 
 
 class Meter:

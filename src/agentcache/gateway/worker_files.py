@@ -40,6 +40,15 @@ def abandoned_files(run_dir: Path, kind: str) -> Iterator[Path]:
                 path.unlink(missing_ok=True)
 
 
+def has_live_owner(run_dir: Path, kind: str) -> bool:
+    """Tell whether any process that made such a file still lives."""
+    for path in run_dir.glob(f"{kind}-*"):
+        with _taken(path) as is_taken:
+            if not is_taken and path.exists():
+                return True
+    return False
+
+
 @contextmanager
 def _taken(path: Path) -> Iterator[bool]:
     try:

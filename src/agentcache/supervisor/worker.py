@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -20,12 +21,17 @@ from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.metrics_port import serve_metrics
 from agentcache.supervisor.preparation import database_errors, open_control_plane
 
+NICENESS = 15
+
 
 def run_worker(
     settings: Settings, lifeline: Lifeline | None = None, metrics_listener: socket.socket | None = None
 ) -> None:
     """Work jobs off until SIGTERM or SIGINT, then let the running ones end."""
     configure_logging(settings.log_level)
+    # Where the machine is short of time, answers come before the keeping of books.
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     open_control_plane(settings)
     from agentcache.web.schema import require_current_schema
 
@@ -35,7 +41,7 @@ def run_worker(
 
 
 async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener: socket.socket | None) -> None:
-    from agentcache.web.jobs import open_worker
+    from agentcache.web.jobs import open_usage_ingest, open_worker
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -47,9 +53,13 @@ async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener:
             # Here rather than in a server process: a scrape sums files up, and must not hold up a hit.
             metrics = Metrics(settings.run_dir)
             await stack.enter_async_context(serve_metrics(metrics_listener, metrics.exposition, CONTENT_TYPE))
+        ingest = await stack.enter_async_context(open_usage_ingest(settings))
         if lifeline is not None:
             lifeline.ready()
-        await worker.run(stop, settings.drain_seconds)
+        async with asyncio.TaskGroup() as both:
+            # Beside its servers it leaves last, for their last usage; alone it waits for nobody.
+            both.create_task(ingest.run(stop, settings.drain_seconds if lifeline is not None else 0.0))
+            both.create_task(worker.run(stop, settings.drain_seconds))
 
 
 def main() -> None:

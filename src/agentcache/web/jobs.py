@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from agentcache.analytics import jobs as usage_jobs
+from agentcache.analytics.ingest import UsageIngest
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.ports import DELIVER_WEBHOOK
+from agentcache.gateway.usage_spool import spool_dir
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import JobFunction, JobKind, Worker
@@ -67,3 +69,14 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         client = GuardedClient(settings.egress_allow, GuardedLimits(total_seconds=DELIVERY_SECONDS))
         delivery = WebhookDelivery(threads, ServerSecrets.of(settings), client, clock)
         yield Worker(threads, job_kinds(threads, stores.entries, delivery, clock), clock=clock)
+
+
+@contextlib.asynccontextmanager
+async def open_usage_ingest(settings: Settings) -> AsyncIterator[UsageIngest]:
+    """Open what moves usage files into the database; `await ingest.run(stop)` works."""
+    # Its own thread: a large batch of usage must not hold up the claiming of jobs.
+    threads = DatabaseThreads(threads=1)
+    try:
+        yield UsageIngest(spool_dir(settings.data_dir), settings.run_dir, threads)
+    finally:
+        threads.close()

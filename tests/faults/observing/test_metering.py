@@ -239,10 +239,12 @@ async def test_a_clean_stop_loses_nothing_and_a_kill_at_most_a_second(tmp_path, 
         os.kill(pid, signal.SIGKILL)
         killed_at = time.monotonic()
         await loading
-        # The supervisor starts another, which finds what the dead one could not hand on.
+        # The job worker finds what the dead one could not hand on, and the supervisor starts another.
         wait_until(lambda: len(gaps(killed)) == 1, 20, "the loss to be told")
         after: dict[str, float] = {}
-        await load(killed, 0.3, after)
+        async with asyncio.timeout(20):
+            while not after:
+                await load(killed, 0.3, after)
         wait_until(lambda: after.keys() <= kept_ids(killed), what="the new process's events")
         kept = kept_ids(killed)
     lost = [request_id for request_id in [*before, *late] if request_id not in kept]

@@ -3,10 +3,12 @@
 import pytest
 from django.db import connection
 
+from agentcache.analytics.ingest import UsageIngest
 from agentcache.analytics.models import UsageEvent as UsageRow
-from agentcache.analytics.usage_sink import DjangoUsageSink
 from agentcache.gateway.ports import UsageEvent
+from agentcache.gateway.usage_spool import UsageSpool, spool_dir
 from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.clock import SystemClock
 from agentcache.kit.errors import Unavailable
 from agentcache.settings import Settings
 from agentcache.teams import services
@@ -51,7 +53,9 @@ async def test_keys_and_usage_work_again_after_the_database_was_killed(tmp_path)
             await threads.run(migrate, within_seconds=60)
             secrets = ServerSecrets.of(settings)
             first = await threads.run(lambda: services.ensure_local_team(secrets))
-            directory, sink = DjangoDirectory(settings, secrets, threads), DjangoUsageSink(threads)
+            directory = DjangoDirectory(settings, secrets, threads)
+            spool = UsageSpool(spool_dir(settings.data_dir), SystemClock())
+            ingest = UsageIngest(spool_dir(settings.data_dir), settings.run_dir, threads)
             event = UsageEvent(
                 id="req_1", at_ms=1, tenant_id=first.team_id, api_key_id=first.api_key_id, dialect="openai",
                 endpoint="chat.completions", model="m", namespace="default", outcome="exact", status=200,
@@ -60,11 +64,12 @@ async def test_keys_and_usage_work_again_after_the_database_was_killed(tmp_path)
             server.kill()
             with pytest.raises(Unavailable):
                 await directory.find_principal(first.api_key)
+            await spool.write([event])
             with pytest.raises(Unavailable):
-                await sink.write([event])
+                await ingest.take_all()
             server.resume()
             principal = await directory.find_principal(first.api_key)
             assert principal.api_key_id == first.api_key_id
-            await sink.write([event])
+            assert await ingest.take_all() == 1
             assert await threads.run(UsageRow.objects.count) == 1
             threads.close()

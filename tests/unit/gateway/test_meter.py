@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agentcache.gateway import meter as meter_module
-from agentcache.gateway.meter import EventCount, Meter, lost_events
+from agentcache.gateway.meter import EventCount, Meter, is_anyone_metering, lost_events
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.ports import UsageEvent
 from agentcache.kit.clock import SystemClock
@@ -105,3 +105,12 @@ async def test_a_loss_is_told_once(tmp_path):
     (lost,) = lost_events(tmp_path).values()
     assert lost == 3
     assert lost_events(tmp_path) == {}
+
+
+async def test_whether_anyone_is_metering_is_known(tmp_path):
+    assert not is_anyone_metering(tmp_path)
+    count = EventCount(tmp_path)
+    count.add_recorded()
+    assert is_anyone_metering(tmp_path)
+    count.close()
+    assert not is_anyone_metering(tmp_path), "what a dead process left behind is not alive"
