@@ -1,4 +1,4 @@
-"""Every read of teams and API keys beyond a plain get."""
+"""Reads of API keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ from django.utils import timezone
 
 from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.tenancy import rows_of
-
-#: Slug of the team that the first start makes.
-LOCAL_SLUG = "local"
-
-
-def find_local_team() -> Team | None:
-    """Return the team that the first start made."""
-    return Team.objects.filter(slug=LOCAL_SLUG).first()
 
 
 def list_api_keys(team: Team) -> QuerySet[ApiKey]:

@@ -1,0 +1,8 @@
+"""Every read of teams, members and API keys beyond a plain get."""
+
+from __future__ import annotations
+
+from agentcache.teams.queries.api_keys import find_live_api_key, list_api_keys
+from agentcache.teams.queries.teams import LOCAL_SLUG, find_local_team
+
+__all__ = ["LOCAL_SLUG", "find_live_api_key", "find_local_team", "list_api_keys"]
