@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django.conf import settings as django_conf
+
 from agentcache.engine.entries import Tenant
 from agentcache.kit.api_keys import hash_api_key
 from agentcache.kit.crypto import KeyRing, associated_data, derive, load_or_create_secret, new_data_key
@@ -53,6 +55,25 @@ class ServerSecrets:
     def webhook_signing_key(self, team_id: str, wrapped_data_key: bytes) -> bytes:
         """Return the 32 bytes that sign the webhooks sent for a team."""
         return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "webhooks")
+
+
+def current_secrets() -> ServerSecrets:
+    """Return the secrets of the settings that Django was set up for; derived once."""
+    settings: Settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by `web.project`
+    return _Derived.secrets_of(settings)
+
+
+class _Derived:
+    """The last derived secrets: they take reading a file, and a server restarts when its settings change."""
+
+    _last: tuple[Settings, ServerSecrets] | None = None
+
+    @classmethod
+    def secrets_of(cls, settings: Settings) -> ServerSecrets:
+        last = cls._last
+        if last is None or last[0] is not settings:
+            last = cls._last = settings, ServerSecrets.of(settings)
+        return last[1]
 
 
 def _place(team_id: str) -> bytes:

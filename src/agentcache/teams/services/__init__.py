@@ -10,7 +10,14 @@ from agentcache.teams.services.api_keys import (
     revoke_api_key,
     touch_api_key,
 )
-from agentcache.teams.services.teams import FirstStart, create_team, ensure_local_team
+from agentcache.teams.services.members import touch_membership
+from agentcache.teams.services.teams import (
+    FirstStart,
+    create_personal_team,
+    create_team,
+    create_team_of,
+    ensure_local_team,
+)
 
 __all__ = [
     "DEFAULT_SCOPES",
@@ -18,8 +25,11 @@ __all__ = [
     "CreatedApiKey",
     "FirstStart",
     "create_api_key",
+    "create_personal_team",
     "create_team",
+    "create_team_of",
     "ensure_local_team",
     "revoke_api_key",
     "touch_api_key",
+    "touch_membership",
 ]

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from django.db import IntegrityError, transaction
 
+from agentcache.accounts.models import User
 from agentcache.gateway.ports import Scope
 from agentcache.kit.ids import new_id
 from agentcache.teams.models import Team
-from agentcache.teams.names import checked_name, free_slug
+from agentcache.teams.names import NAME_CHARS_MAX, checked_name, free_slug
 from agentcache.teams.queries import LOCAL_SLUG
-from agentcache.teams.secrets import ServerSecrets
+from agentcache.teams.secrets import ServerSecrets, current_secrets
 from agentcache.teams.services.api_keys import create_api_key
+from agentcache.teams.services.members import add_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class FirstStart:
     api_key: str = field(repr=False)
 
 
-def create_team(secrets: ServerSecrets, name: str, *, slug: str | None = None) -> Team:
+def create_team(secrets: ServerSecrets, name: str, *, slug: str | None = None, is_personal: bool = False) -> Team:
     """Create a team with a data key of its own; its slug is made from the name and free."""
     name = checked_name(name)
     team_id = new_id()
@@ -33,8 +35,25 @@ def create_team(secrets: ServerSecrets, name: str, *, slug: str | None = None) -
             id=team_id,
             name=name,
             slug=free_slug(slug or name),
+            is_personal=is_personal,
             wrapped_data_key=secrets.wrapped_new_data_key(team_id),
         )
+
+
+def create_team_of(user: User, name: str, *, is_personal: bool = False) -> Team:
+    """Create a team that the user owns."""
+    with transaction.atomic():
+        team = create_team(current_secrets(), name, is_personal=is_personal)
+        add_owner(team, user)
+    return team
+
+
+def create_personal_team(user: User) -> Team:
+    """Create the team that everybody gets with an account; part of the caller's transaction, if there is one."""
+    called = user.name.strip() or user.email.partition("@")[0]
+    called = "".join(character for character in called if character.isprintable()).strip() or "My"
+    suffix = "’s team"
+    return create_team_of(user, called[: NAME_CHARS_MAX - len(suffix)] + suffix, is_personal=True)
 
 
 def ensure_local_team(secrets: ServerSecrets) -> FirstStart | None:

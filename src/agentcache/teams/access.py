@@ -1,0 +1,213 @@
+"""Who may reach a page or a route of a team. Decided at every request from the database, so that a removal counts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
+from ninja.security.base import AuthBase
+
+from agentcache.accounts.access import require_fresh, signed_in, user_of
+from agentcache.gateway.callers import OWN_KEY_HEADER, read_caller
+from agentcache.gateway.ports import Scope
+from agentcache.kit.api_keys import is_well_formed, looks_like_api_key
+from agentcache.kit.errors import NotFound, Unauthenticated
+from agentcache.teams import queries, services
+from agentcache.teams.errors import InvalidApiKey, MissingPermission, NoTeam, PeopleOnly, TeamNotFound
+from agentcache.teams.models import ApiKey, Membership, Team
+from agentcache.teams.permissions import Permission, permissions_of_member, permissions_of_scopes
+from agentcache.teams.secrets import current_secrets
+
+#: Where a request to the API names a team, by id or slug, when its path does not.
+TEAM_HEADER = "X-AgentCache-Team"
+#: Where a session keeps the team that is open in it.
+SESSION_TEAM = "agentcache_team"
+
+_KEY_HEADERS = (OWN_KEY_HEADER, "authorization", "x-api-key", "api-key")
+_SCOPES = {scope.value: scope for scope in Scope}
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class TeamContext:
+    """The team that a request is about, and what its caller may do there."""
+
+    team: Team
+    permissions: frozenset[Permission]
+    #: None when an API key calls.
+    membership: Membership | None = None
+    #: None when a person calls.
+    api_key: ApiKey | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether the caller may do that."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Raise `MissingPermission` unless the caller may do that."""
+        if permission not in self.permissions:
+            raise MissingPermission.of(permission)
+
+    @property
+    def member(self) -> Membership:
+        """The member who calls; raises `PeopleOnly` for an API key."""
+        if self.membership is None:
+            raise PeopleOnly
+        return self.membership
+
+
+class TeamRequest(HttpRequest):
+    """A request that `team_page` or `TeamAuth` let through."""
+
+    team_context: TeamContext
+
+
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+TeamView = Callable[Concatenate[TeamRequest, P], HttpResponseBase]
+
+
+def team_page(permission: Permission) -> Callable[[TeamView[P]], View[P]]:
+    """Let a signed-in member of the open team who has the permission see this page; sets `request.team_context`."""
+
+    def decorate(view: TeamView[P]) -> View[P]:
+        @signed_in
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            try:
+                context = open_team(request)
+            except NoTeam:
+                return redirect("teams:new")
+            context.require(permission)
+            team_request = cast("TeamRequest", request)
+            team_request.team_context = context
+            try:
+                return view(team_request, *args, **kwargs)
+            except NotFound as error:
+                raise Http404(error.message) from error
+
+        guarded.access = permission  # type: ignore[attr-defined]  # read by the walk over all routes
+        return guarded
+
+    return decorate
+
+
+class TeamAuth(AuthBase):
+    """Lets members by session and API keys by scope use a route of the JSON API; sets `request.team_context`.
+
+    The team is the one in the path (`team_id`), else the one in the header, else the session's open team. Another
+    team's id is answered as one that nobody has.
+    """
+
+    openapi_type = "apiKey"
+    openapi_in = "header"
+    openapi_name = "X-Session-Token"
+
+    def __init__(self, permission: Permission, *, people_only: bool = False, fresh: bool = False) -> None:
+        self.permission = permission
+        #: Whether a session has to be of somebody who signed in within 15 minutes. A key has no such age.
+        self.needs_fresh_session = fresh
+        self._people_only = people_only
+        super().__init__()
+
+    def __call__(self, request: HttpRequest) -> TeamContext:
+        """Return the caller's context, or raise what the problem document then says."""
+        api_key = find_api_key(request)
+        context = _context_of_key(request, api_key) if api_key else _context_of_session(request)
+        if self._people_only and context.membership is None:
+            raise PeopleOnly
+        context.require(self.permission)
+        if self.needs_fresh_session and context.membership is not None:
+            require_fresh(request)
+        cast("TeamRequest", request).team_context = context
+        return context
+
+
+def open_team(request: HttpRequest) -> TeamContext:
+    """Return the context of the signed-in user in the team that is open in the session.
+
+    When that team is gone, or the user no longer in it, the team used last is opened. Raises `NoTeam`.
+    """
+    user = user_of(request)
+    opened = request.session.get(SESSION_TEAM, "")
+    membership = queries.find_membership(user, opened) if opened else None
+    if membership is None:
+        membership = queries.last_used_membership(user)
+        if membership is None:
+            raise NoTeam
+        request.session[SESSION_TEAM] = membership.team_id
+    return context_of(membership)
+
+
+def switch_team(request: HttpRequest, team_id_or_slug: str) -> Team:
+    """Open another of the user's teams in this session. Raises `TeamNotFound`."""
+    membership = queries.find_membership(user_of(request), team_id_or_slug)
+    if membership is None:
+        raise TeamNotFound
+    request.session[SESSION_TEAM] = membership.team_id
+    services.touch_membership(membership, timezone.now())
+    return membership.team
+
+
+def context_of(membership: Membership) -> TeamContext:
+    """Return the context of a member, and note that the member was here."""
+    services.touch_membership(membership, timezone.now())
+    permissions = permissions_of_member(
+        membership.role, is_owner=membership.is_owner, has_billing=membership.has_billing
+    )
+    return TeamContext(membership.team, permissions, membership=membership)
+
+
+def find_api_key(request: HttpRequest) -> str:
+    """Return the AgentCache key of a request, "" without one; raises `Unauthenticated` when two disagree."""
+    given = [
+        (name.encode(), request.headers[name].encode("latin-1", "replace"))
+        for name in _KEY_HEADERS
+        if name in request.headers
+    ]
+    if not any(name == OWN_KEY_HEADER.encode() or _looks_own(value) for name, value in given):
+        return ""
+    return read_caller(None, given).api_key
+
+
+def _looks_own(value: bytes) -> bool:
+    return looks_like_api_key(value.decode("latin-1").rpartition(" ")[2])
+
+
+def _context_of_key(request: HttpRequest, api_key: str) -> TeamContext:
+    # A wrong checksum never reaches the database.
+    row = queries.find_live_api_key(current_secrets().possible_hashes(api_key)) if is_well_formed(api_key) else None
+    if row is None:
+        raise InvalidApiKey
+    named = _named_team(request)
+    if named and named not in (row.team_id, row.team.slug):
+        raise TeamNotFound
+    now = timezone.now()
+    if row.last_used_at is None or now - row.last_used_at > services.USE_NOTED_EVERY:
+        services.touch_api_key(row.id, now)
+    scopes = [_SCOPES[scope] for scope in row.scopes if scope in _SCOPES]
+    return TeamContext(row.team, permissions_of_scopes(scopes), api_key=row)
+
+
+def _context_of_session(request: HttpRequest) -> TeamContext:
+    if not request.user.is_authenticated:
+        raise Unauthenticated("Sign in, or send an AgentCache key.")
+    named = _named_team(request)
+    if not named:
+        return open_team(request)
+    membership = queries.find_membership(user_of(request), named)
+    if membership is None:
+        raise TeamNotFound
+    return context_of(membership)
+
+
+def _named_team(request: HttpRequest) -> str:
+    match = request.resolver_match
+    in_path: Any = match.kwargs.get("team_id") if match is not None else None
+    return str(in_path or request.headers.get(TEAM_HEADER, "")).strip()

@@ -1,0 +1,99 @@
+"""Who may do what: one table that drives pages, API, key scopes and the reference page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from agentcache.gateway.ports import Scope
+
+
+class Permission(StrEnum):
+    """One thing that may be done in a team."""
+
+    CACHE_READ = "cache.read"
+    CACHE_PURGE = "cache.purge"
+    REQUESTS_READ = "requests.read"
+    STATS_READ = "stats.read"
+    KEYS_READ = "keys.read"
+    KEYS_MANAGE = "keys.manage"
+    MEMBERS_READ = "members.read"
+    MEMBERS_MANAGE = "members.manage"
+    TEAM_MANAGE = "team.manage"
+    TEAM_DELETE = "team.delete"
+    AUDIT_READ = "audit.read"
+    BILLING_READ = "billing.read"
+    BILLING_MANAGE = "billing.manage"
+
+
+DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
+    Permission.CACHE_READ: "Browse cached entries and see what they hold",
+    Permission.CACHE_PURGE: "Delete cached entries and invalidate tags",
+    Permission.REQUESTS_READ: "See requests, and why each was a hit or a miss",
+    Permission.STATS_READ: "See usage, savings and analytics, and export them",
+    Permission.KEYS_READ: "See the list of API keys, never the keys themselves",
+    Permission.KEYS_MANAGE: "Create, change, rotate and revoke API keys",
+    Permission.MEMBERS_READ: "See who is in the team and who is invited",
+    Permission.MEMBERS_MANAGE: "Invite people, change roles, remove members",
+    Permission.TEAM_MANAGE: "Change the team's name, logo, defaults and limits",
+    Permission.TEAM_DELETE: "Delete the team, and make others its owners",
+    Permission.AUDIT_READ: "Read and export the audit log",
+    Permission.BILLING_READ: "See plan, invoices and payment method",
+    Permission.BILLING_MANAGE: "Change plan and payment method",
+})  # fmt: skip
+
+VIEWER: Final = frozenset({
+    Permission.CACHE_READ, Permission.REQUESTS_READ, Permission.STATS_READ, Permission.KEYS_READ,
+    Permission.MEMBERS_READ,
+})  # fmt: skip
+MEMBER: Final = VIEWER | {Permission.CACHE_PURGE, Permission.KEYS_MANAGE}
+ADMIN: Final = MEMBER | {
+    Permission.MEMBERS_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
+}  # fmt: skip
+#: What the billing mark adds to any role.
+BILLING_MARK: Final = frozenset({Permission.BILLING_READ, Permission.BILLING_MANAGE})
+#: What the owner mark adds; owners are always admins.
+OWNER_MARK: Final = BILLING_MARK | {Permission.TEAM_DELETE}
+
+#: Role -> what it may do, lowest role first. Keys are values of `models.Role`.
+BY_ROLE: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType({
+    "viewer": VIEWER,
+    "member": MEMBER,
+    "admin": ADMIN,
+})  # fmt: skip
+
+#: Scope of an API key -> what it may do in the control plane. Managing members, deleting the team and paying are for
+#: people: a leaked key must not be able to keep its thief in the team.
+BY_SCOPE: Final[Mapping[Scope, frozenset[Permission]]] = MappingProxyType({
+    Scope.CACHE_READ: frozenset({Permission.CACHE_READ}),
+    Scope.CACHE_WRITE: frozenset({Permission.CACHE_PURGE}),
+    Scope.STATS_READ: frozenset({Permission.STATS_READ, Permission.REQUESTS_READ}),
+    Scope.ADMIN: ADMIN - {Permission.MEMBERS_MANAGE},
+})  # fmt: skip
+
+
+def permissions_of_member(role: str, *, is_owner: bool, has_billing: bool) -> frozenset[Permission]:
+    """Return what a member with this role and these marks may do; an unknown role may nothing."""
+    found = BY_ROLE.get(role, frozenset())
+    if has_billing:
+        found |= BILLING_MARK
+    if is_owner:
+        found |= OWNER_MARK
+    return found
+
+
+def permissions_of_scopes(scopes: Iterable[Scope]) -> frozenset[Permission]:
+    """Return what a key with these scopes may do."""
+    return frozenset[Permission]().union(*(BY_SCOPE[scope] for scope in scopes))
+
+
+def grantable_scopes(permissions: frozenset[Permission]) -> frozenset[Scope]:
+    """Return the scopes that somebody with these permissions may give to a key: none that does more than they may."""
+    return frozenset(scope for scope, granted in BY_SCOPE.items() if granted <= permissions)
+
+
+def rank(role: str) -> int:
+    """Return a role's place among the roles, 0 for the lowest; an unknown role is below all."""
+    return list(BY_ROLE).index(role) if role in BY_ROLE else -1
