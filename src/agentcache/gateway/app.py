@@ -24,6 +24,8 @@ from agentcache.kit.logs import get_logger
 from agentcache.providers.dialect import Dialect, Kind
 
 URL_BYTES_MAX = 8 * 1024
+REMEMBERED_PATHS_MAX = 512
+REMEMBERED_PATH_CHARS_MAX = 200
 #: First path segments that mean OpenAI, besides its own name.
 _OPENAI_ALIASES = ("/api/v1/", "/v1/")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"})
@@ -59,6 +61,8 @@ class Gateway:
         self._requests = count(1)
         self._prefixes = {f"/{name}/": dialect for name, dialect in parts.dialects.items()}
         self._prefixes.update(dict.fromkeys(_OPENAI_ALIASES, parts.dialects["openai"]))
+        #: Programs ask the same few paths again and again.
+        self._found: dict[str, tuple[Dialect, str]] = {}
 
     def owns(self, path: str) -> bool:
         """Say whether a path belongs to the data plane."""
@@ -96,11 +100,22 @@ class Gateway:
 
     def _find_dialect(self, path: str) -> tuple[Dialect, str] | None:
         """Return the dialect and the provider's own path; `/v1/…` keeps its version segment."""
+        found = self._found.get(path)
+        if found is not None:
+            return found
         if path.startswith(_OPENAI_ALIASES):
-            return self._prefixes["/v1/"], path.removeprefix("/api")
-        end = path.find("/", 1)
-        dialect = self._prefixes.get(path[: end + 1]) if end > 0 else None
-        return (dialect, path[end:]) if dialect is not None else None
+            found = self._prefixes["/v1/"], path.removeprefix("/api")
+        else:
+            end = path.find("/", 1)
+            dialect = self._prefixes.get(path[: end + 1]) if end > 0 else None
+            if dialect is None:
+                return None
+            found = dialect, path[end:]
+        if len(path) <= REMEMBERED_PATH_CHARS_MAX:
+            if len(self._found) >= REMEMBERED_PATHS_MAX:
+                self._found.clear()
+            self._found[path] = found
+        return found
 
     async def _admit(
         self,
@@ -197,9 +212,10 @@ class _Watched:
 
 def _encoded(asgi_scope: ASGIScope, path: str) -> str:
     """Return the provider's path as the caller spelled it: decoding and encoding again could change it."""
-    raw: str = (asgi_scope.get("raw_path") or b"").decode("latin-1")
-    if "%" not in raw:
+    raw_path: bytes = asgi_scope.get("raw_path") or b""
+    if b"%" not in raw_path:
         return path
+    raw = raw_path.decode("latin-1")
     prefix = asgi_scope["path"][: len(asgi_scope["path"]) - len(path)]
     if not raw.startswith(prefix):
         raise PathInvalid

@@ -17,6 +17,7 @@ import uvicorn
 
 from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
+from agentcache.supervisor import quick_cycle
 from agentcache.supervisor.bounded_http import BoundedHTTP
 from agentcache.supervisor.lifeline import Lifeline
 
@@ -108,6 +109,7 @@ async def call_application(application: Any, path: str) -> tuple[int, bytes]:
 
 def configure(settings: Settings, application: Any) -> uvicorn.Config:
     """Return how uvicorn runs our application."""
+    quick_cycle.install()
     return uvicorn.Config(
         application,
         interface="asgi3",
