@@ -32,6 +32,14 @@ class UsageEvent(models.Model):
     latency_us = models.BigIntegerField()
     upstream_us = models.BigIntegerField()
     agent = models.CharField(max_length=128)
+    #: Why it was a hit or a miss, in the words of Cache-Status.
+    reason = models.CharField(max_length=64, default="", db_default="")
+    #: Cache key of the entry that was served or made, in hex.
+    entry_key = models.CharField(max_length=64, default="", db_default="")
+    #: Freshness of the entry that was served; "" when none was.
+    freshness = models.CharField(max_length=16, default="", db_default="")
+    #: Who made the API key; "" when unknown.
+    user_id = models.CharField(max_length=32, default="", db_default="")
 
     class Meta:
         indexes = [
