@@ -275,8 +275,67 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "trusted_proxies",
         values.whole_number(0, 10),
         "0",
-        "Reverse proxies in front of the server; with at least 1, X-Forwarded-Proto is believed on the pages.",
+        "Reverse proxies in front of the server; with at least 1, X-Forwarded-Proto is believed on the pages, and "
+        "X-Forwarded-For as far as they wrote it.",
         "1",
+    ),
+    Setting(
+        "AGENTCACHE_SESSION_IDLE_MINUTES",
+        "session_idle_minutes",
+        values.whole_number(1, 60),
+        "60",
+        "A session on the pages or the account API ends when it was not used for this long.",
+        "15",
+    ),
+    Setting(
+        "AGENTCACHE_SESSION_HOURS",
+        "session_hours",
+        values.whole_number(1, 12),
+        "12",
+        "A session ends this long after signing in, used or not.",
+        "8",
+    ),
+    Setting(
+        "AGENTCACHE_GITHUB_CLIENT_ID",
+        "github_client_id",
+        values.token,
+        None,
+        "Client id of an OAuth app at GitHub; with the secret it offers signing in with GitHub.",
+        "Iv1.0123456789abcdef",
+    ),
+    Setting(
+        "AGENTCACHE_GITHUB_CLIENT_SECRET",
+        "github_client_secret",
+        values.token,
+        None,
+        "Client secret of the OAuth app at GitHub.",
+        "the secret that GitHub shows once",
+        is_secret=True,
+    ),
+    Setting(
+        "AGENTCACHE_GITHUB_URL",
+        "github_url",
+        values.origin_url,
+        "https://github.com",
+        "Another GitHub to sign in with: an Enterprise Server.",
+        "https://github.example.com",
+    ),
+    Setting(
+        "AGENTCACHE_GOOGLE_CLIENT_ID",
+        "google_client_id",
+        values.token,
+        None,
+        "Client id of a web application at Google; with the secret it offers signing in with Google.",
+        "0123.apps.googleusercontent.com",
+    ),
+    Setting(
+        "AGENTCACHE_GOOGLE_CLIENT_SECRET",
+        "google_client_secret",
+        values.token,
+        None,
+        "Client secret of the web application at Google.",
+        "the secret that Google shows",
+        is_secret=True,
     ),
     Setting(
         "AGENTCACHE_OTEL_ENDPOINT",
@@ -324,6 +383,13 @@ class Settings:
     egress_allow: AllowList
     drain_seconds: float
     trusted_proxies: int
+    session_idle_minutes: int
+    session_hours: int
+    github_client_id: str | None
+    github_client_secret: str | None = field(repr=False)
+    github_url: str
+    google_client_id: str | None
+    google_client_secret: str | None = field(repr=False)
     otel_endpoint: str | None
 
     @classmethod

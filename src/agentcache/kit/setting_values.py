@@ -175,6 +175,13 @@ def redis_url(text: str) -> str:
     return text
 
 
+def token(text: str) -> str:
+    """Read an id or secret that somebody else has given out."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
+        raise ValueError("holds a space or a character outside ASCII, or is longer than 512 characters")
+    return text
+
+
 def secret(text: str) -> str:
     """Read a secret of at least 32 bytes that is not one character over and over."""
     if len(text.encode()) < 32:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
+from agentcache.accounts import jobs as account_jobs
 from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
 from agentcache.engine.stores.open_stores import open_stores
@@ -49,7 +50,15 @@ def job_kinds(
         before = services.at(clock.now() - FAILED_JOBS_DAYS * 86400)
         await threads.run(partial(services.prune_failed, before))
 
+    async def write_account_mail(payload: dict[str, object]) -> None:
+        await threads.run(partial(account_jobs.write_mail, payload))
+
+    async def prune_accounts(_payload: dict[str, object]) -> None:
+        await threads.run(account_jobs.prune)
+
     return {
+        account_jobs.WRITE_MAIL: JobKind(write_account_mail),
+        account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
         DELIVER_WEBHOOK: JobKind(deliver_webhook),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),

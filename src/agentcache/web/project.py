@@ -19,9 +19,14 @@ APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
     "agentcache.jobs",
     "agentcache.design",
     "agentcache.mails",
@@ -75,9 +80,11 @@ def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, 
             "agentcache.web.middleware.SecurityHeaders",
             "agentcache.web.middleware.AllowedHost",
             "django.middleware.security.SecurityMiddleware",
-            "django.contrib.sessions.middleware.SessionMiddleware",
-            "django.middleware.csrf.CsrfViewMiddleware",
+            "agentcache.web.middleware.CallerAddress",
+            "agentcache.web.middleware.Sessions",
+            "agentcache.web.middleware.OwnOrigin",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "allauth.account.middleware.AccountMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
         ],
         "ROOT_URLCONF": "agentcache.web.urls",
@@ -92,6 +99,7 @@ def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, 
         "LOGGING_CONFIG": None,
         "APPEND_SLASH": False,
         **_security(settings),
+        **_accounts(settings),
     }
 
 
@@ -116,11 +124,6 @@ def _security(settings: Settings) -> dict[str, Any]:
         "SESSION_COOKIE_SECURE": uses_tls,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
-        "CSRF_COOKIE_NAME": f"{prefix}agentcache_csrf",
-        "CSRF_COOKIE_SECURE": uses_tls,
-        "CSRF_COOKIE_HTTPONLY": True,
-        "CSRF_COOKIE_SAMESITE": "Lax",
-        "CSRF_TRUSTED_ORIGINS": [settings.public_url] if settings.public_url else [],
         "SECURE_HSTS_SECONDS": 63072000 if uses_tls else 0,
         "SECURE_HSTS_INCLUDE_SUBDOMAINS": uses_tls,
         "SECURE_CONTENT_TYPE_NOSNIFF": True,
@@ -128,6 +131,60 @@ def _security(settings: Settings) -> dict[str, Any]:
         "SECURE_CROSS_ORIGIN_OPENER_POLICY": "same-origin",
         "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https") if settings.trusted_proxies else None,
     }
+
+
+def _accounts(settings: Settings) -> dict[str, Any]:
+    return {
+        "SESSION_ENGINE": "agentcache.accounts.session_store",
+        "SESSION_COOKIE_AGE": settings.session_hours * 3600,
+        "PASSWORD_HASHERS": ["agentcache.accounts.hashing.Argon2id"],
+        "AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend"],
+        "LOGIN_URL": "accounts:login",
+        "LOGIN_REDIRECT_URL": "/dashboard",
+        "ACCOUNT_ADAPTER": "agentcache.web.account_adapter.AccountAdapter",
+        "ACCOUNT_USER_MODEL_USERNAME_FIELD": None,
+        "ACCOUNT_LOGIN_METHODS": {"email"},
+        "ACCOUNT_SIGNUP_FIELDS": ["email*", "password1*"],
+        "ACCOUNT_EMAIL_VERIFICATION": "mandatory",
+        "ACCOUNT_UNIQUE_EMAIL": True,
+        # Limits of our own hold at every door, for all workers together.
+        "ACCOUNT_RATE_LIMITS": False,
+        "MFA_RATE_LIMITS": False,
+        "MFA_ADAPTER": "agentcache.accounts.adapters.FactorAdapter",
+        "MFA_SUPPORTED_TYPES": ["totp", "recovery_codes", "webauthn"],
+        "SOCIALACCOUNT_ADAPTER": "agentcache.accounts.adapters.ProviderAdapter",
+        "SOCIALACCOUNT_AUTO_SIGNUP": True,
+        "SOCIALACCOUNT_EMAIL_VERIFICATION": "mandatory",
+        "SOCIALACCOUNT_EMAIL_AUTHENTICATION": True,
+        "SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT": True,
+        "SOCIALACCOUNT_STORE_TOKENS": False,
+        "SOCIALACCOUNT_PROVIDERS": _sign_in_providers(settings),
+    }
+
+
+def _sign_in_providers(settings: Settings) -> dict[str, Any]:
+    providers: dict[str, Any] = {}
+    if settings.github_client_id and settings.github_client_secret:
+        providers["github"] = {
+            "APPS": [{"client_id": settings.github_client_id, "secret": settings.github_client_secret}],
+            "GITHUB_URL": settings.github_url,
+            "SCOPE": ["read:user", "user:email"],
+            "OAUTH_PKCE_ENABLED": True,
+        }
+    if settings.google_client_id and settings.google_client_secret:
+        providers["openid_connect"] = {
+            "APPS": [
+                {
+                    "provider_id": "google",
+                    "name": "Google",
+                    "client_id": settings.google_client_id,
+                    "secret": settings.google_client_secret,
+                    "settings": {"server_url": "https://accounts.google.com"},
+                }
+            ],
+            "OAUTH_PKCE_ENABLED": True,
+        }
+    return providers
 
 
 def _swagger_ui() -> str:

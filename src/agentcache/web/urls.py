@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from agentcache.web import views
+from agentcache.web.api import api
 
 urlpatterns = [
     path("", views.start, name="start"),
     path("favicon.ico", views.favicon, name="favicon"),
     path("api/docs", views.api_docs, name="api-docs"),
+    path("api/", api.urls),
+    path("accounts/", include("agentcache.accounts.provider_urls")),
     path("admin/", admin.site.urls),
 ]
 

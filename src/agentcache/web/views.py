@@ -69,26 +69,27 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 400: a host that is not ours, or a form that cannot be read."""
-    return _error(request, BadRequest(), "This request cannot be read", "Check the address and try again.")
+    return refuse(request, BadRequest(), "This request cannot be read", "Check the address and try again.")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 403."""
-    return _error(request, Forbidden("This is not allowed."), "This is not allowed", "Ask an operator of this server.")
+    return refuse(request, Forbidden("This is not allowed."), "This is not allowed", "Ask an operator of this server.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
-    return _error(request, NotFound(), "There is nothing here", "The address may be mistyped, or the page has moved.")
+    return refuse(request, NotFound(), "There is nothing here", "The address may be mistyped, or the page has moved.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500 without any detail; the log has them under the request id."""
     error = AgentCacheError("Something went wrong.")
-    return _error(request, error, "Something went wrong", "Try again; if it stays, give the operator the id below.")
+    return refuse(request, error, "Something went wrong", "Try again; if it stays, give the operator the id below.")
 
 
-def _error(request: HttpRequest, error: AgentCacheError, title: str, advice: str) -> HttpResponse:
+def refuse(request: HttpRequest, error: AgentCacheError, title: str, advice: str) -> HttpResponse:
+    """Answer with an error: as a problem below /api/, as a page elsewhere."""
     request_id = request.META.get("agentcache.request_id", "")
     if request.path.startswith("/api/"):
         headers, body = problem(error, request_id)
