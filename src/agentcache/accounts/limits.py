@@ -36,6 +36,8 @@ class Door(StrEnum):
     VERIFY_MAIL = "verify-mail"
     RESET_MAIL = "reset-mail"
     CHANGE_EMAIL = "change-email"
+    #: Mails that ask people to join a team; the account is the team.
+    INVITE = "invite"
     #: Redeeming links; a token cannot be guessed, so this guards the hashing slots.
     LINK = "link"
 
@@ -75,6 +77,7 @@ LIMITS = {
     Door.VERIFY_MAIL: Limits(account=(Limit(3, 6 * _HOUR),), network=(Limit(20, _HOUR),)),
     Door.RESET_MAIL: Limits(account=(Limit(5, _DAY),), network=(Limit(20, _HOUR),)),
     Door.CHANGE_EMAIL: Limits(account=(Limit(5, 5 * _MINUTE), Limit(20, _HOUR)), network=(Limit(20, _HOUR),)),
+    Door.INVITE: Limits(account=(Limit(50, _DAY),), network=(Limit(20, _HOUR),)),
     Door.LINK: Limits(network=(Limit(30, 5 * _MINUTE),)),
 }
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from agentcache.accounts import client, hashing, limits, links, password_rules
 from agentcache.accounts.access import require_fresh, user_of
-from agentcache.accounts.errors import InvalidEmail, LinkInvalid
+from agentcache.accounts.errors import EmailTaken, InvalidEmail, LinkInvalid
 from agentcache.accounts.jobs import queue_mail
 from agentcache.accounts.limits import Door
 from agentcache.accounts.models import LinkPurpose, MailedLink, Theme, User
@@ -64,6 +64,25 @@ def verify(request: HttpRequest, token: str) -> User:
     except IntegrityError:
         # Somebody else proved the same address at the same moment.
         raise LinkInvalid from None
+
+
+def join_invited(request: HttpRequest, email: str, password: str, name: str = "") -> User:
+    """Make a user whose address a mailed invitation has just proved. Raises `EmailTaken` when there is one."""
+    with hashing.SLOTS_OF_PROCESS.place():
+        email, name = checked_email(email), _checked_name(name)
+        limits.take(Door.LINK, address=client.address(request))
+        password_rules.require_acceptable(password, email=email)
+        user = User(email=email, name=name, password=make_password(password))
+        try:
+            with transaction.atomic():
+                if User.objects.filter(email__iexact=email).exists():
+                    raise EmailTaken(param="email")
+                user.save()
+                EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+                _settle(request, user, by="invitation")
+        except IntegrityError:
+            raise EmailTaken(param="email") from None
+    return user
 
 
 def take_in_from_provider(request: HttpRequest, sociallogin: Any, email: str) -> User:
