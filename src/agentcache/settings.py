@@ -338,6 +338,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         is_secret=True,
     ),
     Setting(
+        "AGENTCACHE_SMTP_URL",
+        "smtp_url",
+        values.smtp_url,
+        None,
+        "SMTP server for mails; encrypted where it can be, always with smtps:// or ?starttls. Without one, mails lie in "
+        "`outbox` in the data directory.",
+        "smtp://user:password@mail.example.com:587?starttls",
+        is_secret=True,
+    ),
+    Setting(
+        "AGENTCACHE_MAIL_FROM",
+        "mail_from",
+        values.mail_address,
+        None,
+        "Who mails come from.",
+        "AgentCache <cache@example.com>",
+    ),
+    Setting(
         "AGENTCACHE_OTEL_ENDPOINT",
         "otel_endpoint",
         values.base_url,
@@ -390,6 +408,8 @@ class Settings:
     github_url: str
     google_client_id: str | None
     google_client_secret: str | None = field(repr=False)
+    smtp_url: str | None = field(repr=False)
+    mail_from: str | None
     otel_endpoint: str | None
 
     @classmethod

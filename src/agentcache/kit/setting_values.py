@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parseaddr
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -172,6 +173,22 @@ def redis_url(text: str) -> str:
     if re.fullmatch(r"unix:///[^\s#]+", text):
         return text
     _split(text, ("redis", "rediss", "redis+cluster", "rediss+cluster"))
+    return text
+
+
+def smtp_url(text: str) -> str:
+    """Read `smtp://[user:password@]host[:port][?starttls]` or `smtps://…`."""
+    parts = _split(text, ("smtp", "smtps"))
+    if parts.path not in ("", "/") or parts.query not in ("", "starttls", "starttls=1"):
+        raise ValueError("must end after the port, but for ?starttls")
+    return text
+
+
+def mail_address(text: str) -> str:
+    """Read `name@example.com` or `Name <name@example.com>`."""
+    _, address = parseaddr(text)
+    if not address or "@" not in address or not text.isprintable():
+        raise ValueError("must be an address like AgentCache <cache@example.com>")
     return text
 
 

@@ -19,8 +19,11 @@ from agentcache.jobs.worker import JobFunction, JobKind, Worker
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
 from agentcache.kit.logs import get_logger
+from agentcache.mails.delivery import open_delivery
+from agentcache.mails.jobs import MailSending
+from agentcache.mails.services import SEND_MAIL
 from agentcache.settings import Settings
-from agentcache.teams.jobs import DELIVERY_SECONDS, WebhookDelivery
+from agentcache.teams.jobs import DELIVERY_SECONDS, PURGE_TEAM, TeamPurge, WebhookDelivery
 from agentcache.teams.secrets import ServerSecrets
 
 SWEEP_CACHE = "cache.sweep"
@@ -34,7 +37,7 @@ _log = get_logger(__name__)
 
 
 def job_kinds(
-    threads: DatabaseThreads, entries: EntryStore, deliver_webhook: JobFunction, clock: Clock
+    threads: DatabaseThreads, entries: EntryStore, deliver_webhook: JobFunction, send_mail: JobFunction, clock: Clock
 ) -> Mapping[str, JobKind]:
     """Return every kind of job by its name."""
 
@@ -60,6 +63,8 @@ def job_kinds(
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
         DELIVER_WEBHOOK: JobKind(deliver_webhook),
+        SEND_MAIL: JobKind(send_mail),
+        PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
@@ -77,7 +82,8 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         stack.push_async_callback(stores.close)
         client = GuardedClient(settings.egress_allow, GuardedLimits(total_seconds=DELIVERY_SECONDS))
         delivery = WebhookDelivery(threads, ServerSecrets.of(settings), client, clock)
-        yield Worker(threads, job_kinds(threads, stores.entries, delivery, clock), clock=clock)
+        sending = MailSending(threads, open_delivery(settings), settings)
+        yield Worker(threads, job_kinds(threads, stores.entries, delivery, sending, clock), clock=clock)
 
 
 @contextlib.asynccontextmanager
