@@ -8,6 +8,7 @@ from django.utils import timezone
 from agentcache.accounts import limits, links
 from agentcache.accounts.models import LinkPurpose, MailedLink, User
 from agentcache.accounts.notices import tell
+from agentcache.accounts.queries import find_user
 from agentcache.jobs.services import enqueue
 from agentcache.kit.ids import new_id
 
@@ -48,7 +49,7 @@ def prune() -> None:
 def _invite_to_verify(link: MailedLink | None) -> None:
     if link is None:
         return
-    user = User.objects.filter(email__iexact=link.email).first()
+    user = find_user(link.email)
     if user is None:
         stranger = User(email=link.email, name=link.name)
         tell(None, stranger, "verify", link=links.arm(link), minutes=links.LINK_MINUTES)
@@ -60,8 +61,8 @@ def _invite_to_verify(link: MailedLink | None) -> None:
 
 
 def _forgot(email: str) -> None:
-    user = User.objects.filter(email__iexact=email, is_active=True).first()
-    if user is None:
+    user = find_user(email)
+    if user is None or not user.is_active:
         return
     MailedLink.objects.filter(user=user, purpose=LinkPurpose.RESET).delete()
     link = MailedLink.objects.create(purpose=LinkPurpose.RESET, email=user.email, user=user, created_at=timezone.now())
@@ -71,7 +72,7 @@ def _forgot(email: str) -> None:
 def _invite_to_move(link: MailedLink | None) -> None:
     if link is None or link.user is None:
         return
-    owner = User.objects.filter(email__iexact=link.email).first()
+    owner = find_user(link.email)
     if owner is not None:
         tell(None, owner, "account-exists")
         link.delete()

@@ -2,12 +2,10 @@
 
 from ninja import Router
 
-from agentcache.accounts.api.entering import router as entering
-from agentcache.accounts.api.factors import router as factors
-from agentcache.accounts.api.own import router as own
+from agentcache.accounts.api import entering, factors, own
 
 router = Router(tags=["Account"])
 for part in (entering, own, factors):
-    router.add_router("", part)
+    router.add_router("", part.router)
 
 __all__ = ["router"]

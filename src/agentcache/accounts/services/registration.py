@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from agentcache.accounts import client, hashing, limits, links, password_rules
+from agentcache.accounts import client, hashing, limits, links, password_rules, queries
 from agentcache.accounts.access import require_fresh, user_of
 from agentcache.accounts.errors import EmailTaken, InvalidEmail, LinkInvalid
 from agentcache.accounts.jobs import queue_mail
@@ -72,17 +72,14 @@ def join_invited(request: HttpRequest, email: str, password: str, name: str = ""
         email, name = checked_email(email), _checked_name(name)
         limits.take(Door.LINK, address=client.address(request))
         password_rules.require_acceptable(password, email=email)
-        user = User(email=email, name=name, password=make_password(password))
-        try:
-            with transaction.atomic():
-                if User.objects.filter(email__iexact=email).exists():
-                    raise EmailTaken(param="email")
-                user.save()
-                EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
-                _settle(request, user, by="invitation")
-        except IntegrityError:
-            raise EmailTaken(param="email") from None
-    return user
+        password_hash = make_password(password)
+    try:
+        with transaction.atomic():
+            if queries.find_user(email) is not None:
+                raise EmailTaken(param="email")
+            return _make_user(request, email, name, password_hash, by="invitation")
+    except IntegrityError:
+        raise EmailTaken(param="email") from None
 
 
 def take_in_from_provider(request: HttpRequest, sociallogin: Any, email: str) -> User:
@@ -160,13 +157,16 @@ def _checked_name(name: str) -> str:
 
 
 def _join(request: HttpRequest, link: MailedLink) -> User:
-    if User.objects.filter(email__iexact=link.email).exists():
+    if queries.find_user(link.email) is not None:
         raise LinkInvalid
-    user = User(email=link.email, name=link.name)
-    user.password = link.password
-    user.save()
-    EmailAddress.objects.create(user=user, email=link.email, verified=True, primary=True)
-    _settle(request, user, by="e-mail")
+    return _make_user(request, link.email, link.name, link.password, by="e-mail")
+
+
+def _make_user(request: HttpRequest, email: str, name: str, password_hash: str, *, by: str) -> User:
+    user = User(email=email, name=name, password=password_hash)
+    user.save(force_insert=True)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    _settle(request, user, by=by)
     return user
 
 
@@ -179,7 +179,7 @@ def _settle(request: HttpRequest, user: User, *, by: str) -> None:
 
 def _move(request: HttpRequest, link: MailedLink) -> User:
     user = User.objects.select_for_update().filter(pk=link.user_id, is_active=True).first()
-    if user is None or User.objects.filter(email__iexact=link.email).exists():
+    if user is None or queries.find_user(link.email) is not None:
         raise LinkInvalid
     former, user.email = user.email, link.email
     user.save(update_fields=["email"])
