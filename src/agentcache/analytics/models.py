@@ -1,10 +1,11 @@
-"""What happened, one row per request, and what is known to be missing."""
+"""What happened, one row per request; the roll-ups made from it; and what is known to be missing."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models.functions import Now
 
+from agentcache.analytics.histogram import BUCKET_COLUMNS
 from agentcache.kit.ids import new_id
 
 
@@ -49,6 +50,78 @@ class UsageEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.id}"
+
+
+class _Sums(models.Model):
+    """Sums over requests that ended alike, in one span of time."""
+
+    #: Seconds that the span lasts: a value of `rollups.Grain`.
+    grain = models.IntegerField()
+    #: Unix seconds, a multiple of `grain`.
+    start = models.BigIntegerField()
+    outcome = models.CharField(max_length=16)
+    requests = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    #: 1e-9 USD.
+    cost_usd_nanos = models.BigIntegerField()
+    saved_usd_nanos = models.BigIntegerField()
+    latency_us = models.BigIntegerField()
+    upstream_us = models.BigIntegerField()
+    #: Requests whose `upstream_us` was measured.
+    upstream_calls = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class UsageTotal(_Sums):
+    """Sums by one dimension, such as the model; the dimension "" is everything."""
+
+    pk = models.CompositePrimaryKey("team_id", "dimension", "grain", "start", "value", "outcome")
+    team_id = models.CharField(max_length=32)
+    dimension = models.CharField(max_length=16)
+    value = models.CharField(max_length=256)
+
+    def __str__(self) -> str:
+        return f"{self.dimension}={self.value} {self.outcome} from {self.start} for {self.grain} s"
+
+
+class UsageCell(_Sums):
+    """Sums by all dimensions that pages filter by, at once."""
+
+    pk = models.CompositePrimaryKey(
+        "team_id", "grain", "start", "api_key", "member", "model", "namespace", "agent", "outcome"
+    )
+    team_id = models.CharField(max_length=32)
+    api_key = models.CharField(max_length=32)
+    member = models.CharField(max_length=32)
+    model = models.CharField(max_length=256)
+    namespace = models.CharField(max_length=128)
+    agent = models.CharField(max_length=128)
+
+    def __str__(self) -> str:
+        return f"{self.api_key} {self.model} {self.outcome} from {self.start} for {self.grain} s"
+
+
+class UsageLatency(models.Model):
+    """How long answers took: a histogram by one dimension, for hits and for misses."""
+
+    pk = models.CompositePrimaryKey("team_id", "dimension", "grain", "start", "value", "answer")
+    team_id = models.CharField(max_length=32)
+    dimension = models.CharField(max_length=16)
+    grain = models.IntegerField()
+    start = models.BigIntegerField()
+    value = models.CharField(max_length=256)
+    #: `hit` or `miss`.
+    answer = models.CharField(max_length=8)
+
+    def __str__(self) -> str:
+        return f"{self.dimension}={self.value} {self.answer} from {self.start} for {self.grain} s"
+
+
+for _column in BUCKET_COLUMNS:
+    UsageLatency.add_to_class(_column, models.IntegerField(default=0, db_default=0))
 
 
 class UsageGap(models.Model):

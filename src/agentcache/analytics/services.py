@@ -8,7 +8,9 @@ from itertools import chain
 import msgspec
 from django.db import connection, transaction
 
+from agentcache.analytics import rollup_tables
 from agentcache.analytics.models import UsageEvent, UsageGap
+from agentcache.analytics.rollups import fold
 from agentcache.gateway import ports
 
 #: The members of an event in their order, as columns.
@@ -24,40 +26,46 @@ _PRUNE_ROWS = 5_000
 
 #: SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535.
 _ROWS_PER_STATEMENT = 500
+_SEEN = rollup_tables.new_seen()
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 
 
 def insert_events(rows: int) -> str:
-    """Return the statement that keeps so many events, the same on both databases.
+    """Return the statement that keeps so many events, the same on both databases, and returns the ids that are new.
 
     An id that is there already is left as it is, so a repeated batch changes nothing.
     """
     return (
         f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of our own columns
-        f"VALUES {', '.join([_ROW] * rows)} ON CONFLICT (id) DO NOTHING"
+        f"VALUES {', '.join([_ROW] * rows)} ON CONFLICT (id) DO NOTHING RETURNING id"
     )
 
 
 @cache
-def _insert_events_sqlite(rows: int) -> str:
-    return insert_events(rows).replace("%s", "?")
+def _insert_events(rows: int, vendor: str) -> str:
+    return insert_events(rows).replace("%s", "?") if vendor == "sqlite" else insert_events(rows)
 
 
 def record_events(events: list[ports.UsageEvent]) -> None:
-    """Keep usage events, all or none, each exactly once by its id."""
-    rows = [_as_row(event) for event in events]
+    """Keep usage events and add them to the roll-ups, all or none, each exactly once by its id."""
+    # The first of two events with one id counts, as it does when they come in two batches.
+    rows = list({row[0]: row for row in map(_as_row, reversed(events))}.values())
+    rows.reverse()
+    with transaction.atomic():
+        new = _insert(rows)
+        rollup_tables.keep(fold([row for row in rows if row[0] in new], _COLUMNS, _SEEN))
+
+
+def _insert(rows: list[tuple[str | int, ...]]) -> set[str]:
+    """Add the rows that are not there yet; return their ids."""
+    new: set[str] = set()
     # Plain SQL: model instances would cost ten times as much, in the process that serves hits. And many rows at once:
     # after each statement the driver waits for its turn to run Python again, which a busy server gives it late.
-    with transaction.atomic(), connection.cursor() as cursor:
-        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-            part = rows[start : start + _ROWS_PER_STATEMENT]
-            values = list(chain.from_iterable(part))
-            if connection.vendor == "sqlite":
-                # Its own placeholders: Django would translate thousands of them anew for each statement.
-                with connection.wrap_database_errors:
-                    cursor.cursor.connection.execute(_insert_events_sqlite(len(part)), values)
-            else:
-                cursor.execute(insert_events(len(part)), values)
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        part = rows[start : start + _ROWS_PER_STATEMENT]
+        statement = _insert_events(len(part), connection.vendor)
+        new.update(row[0] for row in rollup_tables.execute(statement, list(chain.from_iterable(part))))
+    return new
 
 
 def record_gap(worker: str, lost: int) -> None:
