@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from agentcache.accounts import client
 from agentcache.accounts.models import User
+from agentcache.audit import services as audit
+from agentcache.mails import services as mails
 from agentcache.settings import Settings
 
 
@@ -17,8 +19,6 @@ def tell(
     request: HttpRequest | None, user: User, template: str, *, to: str = "", key: str | None = None, **context: object
 ) -> None:
     """Queue a mail to the owner of the account, within the caller's transaction."""
-    from agentcache.mails import services as mails
-
     settings: Settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by web.project
     mails.send(
         template,
@@ -46,8 +46,6 @@ def note(
     after: Mapping[str, object] | None = None,
 ) -> None:
     """Write to the audit log, within the caller's transaction."""
-    from agentcache.audit import services as audit
-
     audit.record(
         action=action,
         actor=audit.Actor.of(request) if request is not None else audit.Actor.system(),
