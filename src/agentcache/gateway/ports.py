@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -112,3 +113,50 @@ class JobQueue(Protocol):
 
     async def enqueue(self, name: str, payload: dict[str, object], *, delay_seconds: float = 0.0) -> None:
         """Keep a job; durable when it returns. `payload` is a JSON object. Raises `Unavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What one subject of a team may use: the team itself, a member, a key or an agent. None means no limit."""
+
+    #: `team`, `member`, `key` or `agent`.
+    kind: str
+    #: Id of the member or key, name of the agent; "" for the team.
+    subject: str
+    requests_per_month: int | None = None
+    requests_per_minute: int | None = None
+    #: 1e-9 USD of what providers are paid.
+    budget_usd_nanos_per_month: int | None = None
+    #: Whether calls are refused beyond it; a soft limit of a month only tells people.
+    is_hard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a subject has used in a calendar month; money is 1e-9 USD."""
+
+    requests: int = 0
+    cost_usd_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TeamLimits:
+    """Every limit of a team, and what has been recorded so far against each in one month."""
+
+    limits: tuple[Limit, ...] = ()
+    #: Whether an answer that is in the cache is still served when the month's requests are used up.
+    serves_hits_over_quota: bool = True
+    #: year * 100 + month, UTC.
+    month: int = 0
+    used: Mapping[tuple[str, str], Use] = field(default_factory=dict)
+
+
+class LimitBook(Protocol):
+    """Knows the limits of teams. Implemented by the control plane over its database."""
+
+    async def limits_of(self, tenant_id: str, month: int, counted: Mapping[tuple[str, str], Use]) -> TeamLimits:
+        """Return a team's limits and use. Raises `Unavailable`.
+
+        `counted` is where the shared counters stand, by kind and subject; it is kept where it is ahead of the record,
+        so that what is shown is what is enforced.
+        """
