@@ -1,4 +1,4 @@
-"""Write the reference pages that come from the code: docs/reference/{settings,commands,errors,headers}.md.
+"""Write the reference pages that come from the code: docs/reference/{settings,commands,errors,headers,permissions}.md.
 
 python scripts/docs.py            write them
 python scripts/docs.py --check    write nothing; fail when a page lags
@@ -131,6 +131,39 @@ def errors_page() -> str:
     )
 
 
+def permissions_page() -> str:
+    """Describe what each role, mark and key scope may do."""
+    from agentcache.teams.permissions import BY_ROLE, BY_SCOPE, matrix
+
+    def cell(granted: bool) -> str:
+        return "yes" if granted else ""
+
+    roles, rows = list(BY_ROLE), matrix()
+    by_role = [
+        (
+            f"`{row.permission}`",
+            row.description,
+            *(cell(role in row.roles) for role in roles),
+            *(cell(mark in row.marks) for mark in ("billing", "owner")),
+        )
+        for row in rows
+    ]
+    by_scope = [(f"`{row.permission}`", *(cell(scope.value in row.scopes) for scope in BY_SCOPE)) for row in rows]
+    return page(
+        "Permissions",
+        "A member has one role, and may have marks beside it that add to it. Every page and every route of the API asks "
+        "for one permission, from this table, at every request: a change of role or a removal counts at once.",
+        "## Members",
+        table(("permission", "what may be done", *roles, "+ billing", "+ owner"), by_role),
+        "Owners are always admins, and every team has one. Nobody can give a role, a mark or a key scope that does more "
+        "than they may themselves.",
+        "## API keys",
+        "What a key may do in the API beside the cache itself. Inviting people, changing roles, deleting the team and "
+        "paying are for people: no key can, so that a leaked one cannot keep its thief in the team.",
+        table(("permission", *(f"`{scope.value}`" for scope in BY_SCOPE)), by_scope),
+    )
+
+
 def _message(kind: type[BaseException]) -> str:
     return cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
 
@@ -162,6 +195,7 @@ def pages() -> dict[Path, str]:
         PAGES / "commands.md": commands_page(),
         PAGES / "headers.md": headers_page(),
         PAGES / "errors.md": errors_page(),
+        PAGES / "permissions.md": permissions_page(),
     }
 
 

@@ -9,11 +9,11 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from ninja.security.base import AuthBase
 
-from agentcache.accounts.access import require_fresh, signed_in, user_of
+from agentcache.accounts.access import fresh_session, require_fresh, signed_in, user_of
 from agentcache.gateway.callers import OWN_KEY_HEADER, read_caller
 from agentcache.gateway.ports import Scope
 from agentcache.kit.api_keys import is_well_formed, looks_like_api_key
@@ -21,14 +21,13 @@ from agentcache.kit.errors import NotFound, Unauthenticated
 from agentcache.teams import queries, services
 from agentcache.teams.errors import InvalidApiKey, MissingPermission, NoTeam, PeopleOnly, TeamNotFound
 from agentcache.teams.models import ApiKey, Membership, Team
-from agentcache.teams.permissions import Permission, permissions_of_member, permissions_of_scopes
+from agentcache.teams.permissions import DESCRIPTIONS, Permission, permissions_of_member, permissions_of_scopes
 from agentcache.teams.secrets import current_secrets
 
 #: Where a request to the API names a team, by id or slug, when its path does not.
 TEAM_HEADER = "X-AgentCache-Team"
 #: Where a session keeps the team that is open in it.
 SESSION_TEAM = "agentcache_team"
-
 _KEY_HEADERS = (OWN_KEY_HEADER, "authorization", "x-api-key", "api-key")
 _SCOPES = {scope.value: scope for scope in Scope}
 
@@ -73,29 +72,40 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 TeamView = Callable[Concatenate[TeamRequest, P], HttpResponseBase]
 
 
-def team_page(permission: Permission) -> Callable[[TeamView[P]], View[P]]:
-    """Let a signed-in member of the open team who has the permission see this page; sets `request.team_context`."""
+def team_page(permission: Permission, *, fresh: bool = False) -> Callable[[TeamView[P]], View[P]]:
+    """Let a signed-in member of the open team who has the permission see this page; sets `request.team_context`.
+
+    With `fresh`, somebody who signed in more than 15 minutes ago is asked to prove who they are once more.
+    """
 
     def decorate(view: TeamView[P]) -> View[P]:
-        @signed_in
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            team_request = cast("TeamRequest", request)
             try:
-                context = open_team(request)
+                team_request.team_context = open_team(request)
             except NoTeam:
                 return redirect("teams:new")
-            context.require(permission)
-            team_request = cast("TeamRequest", request)
-            team_request.team_context = context
+            if not team_request.team_context.may(permission):
+                return _refused(team_request, permission)
             try:
                 return view(team_request, *args, **kwargs)
             except NotFound as error:
                 raise Http404(error.message) from error
 
-        guarded.access = permission  # type: ignore[attr-defined]  # read by the walk over all routes
-        return guarded
+        page = signed_in(fresh_session(guarded) if fresh else guarded)
+        page.access = permission  # type: ignore[attr-defined]  # read by the walk over all routes
+        return page
 
     return decorate
+
+
+def _refused(request: TeamRequest, permission: Permission) -> HttpResponseBase:
+    admins = [
+        row.membership for row in queries.list_members(request.team_context.team) if row.membership.role == "admin"
+    ]
+    context = {"needed": DESCRIPTIONS[permission], "permission": permission, "admins": admins}
+    return render(request, "teams/forbidden.html", context, status=403)
 
 
 class TeamAuth(AuthBase):
@@ -191,6 +201,8 @@ def _context_of_key(request: HttpRequest, api_key: str) -> TeamContext:
     now = timezone.now()
     if row.last_used_at is None or now - row.last_used_at > services.USE_NOTED_EVERY:
         services.touch_api_key(row.id, now)
+    # For the audit log, which knows nothing of teams.
+    request.api_key_id = row.pk  # type: ignore[attr-defined]
     scopes = [_SCOPES[scope] for scope in row.scopes if scope in _SCOPES]
     return TeamContext(row.team, permissions_of_scopes(scopes), api_key=row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentcache.kit.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound, Unauthenticated
 
 
 class ApiKeyNotFound(NotFound):
@@ -56,3 +56,106 @@ class PeopleOnly(Forbidden):
     """An API key may not do that; a member has to."""
 
     code = "people_only"
+
+
+class MemberNotFound(NotFound):
+    """The team has no such member."""
+
+    code = "member_not_found"
+
+
+class InvitationNotFound(NotFound):
+    """There is no such invitation."""
+
+    code = "invitation_not_found"
+
+
+class Conflict(AgentCacheError):
+    """This does not fit what is there."""
+
+    code = "conflict"
+    status = 409
+
+
+class LastOwner(Conflict):
+    """A team needs an owner: make somebody else an owner first."""
+
+    code = "last_owner"
+
+
+class OwnersAreAdmins(Conflict):
+    """An owner's role is admin: take the owner mark away first."""
+
+    code = "owners_are_admins"
+
+
+class AlreadyMember(Conflict):
+    """This address belongs to a member of the team."""
+
+    code = "already_member"
+
+
+class InvitationClosed(Conflict):
+    """This invitation was accepted or cancelled."""
+
+    code = "invitation_closed"
+
+
+class NameMismatch(BadRequest):
+    """Type the team's name exactly as it is written."""
+
+    code = "name_mismatch"
+
+
+class InvalidRole(BadRequest):
+    """A role is one of admin, member, viewer."""
+
+    code = "invalid_role"
+
+
+class InvalidLogo(BadRequest):
+    """A logo is a PNG, JPEG or WebP picture of at most 256 KB."""
+
+    code = "invalid_logo"
+
+
+class RoleAboveOwn(Forbidden):
+    """Nobody can give a role above their own."""
+
+    code = "role_above_own"
+
+
+class InvitationUnusable(Forbidden):
+    """This invitation cannot be used."""
+
+    code = "invitation_unusable"
+
+
+class InvitationExpired(InvitationUnusable):
+    """This invitation is older than 7 days; ask for a new one."""
+
+    code = "invitation_expired"
+
+
+class InvitationReplaced(InvitationUnusable):
+    """A newer mail was sent for this invitation; use the link in that one."""
+
+    code = "invitation_replaced"
+
+
+class InvitationInvalid(InvitationUnusable):
+    """Whoever sent this invitation may not invite to this role any more; ask for a new one."""
+
+    code = "invitation_invalid"
+
+
+class InvitationForAnother(InvitationUnusable):
+    """This invitation is for another e-mail address than the one you are signed in with."""
+
+    code = "invitation_for_another"
+
+
+class LogoNotFound(NotFound):
+    """The team has no logo."""
+
+    code = "logo_not_found"

@@ -6,6 +6,8 @@ import base64
 import hmac
 from functools import partial
 
+from agentcache.engine.entries import Selector, Tenant
+from agentcache.engine.stores.port import EntryStore
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp
 from agentcache.kit.clock import Clock
@@ -16,6 +18,8 @@ from agentcache.kit.logs import get_logger
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 
+#: Remove every cached entry of the team `payload["team_id"]`.
+PURGE_TEAM = "teams.purge"
 #: One try may take this long, as receivers of Standard Webhooks expect.
 DELIVERY_SECONDS = 15.0
 
@@ -88,3 +92,22 @@ def _members(payload: dict[str, object]) -> tuple[str, str, str, str]:
         raise GiveUp("The job lacks members.")
     tenant_id, url, body, message_id = map(str, members)
     return tenant_id, url, body, message_id
+
+
+class TeamPurge:
+    """Does jobs of `PURGE_TEAM`: removes every cached entry of a team that is gone."""
+
+    def __init__(self, threads: DatabaseThreads, entries: EntryStore) -> None:
+        self._threads = threads
+        self._entries = entries
+
+    async def __call__(self, payload: dict[str, object]) -> None:
+        """Remove them; raises `GiveUp` while the team is there."""
+        team_id = payload.get("team_id")
+        if not isinstance(team_id, str) or not team_id:
+            raise GiveUp("The job lacks members.")
+        if await self._threads.run(partial(Team.objects.filter(pk=team_id).exists)):
+            raise GiveUp("The team is still there.")
+        # Its secrets went with it; removing needs none.
+        removed = await self._entries.invalidate(Tenant(id=team_id, key_secret=b""), Selector())
+        _log.info("team_purged", team_id=team_id, entries=removed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -97,3 +98,32 @@ def grantable_scopes(permissions: frozenset[Permission]) -> frozenset[Scope]:
 def rank(role: str) -> int:
     """Return a role's place among the roles, 0 for the lowest; an unknown role is below all."""
     return list(BY_ROLE).index(role) if role in BY_ROLE else -1
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """One permission, and who has it."""
+
+    permission: Permission
+    description: str
+    #: Roles that have it, lowest first.
+    roles: list[str]
+    #: Marks that add it: `owner`, `billing`.
+    marks: list[str]
+    #: Scopes with which an API key has it.
+    scopes: list[str]
+
+
+def matrix() -> list[MatrixRow]:
+    """Return the whole table, one row for each permission."""
+    marks = {"owner": OWNER_MARK, "billing": BILLING_MARK}
+    return [
+        MatrixRow(
+            permission,
+            DESCRIPTIONS[permission],
+            roles=[role for role, granted in BY_ROLE.items() if permission in granted],
+            marks=[mark for mark, granted in marks.items() if permission in granted],
+            scopes=[scope.value for scope, granted in BY_SCOPE.items() if permission in granted],
+        )
+        for permission in Permission
+    ]

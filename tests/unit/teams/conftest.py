@@ -1,3 +1,5 @@
+import pytest
+
 from tests.support.django_project import (  # noqa: F401 - fixtures
     migrated_postgresql,
     migrated_sqlite,
@@ -5,3 +7,31 @@ from tests.support.django_project import (  # noqa: F401 - fixtures
     project,
     sqlite_project,
 )
+
+
+@pytest.fixture
+def team(project):  # noqa: F811 - the fixture
+    from tests.support.teams import make_team
+
+    return make_team()
+
+
+@pytest.fixture
+def owner(team):
+    from tests.support.teams import join
+
+    return join(team, "owner@example.com", "owner")
+
+
+@pytest.fixture
+def admin(team):
+    from tests.support.teams import join
+
+    return join(team, "admin@example.com", "admin")
+
+
+@pytest.fixture
+def member(team):
+    from tests.support.teams import join
+
+    return join(team, "member@example.com", "member")

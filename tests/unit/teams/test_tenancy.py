@@ -19,6 +19,7 @@ APPS = ("accounts", "teams", "analytics", "web")
 CROSSING = {
     ("teams/queries/api_keys.py", "find_live_api_key"),  # tells whose key it is
     ("teams/services/api_keys.py", "touch_api_key"),  # follows from it, by the same key's id
+    ("teams/queries/members.py", "memberships_of"),  # a user's own teams
     ("analytics/services.py", "prune_events"),  # retention is the same for all
 }
 #: Adding a row names its team.

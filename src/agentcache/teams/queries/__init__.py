@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from agentcache.teams.queries.api_keys import find_live_api_key, list_api_keys
+from agentcache.teams.queries.invitations import (
+    FoundInvitation,
+    InvitationState,
+    count_seats,
+    find_invitation,
+    has_account,
+    hash_token,
+    list_invitations,
+    state_of,
+)
 from agentcache.teams.queries.members import (
+    MemberRow,
     count_owners,
+    find_member,
     find_membership,
+    keys_made_by,
     last_used_membership,
     list_members,
+    live_api_keys,
     memberships_of,
 )
-from agentcache.teams.queries.teams import LOCAL_SLUG, find_local_team
+from agentcache.teams.queries.teams import LOCAL_SLUG, Ending, find_local_team, find_logo, what_ends_with
 
 __all__ = [
     "LOCAL_SLUG",
+    "Ending",
+    "FoundInvitation",
+    "InvitationState",
+    "MemberRow",
     "count_owners",
+    "count_seats",
+    "find_invitation",
     "find_live_api_key",
     "find_local_team",
+    "find_logo",
+    "find_member",
     "find_membership",
+    "has_account",
+    "hash_token",
+    "keys_made_by",
     "last_used_membership",
     "list_api_keys",
+    "list_invitations",
     "list_members",
+    "live_api_keys",
     "memberships_of",
+    "state_of",
+    "what_ends_with",
 ]

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from django.db.models import F, Q, QuerySet
+from dataclasses import dataclass
+
+from allauth.mfa.models import Authenticator
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
+from django.utils import timezone
 
 from agentcache.accounts.models import User
-from agentcache.teams.models import Membership, Team
+from agentcache.teams.models import ApiKey, Membership, Team
+from agentcache.teams.permissions import BY_ROLE
 from agentcache.teams.tenancy import rows_of
+
+_BY_RANK = Case(
+    *(When(role=role, then=Value(-place)) for place, role in enumerate(BY_ROLE)), output_field=IntegerField()
+)
+_SECOND_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member as lists show one."""
+
+    membership: Membership
+    has_second_factor: bool
+    #: Keys that work and that this member made.
+    live_api_keys: int
 
 
 def find_membership(user: User, team_id_or_slug: str) -> Membership | None:
@@ -23,15 +43,37 @@ def last_used_membership(user: User) -> Membership | None:
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
-    """Return all memberships of a user, with their teams, by team name."""
+    """Return all memberships of a user, with their teams, by team name. Crosses tenants: these are the user's own."""
     return Membership.objects.filter(user=user).select_related("team").order_by("team__name", "team_id")
 
 
-def list_members(team: Team) -> QuerySet[Membership]:
-    """Return a team's members with their users: owners first, then by role and name."""
-    return rows_of(team, Membership).select_related("user").order_by("-is_owner", "role", "user__name", "user__email")
+def list_members(team: Team) -> list[MemberRow]:
+    """Return a team's members: owners first, then by role and name. Three queries, however many there are."""
+    rows = rows_of(team, Membership).select_related("user", "team")
+    members = list(rows.order_by("-is_owner", _BY_RANK, "user__name", "user__email"))
+    users = [member.user_id for member in members]
+    factors = Authenticator.objects.filter(user_id__in=users, type__in=_SECOND_FACTORS)
+    secured = set(factors.values_list("user_id", flat=True))
+    keys = dict(live_api_keys(team).values_list("created_by").annotate(Count("id")).order_by())
+    return [MemberRow(member, member.user_id in secured, keys.get(member.user_id, 0)) for member in members]
+
+
+def keys_made_by(member: Membership) -> QuerySet[ApiKey]:
+    """Return the keys that work and that this member made: what breaks, or goes on unowned, when the member goes."""
+    return live_api_keys(member.team).filter(created_by=member.user).order_by("name", "id")
+
+
+def find_member(team: Team, membership_id: str) -> Membership | None:
+    """Return a member of the team with the user."""
+    return rows_of(team, Membership).select_related("user", "team").filter(pk=membership_id).first()
 
 
 def count_owners(team: Team) -> int:
     """Return how many owners a team has."""
     return rows_of(team, Membership).filter(is_owner=True).count()
+
+
+def live_api_keys(team: Team) -> QuerySet[ApiKey]:
+    """Return the keys of a team that work."""
+    is_live = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+    return rows_of(team, ApiKey).filter(is_live, revoked_at__isnull=True)

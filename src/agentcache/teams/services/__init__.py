@@ -10,13 +10,33 @@ from agentcache.teams.services.api_keys import (
     revoke_api_key,
     touch_api_key,
 )
-from agentcache.teams.services.members import touch_membership
+from agentcache.teams.services.invitations import (
+    accept_invitation,
+    cancel_invitation,
+    invite,
+    join_by_invitation,
+    resend_invitation,
+)
+from agentcache.teams.services.logos import remove_logo, set_logo
+from agentcache.teams.services.members import (
+    change_member,
+    change_role,
+    leave_team,
+    remove_member,
+    set_billing,
+    set_owner,
+    touch_membership,
+    transfer_ownership,
+)
 from agentcache.teams.services.teams import (
     FirstStart,
     create_personal_team,
     create_team,
     create_team_of,
+    delete_team,
     ensure_local_team,
+    leave_every_team,
+    update_team,
 )
 
 __all__ = [
@@ -24,12 +44,29 @@ __all__ = [
     "USE_NOTED_EVERY",
     "CreatedApiKey",
     "FirstStart",
+    "accept_invitation",
+    "cancel_invitation",
+    "change_member",
+    "change_role",
     "create_api_key",
     "create_personal_team",
     "create_team",
     "create_team_of",
+    "delete_team",
     "ensure_local_team",
+    "invite",
+    "join_by_invitation",
+    "leave_every_team",
+    "leave_team",
+    "remove_logo",
+    "remove_member",
+    "resend_invitation",
     "revoke_api_key",
+    "set_billing",
+    "set_logo",
+    "set_owner",
     "touch_api_key",
     "touch_membership",
+    "transfer_ownership",
+    "update_team",
 ]
