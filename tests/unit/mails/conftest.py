@@ -1,0 +1,34 @@
+import pytest
+from django.template import engines
+
+from agentcache.jobs.database import DatabaseThreads
+from tests.support.django_project import (  # noqa: F401 - fixtures
+    migrated_postgresql,
+    migrated_sqlite,
+    postgresql_project,
+    project,
+    sqlite_project,
+)
+
+TEMPLATES = {
+    "mails/greeting.subject.txt": "Hello {{ name }}\nfrom us",
+    "mails/greeting.txt": "{% extends 'mails/base.txt' %}{% block content %}Hi {{ name }}, go to {{ link }}{% endblock %}",
+    "mails/greeting.html": "{% extends 'mails/base.html' %}{% block content %}<p>Hi {{ name }}</p>{% endblock %}",
+}
+
+
+@pytest.fixture
+def greeting(project, monkeypatch):  # noqa: F811 - the fixture
+    """A mail's templates, beside those of the apps."""
+    from django.template.loaders.locmem import Loader
+
+    engine = engines["django"].engine
+    loaders = engine.template_loaders
+    monkeypatch.setattr(engine, "template_loaders", [Loader(engine, TEMPLATES), *loaders])
+
+
+@pytest.fixture
+def threads(project):  # noqa: F811 - the fixture
+    threads = DatabaseThreads()
+    yield threads
+    threads.close()
