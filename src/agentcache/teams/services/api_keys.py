@@ -38,11 +38,11 @@ def create_api_key(
     *,
     scopes: frozenset[Scope] = DEFAULT_SCOPES,
     is_test: bool = False,
-    namespace: str = "default",
+    namespace: str = "",
     expires_at: datetime | None = None,
     created_by: User | None = None,
 ) -> CreatedApiKey:
-    """Create an API key of a team. Only its hash is kept."""
+    """Create an API key of a team, for its default namespace unless one is named. Only its hash is kept."""
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidExpiry(param="expires_at")
     api_key = new_api_key(test=is_test)
@@ -53,7 +53,7 @@ def create_api_key(
         display=display_form(api_key),
         scopes=sorted(scope.value for scope in scopes),
         is_test=is_test,
-        namespace=namespace,
+        namespace=namespace or team.default_namespace,
         expires_at=expires_at,
         created_by=created_by,
     )
