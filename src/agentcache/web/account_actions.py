@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 
 from agentcache.accounts.access import SessionAuth, user_of
 from agentcache.accounts.api import entering, own, schemas
@@ -141,7 +141,7 @@ def act(request: HttpRequest, action: str) -> HttpResponse:
     if found.needs_session and not SessionAuth()(request):
         raise NotSignedIn
     given = found.act(request, *([] if found.body is None else [_body(request, found.body)]))
-    answer = given[1] if isinstance(given, tuple) else given
+    answer = given.value if isinstance(given, Status) else given
     if found.answer is None:
         return HttpResponse(status=found.status)
     shown = found.answer.model_validate(answer).model_dump_json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Router, Status
 
 from agentcache.accounts import queries, services
 from agentcache.accounts.access import SessionAuth
@@ -17,19 +17,19 @@ router = Router()
 
 
 @router.post("/register", auth=None, response={202: schemas.Status}, operation_id="account.register")
-def register(request: HttpRequest, body: schemas.Registration) -> tuple[int, Any]:
+def register(request: HttpRequest, body: schemas.Registration) -> Any:
     """Register; a link is mailed. The answer is the same for an address that has an account."""
     services.register(request, body.email, body.password, body.name)
-    return 202, {"status": "mail_sent"}
+    return Status(202, {"status": "mail_sent"})
 
 
 @router.post(
     "/resend-verification", auth=None, response={202: schemas.Status}, operation_id="account.resendVerification"
 )
-def resend_verification(request: HttpRequest, body: schemas.Address) -> tuple[int, Any]:
+def resend_verification(request: HttpRequest, body: schemas.Address) -> Any:
     """Have the link of a registration mailed again. The answer is the same for every address."""
     services.resend_verification(request, body.email)
-    return 202, {"status": "mail_sent"}
+    return Status(202, {"status": "mail_sent"})
 
 
 @router.post("/verify", auth=None, response=schemas.Status, operation_id="account.verify")
@@ -73,17 +73,17 @@ def passkey_login(request: HttpRequest, body: schemas.PasskeyAnswer) -> Any:
 
 
 @router.post("/logout", auth=SessionAuth(), response={204: None}, operation_id="account.logout")
-def logout(request: HttpRequest) -> tuple[int, None]:
+def logout(request: HttpRequest) -> Any:
     """End this session."""
     services.sign_out(request)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/forgot-password", auth=None, response={202: schemas.Status}, operation_id="account.forgotPassword")
-def forgot_password(request: HttpRequest, body: schemas.Address) -> tuple[int, Any]:
+def forgot_password(request: HttpRequest, body: schemas.Address) -> Any:
     """Have a link to a new password mailed. The answer is the same for every address."""
     services.forgot_password(request, body.email)
-    return 202, {"status": "mail_sent"}
+    return Status(202, {"status": "mail_sent"})
 
 
 @router.post("/reset-password", auth=None, response=schemas.Status, operation_id="account.resetPassword")

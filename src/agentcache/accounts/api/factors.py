@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Router, Status
 
 from agentcache.accounts import queries, services
 from agentcache.accounts.access import FreshSessionAuth, SessionAuth, user_of
@@ -33,10 +33,10 @@ def confirm_totp(request: HttpRequest, body: schemas.Code) -> Any:
 
 
 @router.delete("/totp", response={204: None}, operation_id="account.removeTotp")
-def remove_totp(request: HttpRequest) -> tuple[int, None]:
+def remove_totp(request: HttpRequest) -> Any:
     """Remove the authenticator app."""
     services.remove_totp(request)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/recovery-codes", response=schemas.RecoveryCodes, operation_id="account.renewRecoveryCodes")
@@ -52,20 +52,20 @@ def begin_passkey(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("/passkeys", response={201: schemas.RecoveryCodes}, operation_id="account.addPasskey")
-def add_passkey(request: HttpRequest, body: schemas.NewPasskey) -> tuple[int, Any]:
+def add_passkey(request: HttpRequest, body: schemas.NewPasskey) -> Any:
     """Keep a passkey that was made."""
-    return 201, {"recovery_codes": services.add_passkey(request, body.credential, body.name)}
+    return Status(201, {"recovery_codes": services.add_passkey(request, body.credential, body.name)})
 
 
 @router.patch("/passkeys/{passkey_id}", auth=SessionAuth(), response={204: None}, operation_id="account.renamePasskey")
-def rename_passkey(request: HttpRequest, passkey_id: int, body: schemas.Name) -> tuple[int, None]:
+def rename_passkey(request: HttpRequest, passkey_id: int, body: schemas.Name) -> Any:
     """Call a passkey something else."""
     services.rename_passkey(request, passkey_id, body.name)
-    return 204, None
+    return Status(204, None)
 
 
 @router.delete("/passkeys/{passkey_id}", response={204: None}, operation_id="account.removePasskey")
-def remove_passkey(request: HttpRequest, passkey_id: int) -> tuple[int, None]:
+def remove_passkey(request: HttpRequest, passkey_id: int) -> Any:
     """Remove a passkey."""
     services.remove_passkey(request, passkey_id)
-    return 204, None
+    return Status(204, None)

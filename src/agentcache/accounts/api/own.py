@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Router, Status
 
 from agentcache.accounts import queries, services
 from agentcache.accounts.access import FreshSessionAuth, SessionAuth, user_of
@@ -31,10 +31,10 @@ def change(request: HttpRequest, body: schemas.ProfileChange) -> Any:
 
 
 @router.delete("/me", auth=_FRESH, response={204: None}, operation_id="account.delete")
-def delete(request: HttpRequest) -> tuple[int, None]:
+def delete(request: HttpRequest) -> Any:
     """Delete the account, and the teams that nobody else is in. Fetch /export first."""
     services.delete_account(request)
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/export", auth=_FRESH, operation_id="account.export")
@@ -51,10 +51,10 @@ def change_password(request: HttpRequest, body: schemas.PasswordChange) -> Any:
 
 
 @router.post("/email", auth=_FRESH, response={202: schemas.Status}, operation_id="account.changeEmail")
-def change_email(request: HttpRequest, body: schemas.Address) -> tuple[int, Any]:
+def change_email(request: HttpRequest, body: schemas.Address) -> Any:
     """Have a link mailed to a new address; the account moves when it is used."""
     services.change_email(request, body.email)
-    return 202, {"status": "mail_sent"}
+    return Status(202, {"status": "mail_sent"})
 
 
 @router.post("/reauthenticate", response=schemas.SignedIn, operation_id="account.reauthenticate")
@@ -82,7 +82,7 @@ def end_other_sessions(request: HttpRequest) -> Any:
 
 
 @router.delete("/sessions/{session_id}", response={204: None}, operation_id="account.endSession")
-def end_session(request: HttpRequest, session_id: str) -> tuple[int, None]:
+def end_session(request: HttpRequest, session_id: str) -> Any:
     """End one session."""
     services.end_session(user_of(request), session_id, request)
-    return 204, None
+    return Status(204, None)
