@@ -61,6 +61,8 @@ def signed_in(view: View[P]) -> View[P]:
             return _ask(request, "accounts:login")
         return view(request, *args, **kwargs)
 
+    # Read by the test that walks all routes; a guard below that asks for more has said so already.
+    guarded.access = getattr(view, "access", "signed_in")  # type: ignore[attr-defined]
     return guarded
 
 
@@ -78,6 +80,7 @@ def fresh_session(view: View[P]) -> View[P]:
             return _ask(request, "accounts:reauthenticate")
         return view(request, *args, **kwargs)
 
+    guarded.access = getattr(view, "access", "signed_in")  # type: ignore[attr-defined]
     guarded.needs_fresh_session = True  # type: ignore[attr-defined]  # read by the test that walks all routes
     return guarded
 

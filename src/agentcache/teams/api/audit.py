@@ -79,7 +79,9 @@ class AuditEvents(Schema):
     cursor: str
 
 
-@router.get("/{team_id}/audit", auth=TeamAuth(Permission.AUDIT_READ), response=AuditEvents)
+@router.get(
+    "/{team_id}/audit", auth=TeamAuth(Permission.AUDIT_READ), response=AuditEvents, operation_id="teams.listEvents"
+)
 def list_events(request: TeamRequest, team_id: str, query: Query[AuditListQuery]) -> AuditEvents:
     """Return who did what, newest first."""
     team = request.team_context.team
@@ -88,7 +90,12 @@ def list_events(request: TeamRequest, team_id: str, query: Query[AuditListQuery]
     return AuditEvents(events=shown, cursor=page.next_cursor)
 
 
-@router.get("/{team_id}/audit/export", auth=TeamAuth(Permission.AUDIT_READ, fresh=True), response={200: None})
+@router.get(
+    "/{team_id}/audit/export",
+    auth=TeamAuth(Permission.AUDIT_READ, fresh=True),
+    response={200: None},
+    operation_id="teams.exportEvents",
+)
 def export_events(
     request: TeamRequest,
     team_id: str,

@@ -19,19 +19,24 @@ router = Router()
 _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)
 
 
-@router.post("/invitations/accept", auth=SessionAuth(), response=OwnTeam)
+@router.post("/invitations/accept", auth=SessionAuth(), response=OwnTeam, operation_id="teams.acceptInvitation")
 def accept_invitation(request: HttpRequest, body: LinkToken) -> OwnTeam:
     """Become a member by the token of a mailed link."""
     return OwnTeam.of(services.accept_invitation(body.token, user_of(request), actor=Actor.of(request)))
 
 
-@router.get("/{team_id}/invitations", auth=TeamAuth(Permission.MEMBERS_READ), response=list[InvitationShown])
+@router.get(
+    "/{team_id}/invitations",
+    auth=TeamAuth(Permission.MEMBERS_READ),
+    response=list[InvitationShown],
+    operation_id="teams.listInvitations",
+)
 def list_invitations(request: TeamRequest, team_id: str) -> list[InvitationShown]:
     """Return the team's invitations, newest first."""
     return [InvitationShown.of(row, state) for row, state in queries.list_invitations(request.team_context.team)]
 
 
-@router.post("/{team_id}/invitations", auth=_MANAGE, response={201: InvitationShown})
+@router.post("/{team_id}/invitations", auth=_MANAGE, response={201: InvitationShown}, operation_id="teams.invite")
 def invite(request: TeamRequest, team_id: str, body: NewInvitation) -> Status[InvitationShown]:
     """Mail somebody an invitation; an open one for the same address is sent again."""
     context = request.team_context
@@ -42,7 +47,12 @@ def invite(request: TeamRequest, team_id: str, body: NewInvitation) -> Status[In
     return Status(201, _shown(invitation))
 
 
-@router.post("/{team_id}/invitations/{invitation_id}/resend", auth=_MANAGE, response=InvitationShown)
+@router.post(
+    "/{team_id}/invitations/{invitation_id}/resend",
+    auth=_MANAGE,
+    response=InvitationShown,
+    operation_id="teams.resendInvitation",
+)
 def resend_invitation(request: TeamRequest, team_id: str, invitation_id: str) -> InvitationShown:
     """Mail an open invitation again: new link, new 7 days."""
     context = request.team_context
@@ -52,7 +62,9 @@ def resend_invitation(request: TeamRequest, team_id: str, invitation_id: str) ->
     return _shown(invitation)
 
 
-@router.delete("/{team_id}/invitations/{invitation_id}", auth=_MANAGE, response={204: None})
+@router.delete(
+    "/{team_id}/invitations/{invitation_id}", auth=_MANAGE, response={204: None}, operation_id="teams.cancelInvitation"
+)
 def cancel_invitation(request: TeamRequest, team_id: str, invitation_id: str) -> Status[None]:
     """Take an open invitation back."""
     context = request.team_context

@@ -18,7 +18,7 @@ _READ = TeamAuth(Permission.MEMBERS_READ)
 _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)
 
 
-@router.get("/{team_id}/members", auth=_READ, response=MembersShown)
+@router.get("/{team_id}/members", auth=_READ, response=MembersShown, operation_id="teams.listMembers")
 def list_members(request: TeamRequest, team_id: str) -> MembersShown:
     """Return the team's members."""
     team = request.team_context.team
@@ -26,7 +26,7 @@ def list_members(request: TeamRequest, team_id: str) -> MembersShown:
     return MembersShown(members=[MemberShown.of(row) for row in rows], seats=queries.count_seats(team))
 
 
-@router.patch("/{team_id}/members/{member_id}", auth=_MANAGE, response=MemberShown)
+@router.patch("/{team_id}/members/{member_id}", auth=_MANAGE, response=MemberShown, operation_id="teams.changeMember")
 def change_member(request: TeamRequest, team_id: str, member_id: str, body: MemberChanges) -> MemberShown:
     """Change a member's role or marks; effective at the member's next request."""
     context = request.team_context
@@ -35,14 +35,19 @@ def change_member(request: TeamRequest, team_id: str, member_id: str, body: Memb
     return _shown(request, member_id)
 
 
-@router.get("/{team_id}/members/{member_id}/keys", auth=TeamAuth(Permission.KEYS_READ), response=list[KeyShown])
+@router.get(
+    "/{team_id}/members/{member_id}/keys",
+    auth=TeamAuth(Permission.KEYS_READ),
+    response=list[KeyShown],
+    operation_id="teams.listKeysOfMember",
+)
 def list_keys_of_member(request: TeamRequest, team_id: str, member_id: str) -> list[KeyShown]:
     """Return the working keys that a member made: what is to be decided when the member goes."""
     keys = queries.keys_made_by(_member(request, member_id))
     return [KeyShown(id=key.pk, name=key.name, display=key.display, last_used_at=key.last_used_at) for key in keys]
 
 
-@router.delete("/{team_id}/members/{member_id}", auth=_MANAGE, response={204: None})
+@router.delete("/{team_id}/members/{member_id}", auth=_MANAGE, response={204: None}, operation_id="teams.removeMember")
 def remove_member(request: TeamRequest, team_id: str, member_id: str, revoke_keys: bool = False) -> Status[None]:
     """Take somebody out of the team; with `revoke_keys`, the keys they made stop working as well."""
     context = request.team_context
@@ -50,7 +55,12 @@ def remove_member(request: TeamRequest, team_id: str, member_id: str, revoke_key
     return Status(204, None)
 
 
-@router.post("/{team_id}/leave", auth=TeamAuth(Permission.MEMBERS_READ, people_only=True), response={204: None})
+@router.post(
+    "/{team_id}/leave",
+    auth=TeamAuth(Permission.MEMBERS_READ, people_only=True),
+    response={204: None},
+    operation_id="teams.leaveTeam",
+)
 def leave_team(request: TeamRequest, team_id: str, body: Leaving) -> Status[None]:
     """Leave the team."""
     context = request.team_context
@@ -62,6 +72,7 @@ def leave_team(request: TeamRequest, team_id: str, body: Leaving) -> Status[None
     "/{team_id}/transfer",
     auth=TeamAuth(Permission.TEAM_DELETE, people_only=True, fresh=True),
     response=MemberShown,
+    operation_id="teams.transferOwnership",
 )
 def transfer_ownership(request: TeamRequest, team_id: str, body: Transfer) -> MemberShown:
     """Make a member the owner in the caller's place; the caller stays an admin."""
