@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from ninja.security.base import AuthBase
 
-from agentcache.accounts.access import fresh_session, require_fresh, signed_in, user_of
+from agentcache.accounts.access import fresh_session, is_fresh, require_fresh, signed_in, user_of
 from agentcache.gateway.callers import OWN_KEY_HEADER, read_caller
 from agentcache.gateway.ports import Scope
 from agentcache.kit.api_keys import is_well_formed, looks_like_api_key
@@ -72,10 +74,11 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 TeamView = Callable[Concatenate[TeamRequest, P], HttpResponseBase]
 
 
-def team_page(permission: Permission, *, fresh: bool = False) -> Callable[[TeamView[P]], View[P]]:
+def team_page(permission: Permission, *, fresh: bool = False, back: str = "") -> Callable[[TeamView[P]], View[P]]:
     """Let a signed-in member of the open team who has the permission see this page; sets `request.team_context`.
 
-    With `fresh`, somebody who signed in more than 15 minutes ago is asked to prove who they are once more.
+    With `fresh`, somebody who signed in more than 15 minutes ago is asked to prove who they are once more, and comes back to the
+    page named `back` where the view itself only takes forms.
     """
 
     def decorate(view: TeamView[P]) -> View[P]:
@@ -88,12 +91,14 @@ def team_page(permission: Permission, *, fresh: bool = False) -> Callable[[TeamV
                 return redirect("teams:new")
             if not team_request.team_context.may(permission):
                 return _refused(team_request, permission)
+            if back and fresh and not is_fresh(request):
+                return redirect(f"{reverse('accounts:reauthenticate')}?{urlencode({'next': reverse(back)})}")
             try:
                 return view(team_request, *args, **kwargs)
             except NotFound as error:
                 raise Http404(error.message) from error
 
-        page = signed_in(fresh_session(guarded) if fresh else guarded)
+        page = signed_in(fresh_session(guarded) if fresh and not back else guarded)
         page.access = permission  # type: ignore[attr-defined]  # read by the walk over all routes
         return page
 

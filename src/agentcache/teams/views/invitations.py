@@ -52,7 +52,7 @@ def invite(request: TeamRequest) -> HttpResponse:
 
 
 @require_POST
-@team_page(Permission.MEMBERS_MANAGE, fresh=True)
+@team_page(Permission.MEMBERS_MANAGE, fresh=True, back="teams:invites")
 def resend(request: TeamRequest, invitation_id: str) -> HttpResponse:
     """Mail an invitation again."""
     context = request.team_context
@@ -69,7 +69,7 @@ def resend(request: TeamRequest, invitation_id: str) -> HttpResponse:
 
 
 @require_POST
-@team_page(Permission.MEMBERS_MANAGE, fresh=True)
+@team_page(Permission.MEMBERS_MANAGE, fresh=True, back="teams:invites")
 def cancel(request: TeamRequest, invitation_id: str) -> HttpResponse:
     """Take an invitation back."""
     context = request.team_context
