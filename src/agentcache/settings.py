@@ -24,7 +24,7 @@ PREFIX: Final = "AGENTCACHE_"
 UPSTREAM_PREFIX: Final = "AGENTCACHE_UPSTREAM_"
 #: Read by our test suite and by client libraries that may share a shell with the server; never by the server.
 _FOREIGN_PREFIXES: Final = ("AGENTCACHE_TEST_",)
-_FOREIGN_NAMES: Final = frozenset({"AGENTCACHE_API_KEY", "AGENTCACHE_BASE_URL"})
+_FOREIGN_NAMES: Final = frozenset({"AGENTCACHE_API_KEY", "AGENTCACHE_BASE_URL", "AGENTCACHE_CHROMIUM"})
 #: First path segments that are ours (now, or named in the design), so that no provider may be called so.
 _RESERVED: Final = (
     "account accounts admin affiliates analytics api apps assets auth billing cache connect console dashboard demo dev "

@@ -1,0 +1,91 @@
+"""Browsers and sites for the journeys. All of it is synchronous; a browser and its servers last for a test process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.browser import looks
+from tests.support.browser.chromium import Turns, launch
+from tests.support.browser.site import Site
+from tests.support.browser.visitor import Visitor
+
+
+@pytest.fixture(scope="session")
+def _turns() -> Turns:
+    return Turns()
+
+
+@pytest.fixture(scope="session")
+def _browser(_turns: Turns) -> Iterator[Browser]:
+    with _turns.taken():
+        playwright = sync_playwright().start()
+        browser = launch(playwright)
+    yield browser
+    with _turns.taken():
+        browser.close()
+        playwright.stop()
+
+
+@pytest.fixture
+def browser(_turns: Turns, _browser: Browser) -> Iterator[Browser]:
+    """Chromium, for this test's turn."""
+    with _turns.taken():
+        yield _browser
+
+
+@pytest.fixture(scope="session")
+def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server as `agentcache serve` starts it."""
+    with Site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def postgresql_site(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Site]:
+    """A server whose records are in PostgreSQL."""
+    with Site(tmp_path_factory.mktemp("site"), AGENTCACHE_DATABASE_URL=postgres_url) as site:
+        yield site
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest) -> Site:
+    """A server on each of the databases."""
+    site: Site = request.getfixturevalue(f"{request.param}_site")
+    return site
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Return `visit(site, name="ada", **options)`: a new person. Whatever goes wrong in their window fails the test."""
+    visitors: list[Visitor] = []
+
+    def visit(site: Site, name: str = "ada", **options: object) -> Visitor:
+        visitors.append(Visitor.of(browser, site, name, **options))
+        return visitors[-1]
+
+    yield visit
+    troubles = [trouble for visitor in visitors for trouble in visitor.troubles]
+    for visitor in visitors:
+        visitor.close()
+    assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture
+def screenshot() -> Callable[[Page, str], None]:
+    """Return `screenshot(page, name)`: pictures at both widths, light and dark, below build/screenshots."""
+    return looks.screenshot
+
+
+@pytest.fixture
+def axe() -> Callable[[Page, str], None]:
+    """Return `axe(page, where)`: asserts that axe-core has nothing serious to say, at both widths, light and dark."""
+
+    def check(page: Page, where: str) -> None:
+        for look in looks.each_look(page):
+            findings = looks.serious_findings(page)
+            assert not findings, f"{where} at {look}:\n" + "\n".join(findings)
+
+    return check

@@ -1,0 +1,36 @@
+"""The harness notices what it is there to notice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+
+def test_a_visitor_sees_a_page_without_trouble(visit, site):
+    visitor = visit(site)
+    assert "AgentCache" in visitor.open("/").title()
+
+
+@pytest.mark.parametrize(
+    ("script", "trouble"),
+    [
+        ("console.error('oops')", "console: oops"),
+        ("setTimeout(() => { throw new Error('thrown') })", "thrown"),
+        ("fetch('http://example.com/x').catch(() => 0)", "foreign: GET http://example.com/x"),
+        ("fetch('/static/nothing.js').catch(() => 0)", "answer: 404 GET"),
+        ("document.body.appendChild(document.createElement('script')).src = 'data:text/javascript,1'", "CSP: script-src"),
+    ],
+    ids=["console", "exception", "foreign", "missing", "policy"],
+)
+def test_trouble_is_noticed(visit, sqlite_site, script, trouble):
+    visitor = visit(sqlite_site)
+    page = visitor.open("/")
+    page.evaluate(f"() => {{ {script} }}")
+    page.wait_for_timeout(150)
+    assert any(trouble in one for one in visitor.troubles), visitor.troubles
+    visitor.troubles.clear()
+
+
+async def test_an_asyncio_test_may_come_after_a_browser_test():
+    assert asyncio.get_running_loop().is_running()

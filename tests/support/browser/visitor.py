@@ -1,0 +1,131 @@
+"""Somebody with a browser: one context with its cookies, one page, and a list of everything that went wrong in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+
+from tests.support.browser.site import Site
+
+PASSWORD = "correct horse battery staple"
+_NUMBERS = itertools.count(1)
+#: Tells of every violated content security policy on the console, where all else that goes wrong is told, too.
+_REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (e) =>
+  console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber} ${e.sample}`));
+"""
+
+
+@dataclass
+class Visitor:
+    """A person on a site. `page` is Playwright's; `troubles` is what a test has to answer for."""
+
+    site: Site
+    page: Page
+    email: str
+    password: str = PASSWORD
+    troubles: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    _expected: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, browser: Browser, site: Site, name: str, **options: Any) -> Visitor:
+        """Open a browser window of somebody who was never here, at a network of their own."""
+        number = next(_NUMBERS)
+        network = {"X-Forwarded-For": f"10.{os.getpid() % 251}.{number // 251}.{number % 251}"}
+        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+        context = browser.new_context(base_url=site.url, extra_http_headers=network, **options)
+        context.set_default_timeout(10_000)
+        context.add_init_script(_REPORT_VIOLATIONS)
+        visitor = cls(site, context.new_page(), f"{name}-{os.getpid()}-{number}@example.com")
+        context.on("console", visitor._hear)
+        context.on("weberror", lambda error: visitor.troubles.append(f"error: {error.error}"))
+        context.on("request", visitor._note)
+        context.on("response", visitor._judge)
+        return visitor
+
+    def open(self, path: str) -> Page:
+        """Go to a page of the site; it has to be there."""
+        response = self.page.goto(path)
+        assert response is not None
+        assert response.status == 200, f"{path} answered {response.status}"
+        return self.page
+
+    @contextmanager
+    def expecting(self, *patterns: str) -> Iterator[None]:
+        """Forgive the troubles that match a pattern inside the block; each pattern has to be met."""
+        before = len(self.troubles)
+        yield
+        self.page.wait_for_timeout(50)
+        new, self.troubles[before:] = self.troubles[before:], []
+        for pattern in patterns:
+            assert any(re.search(pattern, trouble) for trouble in new), f"nothing of {pattern!r} in {new}"
+        self.troubles += [one for one in new if not any(re.search(pattern, one) for pattern in patterns)]
+
+    def fill(self, **fields: str) -> None:
+        """Fill fields in by their names."""
+        for name, text in fields.items():
+            self.page.locator(f"[name={name}]").first.fill(text)
+
+    def press(self, label: str) -> None:
+        """Press a button, or follow a link, by what it says."""
+        exact = re.compile(rf"^\s*{re.escape(label)}\s*$", re.IGNORECASE)
+        button = self.page.get_by_role("button", name=exact)
+        (button if button.count() else self.page.get_by_role("link", name=exact)).first.click()
+
+    def register(self) -> None:
+        """Fill the registration form in."""
+        self.open("/signup")
+        self.fill(email=self.email, password=self.password)
+        self.page.locator("main form:has([name=password]) button[type=submit]").click()
+        self.page.wait_for_load_state()
+
+    def sign_up(self) -> Visitor:
+        """Register, follow the mailed link, sign in."""
+        self.register()
+        self.open(self.site.mail(self.email, "confirm").link)
+        self.page.locator("main form button[type=submit]").first.click()
+        self.page.wait_for_load_state()
+        self.sign_in()
+        return self
+
+    def sign_in(self, path: str = "/login") -> None:
+        """Sign in with address and password."""
+        if not urlsplit(self.page.url).path.startswith("/login"):
+            self.open(path)
+        self.fill(email=self.email, password=self.password)
+        self.page.locator("main form:has([name=password]) button[type=submit]").click()
+        self.page.wait_for_url(lambda url: not urlsplit(url).path.startswith("/login"))
+
+    def close(self) -> None:
+        """Close the window."""
+        self.page.context.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # Answers are judged by `_judge`, which knows a page that says 404 from a script that is missing.
+        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
+            self.troubles.append(f"console: {message.text} ({message.page.url if message.page else ''})")
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request.url)
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob", "about") and f"{parts.scheme}://{parts.netloc}" != self._origin():
+            self.troubles.append(f"foreign: {request.method} {request.url}")
+
+    def _origin(self) -> str:
+        # Passkeys work on a name only, so their tests use localhost.
+        host = urlsplit(self.page.url).hostname
+        return self.site.url.replace("127.0.0.1", "localhost") if host == "localhost" else self.site.url
+
+    def _judge(self, response: Response) -> None:
+        is_page = response.request.is_navigation_request()
+        if response.status >= (500 if is_page else 400):
+            self.troubles.append(f"answer: {response.status} {response.request.method} {response.url}")
