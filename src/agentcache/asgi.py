@@ -17,10 +17,11 @@ from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Receive, S
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.limit_counters import NoLimits, open_admission
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import JobQueue
+from agentcache.gateway.ports import JobQueue, LimitBook
 from agentcache.gateway.prepared import PreparedRequests
 from agentcache.gateway.replies import HitHeaders
 from agentcache.gateway.tracing import open_tracing
@@ -107,6 +108,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
     from agentcache.analytics.usage_totals import DjangoUsageTotals
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.jobs.queue import DatabaseJobQueue
+    from agentcache.quotas.limit_book import DjangoLimitBook
     from agentcache.teams.directory import DjangoDirectory
     from agentcache.teams.secrets import ServerSecrets
     from agentcache.web.asgi import get_control_plane_app
@@ -137,7 +139,9 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             meter=meter,
             authenticator=Authenticator(directory, clock),
             jobs=DatabaseJobQueue(threads, clock),
+            limits=DjangoLimitBook(threads),
         )
+        stack.push_async_callback(parts.admission.close)
         parts = tracing.parts(parts)
         stack.push_async_callback(parts.flights.drain, 0.0)
         # A tenth of a second of reading, which the first priced call would otherwise wait for.
@@ -162,6 +166,7 @@ def build_parts(
     meter: Meter,
     authenticator: Authenticator,
     jobs: JobQueue,
+    limits: LimitBook | None = None,
 ) -> Parts:
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)
@@ -187,6 +192,7 @@ def build_parts(
         meter=meter,
         prices=prices,
         jobs=jobs,
+        admission=open_admission(settings, clock, limits or NoLimits()),
     )
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from agentcache.gateway.admission import FREE, Pass, with_headers
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, HeaderList, Message, Receive, Send, send_whole
 from agentcache.gateway.authenticate import require
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
+from agentcache.gateway.limit_errors import LimitReached
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome, Scope
@@ -149,6 +151,14 @@ class Gateway:
         return call
 
     async def _serve(self, call: Call) -> None:
+        try:
+            admitted = self._parts.admission.admit(call.principal, call.caller.directives.agent)
+            if admitted is not FREE:
+                await _note_limits(call, admitted)
+        except LimitReached:
+            # What is refused at the door is no usage: no limit is charged for it, and no page counts it.
+            call.is_recorded = True
+            raise
         require(call.principal, Scope.CACHE_READ)
         handler = _HANDLERS.get(call.endpoint.kind) if call.endpoint is not None else None
         if handler is not None and _is_json(call):
@@ -186,6 +196,12 @@ class Gateway:
         except Exception:  # noqa: BLE001 - the last resort
             _log.exception("request_failed", request_id=request_id)
             await _send_problem(watched, AgentCacheError(), request_id)
+
+
+async def _note_limits(call: Call, admitted: Pass | Awaitable[Pass]) -> None:
+    call.admitted = admitted if isinstance(admitted, Pass) else await admitted
+    if call.admitted.headers:
+        call.send = with_headers(call.send, call.admitted.headers)
 
 
 async def _send_problem(send: _Watched, error: AgentCacheError, request_id: str) -> None:

@@ -8,6 +8,7 @@ from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
 from agentcache.engine.keys import KeyMaterial, cache_key, without_members, without_paths
 from agentcache.engine.stores.port import EntryStore, FlightBoard
+from agentcache.gateway.admission import FREE, Admission, Pass
 from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
@@ -21,6 +22,10 @@ from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent, Usage
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
+
+#: How many tokens an answer is taken to have when its request does not bound it.
+OUTPUT_TOKENS_MAX = 4096
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Parts:
     meter: Meter
     prices: Prices
     jobs: JobQueue
+    admission: Admission
 
 
 @dataclass(slots=True)
@@ -85,6 +91,8 @@ class Call:
     detail: str = ""
     #: Whether the meter has been told how this ended; each request is one usage event.
     is_recorded: bool = False
+    #: What its limits let it do.
+    admitted: Pass = FREE
 
     @property
     def directives(self) -> Directives:
@@ -156,6 +164,8 @@ class Call:
     ) -> None:
         """Tell the meter how the request ended."""
         self.is_recorded = True
+        if self.admitted.held:
+            self.parts.admission.settle(self.admitted, cost_usd_nanos)
         parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
         parts.meter.record(
             UsageEvent(
@@ -184,6 +194,14 @@ def model_of(endpoint: Endpoint | None, body: Json) -> str:
     """Return the model that a request body names, or an empty string; never more than 200 characters."""
     model = body.get(endpoint.model_member) if endpoint is not None else None
     return model[:200] if isinstance(model, str) else ""
+
+
+def estimated_cost(call: Call) -> int:
+    """Return about the most that a call may cost, in 1e-9 USD; 0 where the price is unknown."""
+    asked = [call.body.get(name) for name in _OUTPUT_LIMITS]
+    output = max((number for number in asked if isinstance(number, int)), default=OUTPUT_TOKENS_MAX)
+    # Three bytes a token: few texts have more tokens than that.
+    return call.price(Usage(input_tokens=len(call.raw_body) // 3 + 1, output_tokens=max(0, output)))
 
 
 def key_material(

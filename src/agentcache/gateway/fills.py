@@ -20,7 +20,8 @@ from agentcache.engine.flights import Flight
 from agentcache.engine.freshness import may_serve
 from agentcache.engine.keys import fingerprint_parts
 from agentcache.engine.stores.port import LeaderLost, Put, StoreUnavailable
-from agentcache.gateway.calls import Call, Head
+from agentcache.gateway.admission import FREE
+from agentcache.gateway.calls import Call, Head, estimated_cost
 from agentcache.gateway.replies import stored_headers
 from agentcache.gateway.shared_flights import BUDGETS_PER_CLAIM, BoardMirror, Mirror, NoMirror, NotShared, claim, follow
 from agentcache.gateway.whole_answers import sets_cookie
@@ -181,6 +182,8 @@ async def _fetch(flight: AnswerFlight, call: Call, mirror: Mirror) -> None:
 
 async def open_upstream(call: Call, body: bytes | AsyncIterator[bytes]) -> UpstreamResponse:
     """Send the call upstream with the provider's credential, and return the response once its head is here."""
+    if call.admitted is not FREE:
+        await call.parts.admission.before_upstream(call.admitted, lambda: estimated_cost(call))
     url = join_upstream(call.dialect.upstream, call.path)
     query = call.asgi_scope["query_string"]
     if query:

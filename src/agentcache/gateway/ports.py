@@ -31,6 +31,8 @@ class Principal:
     #: Namespace used when the caller names none.
     namespace: str = "default"
     is_test: bool = False
+    #: The member whose key it is; "" for a key that belongs to the team.
+    user_id: str = ""
 
 
 class Directory(Protocol):

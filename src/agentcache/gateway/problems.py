@@ -22,9 +22,10 @@ def dialect_error(dialect: Dialect, error: AgentCacheError, request_id: str) -> 
         (b"x-agentcache-request-id", request_id.encode()),
         (b"x-agentcache-error", error.code.encode()),
     ]
+    headers += error.headers
     if error.status in (502, 503, 504) and error.may_pass:
         headers.append((b"retry-after", b"1"))
-    else:
+    elif error.status != 429 or not error.may_pass:
         # Asking again changes nothing, and the SDKs obey this above all else.
         headers.append((b"x-should-retry", b"false"))
     return headers, body
@@ -47,6 +48,7 @@ def problem(error: AgentCacheError, request_id: str) -> tuple[HeaderList, bytes]
         (b"x-agentcache-request-id", request_id.encode()),
         (b"cache-control", b"no-store"),
     ]
+    headers += error.headers
     if error.status == 503:
         headers.append((b"retry-after", b"1"))
     if error.status == 401:

@@ -25,6 +25,8 @@ class AgentCacheError(Exception):
     status = 500
     #: False for a status that programs take for a passing trouble although asking again changes nothing.
     may_pass = True
+    #: Further response headers that belong to it.
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(self, message: str | None = None, *, param: str | None = None, code: str | None = None) -> None:
         self.message = message or cleandoc(type(self).__doc__ or "").split("\n\n")[0].replace("\n", " ")

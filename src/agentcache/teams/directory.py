@@ -6,14 +6,13 @@ from functools import partial
 
 from django.utils import timezone
 
-from agentcache.gateway.ports import Principal, Scope
+from agentcache.gateway.ports import Principal, Refusal
 from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.networks import Networks
 from agentcache.settings import Settings
 from agentcache.teams import queries, services
-from agentcache.teams.models import ApiKey
+from agentcache.teams.queries.api_keys import FoundApiKey
 from agentcache.teams.secrets import ServerSecrets
-
-_SCOPES = {scope.value: scope for scope in Scope}
 
 
 class DjangoDirectory:
@@ -24,23 +23,36 @@ class DjangoDirectory:
         self._secrets = secrets
         self._threads = threads
 
-    async def find_principal(self, api_key: str) -> Principal | None:
-        """Return the principal of a live key. Raises `Unavailable` when the database does not answer within 2 s."""
-        row = await self._threads.run(partial(queries.find_live_api_key, self._secrets.possible_hashes(api_key)))
-        if row is None:
+    async def find_principal(self, api_key: str) -> Principal | Refusal | None:
+        """Return the principal of a key that works, or why it does not.
+
+        Raises `Unavailable` when the database does not answer within 2 s.
+        """
+        found = await self._threads.run(partial(queries.find_api_key, self._secrets.possible_hashes(api_key)))
+        if found is None:
             return None
         now = timezone.now()
-        if row.last_used_at is None or now - row.last_used_at > services.USE_NOTED_EVERY:
-            self._threads.post(partial(services.touch_api_key, row.id, now))
-        return self._principal(row)
+        refusal = found.refusal(now)
+        if refusal is not None:
+            return refusal
+        row, former = found.row, found.former
+        # Of a former value it is also noted when that one was used: it tells what has not been given the new value yet.
+        last_used_at = row.last_used_at if former is None else former.last_used_at
+        if last_used_at is None or now - last_used_at > services.USE_NOTED_EVERY:
+            former_hash = None if former is None else bytes(former.key_hash)
+            touch = partial(services.touch_api_key, row.id, now)
+            self._threads.post(touch if former_hash is None else partial(touch, former_hash=former_hash))
+        return self._principal(found)
 
-    def _principal(self, row: ApiKey) -> Principal:
+    def _principal(self, found: FoundApiKey) -> Principal:
+        row = found.row
         wrapped = bytes(row.team.wrapped_data_key)
         return Principal(
             tenant=self._secrets.tenant(row.team.id, wrapped, encrypt_entries=self._encrypt_entries),
             api_key_id=row.id,
-            # A scope that a newer release wrote means nothing here, and must not grant or break anything.
-            scopes=frozenset(_SCOPES[scope] for scope in row.scopes if scope in _SCOPES),
+            scopes=found.scopes(),
             namespace=row.namespace,
             is_test=row.is_test,
+            user_id="" if row.is_shared else str(row.created_by_id or ""),
+            networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,
         )

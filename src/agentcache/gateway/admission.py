@@ -1,0 +1,379 @@
+"""Whether a call may pass: rates, the month's requests and budgets of its team, member, key and agent.
+
+A team without limits costs one look-up. Otherwise all limits of a call are charged in one step, or none: at once in a
+file of this machine, in one exchange with Redis where workers are spread, and there a block of calls at a time while
+no limit is near. Money is set aside when a call goes to a provider, and settled when its price is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from agentcache.engine.stores.port import StoreUnavailable
+from agentcache.engine.stores.tallies import Ask, FileTally, Got, Kind, Tally, generation_of, rate_left
+from agentcache.gateway.asgi_types import HeaderList, Message, Send
+from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
+from agentcache.gateway.ports import Limit, LimitBook, Principal, TeamLimits, Use
+from agentcache.kit.clock import Clock
+from agentcache.kit.errors import AgentCacheError, Unavailable
+from agentcache.kit.logs import get_logger
+from agentcache.kit.money import usd
+
+#: Limits are read anew this often, in the background: a change is in force within it.
+REFRESH_SECONDS = 5.0
+#: A block of calls taken from Redis at once is at most so many, and at most this share of what is left.
+BLOCK_MAX = 32
+BLOCK_SHARE = 64
+#: Calls taken ahead and not used by then are given back.
+BLOCK_SECONDS = 1.0
+#: The shared counters may cost a call so long; then this machine's own stand in, for a while.
+TALLY_SECONDS = 0.05
+LOCAL_SECONDS = 1.0
+_TEAMS_MAX = 20_000
+_SUBJECTS_MAX = 2_000
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Pass:
+    """What admission says of one call."""
+
+    #: `RateLimit` headers for its answer.
+    headers: HeaderList = field(default_factory=list)
+    #: Why this call may be answered from the cache only.
+    refusal: AgentCacheError | None = None
+    budgets: tuple[tuple[Limit, Ask], ...] = ()
+    #: What was set aside for it, and in which generation.
+    held: list[tuple[Ask, int]] = field(default_factory=list)
+
+
+#: For calls that nothing limits.
+FREE = Pass()
+
+
+@dataclass(slots=True)
+class _Subject:
+    """The limits of one key, used by one agent."""
+
+    counts: tuple[tuple[Limit, Ask], ...]
+    rates: tuple[tuple[Limit, Ask], ...]
+    budgets: tuple[tuple[Limit, Ask], ...]
+    #: Calls that are paid for already, and when that was.
+    prepaid: int = 0
+    prepaid_at: float = 0.0
+    headers: HeaderList = field(default_factory=list)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing limits it."""
+        return not (self.counts or self.rates or self.budgets)
+
+    @property
+    def charged(self) -> tuple[tuple[Limit, Ask], ...]:
+        """The limits that each call is charged to."""
+        return self.rates + self.counts
+
+
+@dataclass(slots=True)
+class _Team:
+    limits: TeamLimits
+    read_at: float
+    month_ends: float
+    is_refreshing: bool = False
+    subjects: dict[tuple[str, str], _Subject] = field(default_factory=dict)
+    #: Where the shared counters stood when last seen.
+    counted: dict[tuple[str, str], Use] = field(default_factory=dict)
+
+
+class Admission:
+    """Decides for every call of a worker. `local` are this machine's counters, `shared` those of all machines."""
+
+    def __init__(self, book: LimitBook, local: FileTally, clock: Clock, *, shared: Tally | None = None) -> None:
+        self._book = book
+        self._local = local
+        self._shared = shared
+        self._clock = clock
+        self._teams: dict[str, _Team] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shared_down_until = 0.0
+
+    def admit(self, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
+        """Let a call in or raise why not. What it returns is to be awaited unless it is a `Pass`."""
+        team = self._teams.get(principal.tenant.id)
+        if team is None or self._clock.now() >= team.month_ends:
+            return self._admit_unknown(principal, agent)
+        if self._clock.monotonic() - team.read_at > REFRESH_SECONDS and not team.is_refreshing:
+            self._refresh_later(principal.tenant.id, team)
+        if not team.limits.limits:
+            return FREE
+        return self._admit_known(team, principal, agent)
+
+    async def before_upstream(self, admitted: Pass, estimate: Callable[[], int]) -> None:
+        """Set aside what a provider's call may cost, or raise why it may not be made."""
+        if admitted.refusal is not None:
+            raise admitted.refusal
+        if not admitted.budgets:
+            return
+        wanted = max(1, estimate())
+        asks = [replace(ask, want=wanted) for _limit, ask in admitted.budgets]
+        now = self._clock.now()
+        got = await self._ask_for_money(asks, now)
+        for (limit, ask), one in zip(admitted.budgets, got, strict=True):
+            if one.granted == 0:
+                raise BudgetExceeded.of(limit, one.value, _month_end(ask.period) - now)
+        generation = generation_of(now)
+        admitted.held += [(ask, generation) for ask in asks]
+
+    def settle(self, admitted: Pass, cost_usd_nanos: int) -> None:
+        """Free what was set aside for a call, and count what it cost. Never raises, never waits."""
+        held, admitted.held = admitted.held, []
+        seen: set[str] = set()
+        for ask, generation in held:
+            # A call that asked its provider twice has one price.
+            cost = 0 if ask.name in seen else cost_usd_nanos
+            seen.add(ask.name)
+            self._later(self._settle(ask, generation, cost))
+
+    def forget(self, tenant_id: str) -> None:
+        """Read a team's limits anew for its next call."""
+        self._teams.pop(tenant_id, None)
+
+    async def close(self) -> None:
+        """Finish what is under way and give back what was taken ahead."""
+        for team in self._teams.values():
+            for subject in team.subjects.values():
+                await self._give_back(subject)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._local.close()
+        if self._shared is not None:
+            await self._shared.close()
+
+    async def _admit_unknown(self, principal: Principal, agent: str) -> Pass:
+        team = await self._read(principal.tenant.id)
+        if not team.limits.limits:
+            return FREE
+        admitted = self._admit_known(team, principal, agent)
+        return admitted if isinstance(admitted, Pass) else await admitted
+
+    def _admit_known(self, team: _Team, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
+        subject = team.subjects.get((principal.api_key_id, agent))
+        if subject is None:
+            subject = _subject_of(team, principal, agent)
+            if len(team.subjects) >= _SUBJECTS_MAX:
+                team.subjects.clear()
+            team.subjects[principal.api_key_id, agent] = subject
+        if subject.is_free:
+            return FREE
+        if not subject.charged:
+            return Pass(budgets=subject.budgets)
+        if self._shared is None or self._clock.monotonic() < self._shared_down_until:
+            return self._charge_here(team, subject)
+        if subject.prepaid > 0 and self._clock.monotonic() - subject.prepaid_at <= BLOCK_SECONDS:
+            subject.prepaid -= 1
+            return Pass(subject.headers, budgets=subject.budgets)
+        return self._charge_shared(self._shared, team, subject)
+
+    def _charge_here(self, team: _Team, subject: _Subject) -> Pass:
+        now = self._clock.now()
+        charged = subject.charged
+        got = self._local.ask_now([ask for _limit, ask in charged], now)
+        refusal = self._judge(team, charged, got, now)
+        if refusal is not None and subject.rates:
+            # Hits are still served, at the rate that is allowed.
+            got = self._local.ask_now([ask for _limit, ask in subject.rates], now)
+            self._judge(team, subject.rates, got, now)
+        return Pass(_rate_headers(subject.rates, got, now), refusal, subject.budgets)
+
+    async def _charge_shared(self, shared: Tally, team: _Team, subject: _Subject) -> Pass:
+        now = self._clock.now()
+        charged = subject.charged
+        await self._give_back(subject)
+        try:
+            async with asyncio.timeout(TALLY_SECONDS):
+                got = await shared.ask([ask for _limit, ask in charged], now)
+                refusal = self._judge(team, charged, got, now)
+                if refusal is not None and subject.rates:
+                    got = await shared.ask([ask for _limit, ask in subject.rates], now)
+                    self._judge(team, subject.rates, got, now)
+                headers = _rate_headers(subject.rates, got, now)
+                if refusal is None:
+                    await self._take_block(shared, subject, got, now, headers)
+        except (StoreUnavailable, TimeoutError):
+            self._note_outage()
+            return self._charge_here(team, subject)
+        return Pass(headers, refusal, subject.budgets)
+
+    async def _take_block(
+        self, shared: Tally, subject: _Subject, got: list[Got], now: float, headers: HeaderList
+    ) -> None:
+        left = min(_left(ask, one, now) for (_limit, ask), one in zip(subject.charged, got, strict=True))
+        block = min(BLOCK_MAX, left // BLOCK_SHARE)
+        if block <= 0:
+            return
+        taken = await shared.ask([replace(ask, want=block) for _limit, ask in subject.charged], now)
+        if all(one.granted for one in taken):
+            subject.prepaid, subject.prepaid_at, subject.headers = block, self._clock.monotonic(), headers
+
+    async def _give_back(self, subject: _Subject) -> None:
+        unused, subject.prepaid = subject.prepaid, 0
+        if unused == 0 or self._shared is None:
+            return
+        # Rates come back by themselves.
+        asks = [replace(ask, want=-unused) for _limit, ask in subject.counts]
+        if asks:
+            try:
+                await self._shared.ask(asks, self._clock.now())
+            except StoreUnavailable:
+                _log.warning("taken_ahead_not_returned", requests=unused)
+
+    def _judge(
+        self, team: _Team, charged: tuple[tuple[Limit, Ask], ...], got: list[Got], now: float
+    ) -> AgentCacheError | None:
+        """Raise when the call may not pass; return why it may only be answered from the cache, if that is so."""
+        refusal: QuotaExceeded | None = None
+        for (limit, ask), one in zip(charged, got, strict=True):
+            if ask.kind is Kind.RATE:
+                if one.granted == 0:
+                    raise RateLimited.of(limit, one.value, now)
+                continue
+            # A floor may be ahead of the limit; what is told is what was really counted.
+            team.counted[limit.kind, limit.subject] = Use(one.value)
+            if one.granted == 0 and refusal is None:
+                refusal = QuotaExceeded.of(limit, one.value, _month_end(ask.period) - now)
+        if refusal is not None and not team.limits.serves_hits_over_quota:
+            raise refusal
+        return refusal
+
+    async def _ask_for_money(self, asks: list[Ask], now: float) -> list[Got]:
+        if self._shared is None:
+            return self._local.ask_now(asks, now)
+        try:
+            async with asyncio.timeout(TALLY_SECONDS):
+                return await self._shared.ask(asks, now)
+        except (StoreUnavailable, TimeoutError):
+            self._note_outage()
+            raise LimitsUnavailable from None
+
+    async def _settle(self, ask: Ask, generation: int, cost: int) -> None:
+        tally: Tally = self._shared or self._local
+        try:
+            await tally.settle(ask, generation, cost)
+        except StoreUnavailable:
+            # The record knows what was spent, and is read every few seconds.
+            _log.warning("spending_not_counted", cost_usd=usd(cost))
+
+    def _note_outage(self) -> None:
+        if self._clock.monotonic() >= self._shared_down_until:
+            _log.warning("limits_counted_locally", seconds=LOCAL_SECONDS)
+        self._shared_down_until = self._clock.monotonic() + LOCAL_SECONDS
+
+    async def _read(self, tenant_id: str) -> _Team:
+        now = self._clock.now()
+        month, ends = month_of(now)
+        known = self._teams.get(tenant_id)
+        counted = known.counted if known is not None and known.limits.month == month else {}
+        limits = await self._book.limits_of(tenant_id, month, counted)
+        team = _Team(limits, self._clock.monotonic(), ends, counted=dict(counted))
+        if len(self._teams) >= _TEAMS_MAX:
+            self._teams.clear()
+        self._teams[tenant_id] = team
+        if known is not None:
+            for subject in known.subjects.values():
+                await self._give_back(subject)
+        return team
+
+    def _refresh_later(self, tenant_id: str, team: _Team) -> None:
+        team.is_refreshing = True
+
+        async def refresh() -> None:
+            try:
+                await self._read(tenant_id)
+            except Unavailable:
+                # What was read last stays in force: neither more nor less than the team chose.
+                team.read_at, team.is_refreshing = self._clock.monotonic(), False
+
+        self._later(refresh())
+
+    def _later(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def with_headers(send: Send, headers: HeaderList) -> Send:
+    """Return a `send` that adds headers to the response."""
+
+    def send_with(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *headers]}
+        return send(message)
+
+    return send_with
+
+
+def month_of(now: float) -> tuple[int, float]:
+    """Return the calendar month of a time in UTC, as year * 100 + month, and when it ends."""
+    at = datetime.fromtimestamp(now, UTC)
+    month = at.year * 100 + at.month
+    return month, _month_end(month)
+
+
+def _month_end(month: int) -> float:
+    year, number = divmod(month, 100)
+    following = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return following.timestamp()
+
+
+def _subject_of(team: _Team, principal: Principal, agent: str) -> _Subject:
+    names = {"team": "", "member": principal.user_id, "key": principal.api_key_id, "agent": agent}
+    limits = [
+        limit
+        for limit in team.limits.limits
+        if names.get(limit.kind) == limit.subject and (limit.subject or limit.kind == "team")
+    ]
+    tenant_id, month, used = principal.tenant.id, team.limits.month, team.limits.used
+    counts, rates, budgets = [], [], []
+    for limit in limits:
+        name, use = f"{limit.kind}:{limit.subject}", used.get((limit.kind, limit.subject), Use())
+        if limit.requests_per_minute is not None:
+            rates.append((limit, Ask(Kind.RATE, tenant_id, f"{name}:rate", limit.requests_per_minute)))
+        if limit.is_hard and limit.requests_per_month is not None:
+            ask = Ask(Kind.COUNT, tenant_id, name, limit.requests_per_month, month, use.requests)
+            counts.append((limit, ask))
+        if limit.is_hard and limit.budget_usd_nanos_per_month is not None:
+            budget = limit.budget_usd_nanos_per_month
+            budgets.append((limit, Ask(Kind.HOLD, tenant_id, f"{name}:usd", budget, month, use.cost_usd_nanos)))
+    return _Subject(tuple(counts), tuple(rates), tuple(budgets))
+
+
+def _left(ask: Ask, got: Got, now: float) -> int:
+    return rate_left(got.value, ask.limit, now) if ask.kind is Kind.RATE else ask.limit - got.value
+
+
+def _rate_headers(rates: tuple[tuple[Limit, Ask], ...], got: list[Got], now: float) -> HeaderList:
+    """Return `RateLimit` and `RateLimit-Policy`, the tightest rate first."""
+    if not rates:
+        return []
+    # Rates come first among the asks of a call.
+    found = sorted(
+        ((rate_left(one.value, ask.limit, now), limit, one) for (limit, ask), one in zip(rates, got, strict=False)),
+        key=lambda item: item[0],
+    )
+    policy = ", ".join(f'"{limit.kind}";q={limit.requests_per_minute};w=60' for _left, limit, _got in found)
+    state = ", ".join(
+        f'"{limit.kind}";r={left};t={max(0, -(-(one.value - int(now * 1e6)) // 1_000_000))}'
+        for left, limit, one in found
+    )
+    left, limit, one = found[0]
+    reset = max(0, -(-(one.value - int(now * 1e6)) // 1_000_000))
+    return [
+        (b"ratelimit-policy", policy.encode()),
+        (b"ratelimit", state.encode()),
+        (b"ratelimit-limit", b"%d" % (limit.requests_per_minute or 0)),
+        (b"ratelimit-remaining", b"%d" % left),
+        (b"ratelimit-reset", b"%d" % reset),
+    ]
