@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agentcache.analytics import queries
+from agentcache.analytics.periods import last_days
 from agentcache.gateway.ports import TenantTotals
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.teams.models import Team
@@ -22,8 +23,11 @@ class DjangoUsageTotals:
 
 
 def _totals(tenant_id: str, since_ms: int) -> TenantTotals:
+    now = datetime.now(UTC)
+    # Whole hours, or days beyond a week: the same period that pages and `/api/stats` mean by so many days.
+    period = last_days(max(1, round((now.timestamp() - since_ms / 1000) / 86400)), now)
     # A tenant's id is its team's; no row has to be read to scope by it.
-    found = queries.totals(Team(id=tenant_id), datetime.fromtimestamp(since_ms / 1000, UTC))
+    found = queries.totals(Team(id=tenant_id), period)
     return TenantTotals(
         requests=found.requests,
         hits=found.hits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentcache.analytics.metrics import METRICS
+from agentcache.analytics.definitions import METRICS
 from agentcache.analytics.queries import Totals
 from agentcache.kit.money import NANOS_PER_USD
 from agentcache.providers.registry import build_dialects

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 import agentcache
 from agentcache.analytics import queries as usage
+from agentcache.analytics.periods import last_days
 from agentcache.gateway.problems import problem
 from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound
 from agentcache.teams.queries import find_local_team
@@ -48,7 +49,7 @@ def _figures() -> dict[str, object]:
     since = timezone.now() - timedelta(days=FIGURES_DAYS)
     try:
         team = find_local_team()
-        totals = usage.totals(team, since) if team is not None else None
+        totals = usage.totals(team, last_days(FIGURES_DAYS, timezone.now())) if team is not None else None
         lost = usage.lost_events(since)
     except DatabaseError:
         return {"figures_missing": True}

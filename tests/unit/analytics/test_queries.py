@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentcache.analytics import queries, services
-from agentcache.analytics.metrics import METRICS, hit_ratio
+from agentcache.analytics.definitions import METRICS, hit_ratio
+from agentcache.analytics.periods import Preset, preset_period
 from agentcache.gateway import ports
 from agentcache.gateway.ports import Outcome
 from agentcache.kit.ids import new_id
@@ -11,6 +12,8 @@ from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.services import create_team
 
 NOW = datetime(2027, 1, 15, 12, tzinfo=UTC)
+#: Ends with the hour that NOW begins.
+DAY = preset_period(Preset.DAY, "UTC", NOW)
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def record(team, outcome, *, at=NOW, **members):
 
 
 def test_totals_of_a_team_without_calls_are_zero_and_have_no_ratio(teams):
-    totals = queries.totals(teams[0], NOW)
+    totals = queries.totals(teams[0], DAY)
     assert (totals.requests, totals.hits, totals.misses, totals.saved_usd_nanos) == (0, 0, 0, 0)
     assert totals.hit_ratio is None
 
@@ -41,7 +44,7 @@ def test_each_outcome_counts_where_it_belongs(teams):
     for number, outcome in enumerate(Outcome, 1):
         for _ in range(number):
             record(teams[0], outcome, input_tokens=1, output_tokens=2, cost_usd_nanos=3, saved_usd_nanos=4)
-    totals = queries.totals(teams[0], NOW)
+    totals = queries.totals(teams[0], DAY)
     counted = {outcome: number for number, outcome in enumerate(Outcome, 1)}
     assert totals.by_outcome == counted
     assert totals.requests == 28
@@ -56,21 +59,21 @@ def test_each_outcome_counts_where_it_belongs(teams):
 
 def test_another_teams_events_are_not_counted(teams):
     record(teams[1], Outcome.EXACT)
-    assert queries.totals(teams[0], NOW).requests == 0
-    assert queries.totals(teams[1], NOW).requests == 1
+    assert queries.totals(teams[0], DAY).requests == 0
+    assert queries.totals(teams[1], DAY).requests == 1
 
 
 def test_only_events_of_the_time_asked_for_are_counted(teams):
-    record(teams[0], Outcome.EXACT, at=NOW - timedelta(milliseconds=1))
-    record(teams[0], Outcome.MISS, at=NOW)
-    totals = queries.totals(teams[0], NOW)
+    record(teams[0], Outcome.EXACT, at=datetime.fromtimestamp(DAY.start - 0.001, UTC))
+    record(teams[0], Outcome.MISS, at=datetime.fromtimestamp(DAY.start, UTC))
+    totals = queries.totals(teams[0], DAY)
     assert (totals.hits, totals.misses) == (0, 1)
 
 
 def test_sums_beyond_32_bits_are_exact(teams):
     for _ in range(3):
         record(teams[0], Outcome.EXACT, saved_usd_nanos=2**60)
-    assert queries.totals(teams[0], NOW).saved_usd_nanos == 3 * 2**60
+    assert queries.totals(teams[0], DAY).saved_usd_nanos == 3 * 2**60
 
 
 def test_lost_events_are_summed_over_workers(project):
@@ -91,5 +94,6 @@ def test_every_metric_says_what_it_counts():
     for metric in METRICS:
         assert metric.title
         assert metric.numerator
+        assert metric.basis
         assert metric.text.endswith(".")
         assert bool(metric.denominator) == (metric.unit == "%")

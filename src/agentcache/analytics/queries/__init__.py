@@ -1,0 +1,47 @@
+"""Every read of usage: the one layer that pages, APIs and exports share."""
+
+from __future__ import annotations
+
+from agentcache.analytics.queries.events import (
+    SEARCHED_MAX,
+    EventFilters,
+    EventPage,
+    data_as_of,
+    find_event,
+    has_events,
+    list_events,
+    lost_events,
+)
+from agentcache.analytics.queries.figures import TimeSaved, Totals, change
+from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
+from agentcache.analytics.queries.latency import Latency, Percentiles, latency, latency_breakdown, latency_series
+from agentcache.analytics.queries.sums import Breakdown, BreakdownRow, breakdown, time_saved, timeseries, totals
+
+__all__ = [
+    "BREAKDOWNS",
+    "NONE",
+    "NO_FILTERS",
+    "SEARCHED_MAX",
+    "Breakdown",
+    "BreakdownRow",
+    "EventFilters",
+    "EventPage",
+    "Filters",
+    "Latency",
+    "Percentiles",
+    "TimeSaved",
+    "Totals",
+    "breakdown",
+    "change",
+    "data_as_of",
+    "find_event",
+    "has_events",
+    "latency",
+    "latency_breakdown",
+    "latency_series",
+    "list_events",
+    "lost_events",
+    "time_saved",
+    "timeseries",
+    "totals",
+]
