@@ -51,6 +51,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     #: Shorter than is accepted without a second factor, so that the last factor cannot be removed before it is changed.
     has_short_password = models.BooleanField(default=False, editable=False)
     theme = models.CharField(max_length=8, choices=Theme, default=Theme.SYSTEM)
+    #: Whether pages listen to single keys, such as / for search.
+    has_shortcuts = models.BooleanField("keyboard shortcuts", default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = Users()

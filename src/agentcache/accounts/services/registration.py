@@ -109,15 +109,19 @@ def change_email(request: HttpRequest, email: str) -> None:
         note(request, user, "account.email_change_requested")
 
 
-def change_profile(user: User, *, name: str | None = None, theme: str | None = None) -> None:
-    """Change what a user is called and how pages look to them."""
+def change_profile(
+    user: User, *, name: str | None = None, theme: str | None = None, has_shortcuts: bool | None = None
+) -> None:
+    """Change what a user is called, how pages look to them, and whether they listen to single keys."""
     if name is not None:
         user.name = _checked_name(name)
     if theme is not None:
         if theme not in Theme.values:
             raise BadRequest(f"A theme is one of {', '.join(Theme.values)}.", param="theme")
         user.theme = theme
-    user.save(update_fields=["name", "theme"])
+    if has_shortcuts is not None:
+        user.has_shortcuts = has_shortcuts
+    user.save(update_fields=["name", "theme", "has_shortcuts"])
 
 
 def disable(user: User, request: HttpRequest | None = None) -> None:

@@ -1,0 +1,190 @@
+"""Pages of somebody who is not signed in yet, or who is about to leave."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from agentcache.accounts import queries, services
+from agentcache.accounts.access import signed_in, user_of
+from agentcache.accounts.errors import NoPendingLogin
+from agentcache.accounts.services import SignIn
+from agentcache.accounts.views.forms import (
+    AddressForm,
+    AppCodeForm,
+    CodeForm,
+    LoginForm,
+    PasskeyForm,
+    PasswordProofForm,
+    SignUpForm,
+    TokenForm,
+    show_error,
+)
+from agentcache.accounts.views.pages import answer, attempt, form_page, go_on, with_next
+from agentcache.kit.errors import AgentCacheError
+
+#: What became of a visit to GitHub or Google.
+_PROVIDER_NEWS = {
+    "unverified": "The provider has not verified your e-mail address. Verify it there, or sign up with it here.",
+    "cancelled": "You left the provider's page before you were signed in.",
+    "failed": "The provider could not sign you in. Try again, or take another way.",
+}
+
+
+@form_page
+def signup(request: HttpRequest) -> HttpResponse:
+    """Take a registration. The answer is the same whether or not the address has an account."""
+    if request.user.is_authenticated:
+        return go_on(request)
+    form = SignUpForm(request.POST or None)
+    error = None
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        error = attempt(form, partial(services.register, request, given["email"], given["password"]))
+        if error is None:
+            return _mail_sent(request, given["email"])
+    context = {"providers": queries.sign_in_providers(request), "login_url": with_next(request, "accounts:login")}
+    return answer(request, "accounts/signup.html", form, error, **context)
+
+
+@form_page
+def resend(request: HttpRequest) -> HttpResponse:
+    """Send the link of a registration once more."""
+    form = AddressForm(request.POST or None)
+    error = None
+    if request.method == "POST" and form.is_valid():
+        email = form.cleaned_data["email"]
+        error = attempt(form, partial(services.resend_verification, request, email))
+        if error is None:
+            return _mail_sent(request, email, is_again=True)
+    return answer(request, "accounts/resend.html", form, error)
+
+
+def _mail_sent(request: HttpRequest, email: str, *, is_again: bool = False) -> HttpResponse:
+    form = AddressForm(initial={"email": email})
+    return render(request, "accounts/mail_sent.html", {"email": email, "form": form, "is_again": is_again})
+
+
+@form_page
+def verify(request: HttpRequest) -> HttpResponse:
+    """Use a mailed link: by a button, so that a mail scanner that follows links uses nothing up."""
+    form = TokenForm(request.POST or None, initial={"token": request.GET.get("token", "")})
+    if request.method == "POST":
+        form.is_valid()
+        try:
+            services.verify(request, form.cleaned_data.get("token", ""))
+        except AgentCacheError as error:
+            show_error(form, error)
+            context = {"address_form": AddressForm(), "is_refused": True}
+            return answer(request, "accounts/verify.html", form, error, **context)
+        messages.success(request, "Your e-mail address is confirmed.")
+        return redirect("accounts:profile" if request.user.is_authenticated else "accounts:login")
+    is_refused = not form.initial["token"]
+    return answer(request, "accounts/verify.html", form, address_form=AddressForm(), is_refused=is_refused)
+
+
+@form_page
+def login(request: HttpRequest) -> HttpResponse:
+    """Sign in with address and password, with a passkey, or by way of a provider."""
+    if request.user.is_authenticated:
+        return go_on(request)
+    form, passkey_form = LoginForm(), PasskeyForm()
+    error = None
+    if request.method == "POST" and "credential" in request.POST:
+        passkey_form = PasskeyForm(request.POST)
+        if passkey_form.is_valid():
+            credential = passkey_form.cleaned_data["credential"]
+            error = attempt(passkey_form, partial(services.sign_in_with_passkey, request, credential))
+            if error is None:
+                return go_on(request)
+    elif request.method == "POST":
+        form = LoginForm(request.POST)
+        if form.is_valid():
+            try:
+                outcome = services.sign_in(request, form.cleaned_data["email"], form.cleaned_data["password"])
+            except AgentCacheError as refusal:
+                error = refusal
+                show_error(form, refusal)
+            else:
+                waits = outcome is SignIn.SECOND_FACTOR
+                return redirect(with_next(request, "accounts:second-factor")) if waits else go_on(request)
+    return answer(
+        request,
+        "accounts/login.html",
+        form,
+        error,
+        passkey_form=passkey_form,
+        providers=queries.sign_in_providers(request),
+        provider_news=_PROVIDER_NEWS.get(request.GET.get("provider", "")),
+        is_interrupted="next" in request.GET,
+        signup_url=with_next(request, "accounts:signup"),
+    )
+
+
+@form_page
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Ask for the second factor of a sign-in that has begun."""
+    factors = queries.pending_factors(request)
+    if not factors:
+        if request.method == "POST":
+            messages.info(request, "That took too long. Sign in again.")
+        return redirect(with_next(request, "accounts:login"))
+    form, passkey_form = CodeForm(), PasskeyForm()
+    error = None
+    try:
+        if request.method == "POST" and "credential" in request.POST:
+            passkey_form = PasskeyForm(request.POST)
+            if passkey_form.is_valid():
+                services.finish_sign_in_with_passkey(request, passkey_form.cleaned_data["credential"])
+                return go_on(request)
+        elif request.method == "POST":
+            form = CodeForm(request.POST)
+            if form.is_valid():
+                services.finish_sign_in(request, form.cleaned_data["code"])
+                return go_on(request)
+    except NoPendingLogin:
+        return redirect(with_next(request, "accounts:login"))
+    except AgentCacheError as refusal:
+        error = refusal
+        show_error(passkey_form if passkey_form.is_bound else form, refusal)
+    context = {"factors": factors, "passkey_form": passkey_form, "login_url": with_next(request, "accounts:login")}
+    return answer(request, "accounts/second_factor.html", form, error, **context)
+
+
+@form_page
+@signed_in
+def reauthenticate(request: HttpRequest) -> HttpResponse:
+    """Ask once more who it is, before what cannot be undone."""
+    user = user_of(request)
+    factors = queries.factors_of(user)
+    forms = {"password_form": PasswordProofForm(), "code_form": AppCodeForm(), "passkey_form": PasskeyForm()}
+    error = None
+    if request.method == "POST":
+        kinds = {"credential": PasskeyForm, "code": AppCodeForm}
+        name = next((name for name in kinds if name in request.POST), "password")
+        form = kinds.get(name, PasswordProofForm)(request.POST)
+        forms[{"credential": "passkey"}.get(name, name) + "_form"] = form
+        if form.is_valid():
+            error = attempt(form, partial(services.reauthenticate, request, **form.cleaned_data))
+            if error is None:
+                return go_on(request)
+    context = {
+        "has_password": user.has_usable_password(),
+        "factors": factors,
+        "providers": [] if user.has_usable_password() else queries.sign_in_providers(request),
+        **forms,
+    }
+    bound = next((form for form in forms.values() if form.is_bound), forms["password_form"])
+    return answer(request, "accounts/reauthenticate.html", bound, error, **context)
+
+
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    """End this session."""
+    services.sign_out(request)
+    return redirect(reverse("accounts:login"))
