@@ -38,6 +38,7 @@ def doctor(
 def examine(*, network: bool) -> list[Finding]:
     """Make every check and return what was found, in the order in which one would mend it."""
     from agentcache.cli.checks.machine import check_machine, check_ports
+    from agentcache.cli.checks.mails import check_mails
     from agentcache.cli.checks.network import check_upstreams, is_our_server
     from agentcache.cli.checks.settings import check_settings
     from agentcache.cli.checks.stores import check_stores
@@ -49,6 +50,7 @@ def examine(*, network: bool) -> list[Finding]:
     findings += check_machine(settings)
     findings += check_ports(settings, is_ours=is_our_server(settings))
     findings += check_stores(settings)
+    findings += check_mails(settings)
     findings += check_upstreams(settings, network=network)
     return findings
 

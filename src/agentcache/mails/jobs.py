@@ -10,8 +10,9 @@ from agentcache.jobs.worker import GiveUp
 from agentcache.kit.crypto import DecryptionFailed
 from agentcache.kit.logs import get_logger
 from agentcache.mails import services
-from agentcache.mails.delivery import Delivery, MailNotSent, message_of
+from agentcache.mails.delivery import Delivery, message_of
 from agentcache.mails.models import Mail, MailState
+from agentcache.mails.smtp import MailNotSent
 from agentcache.settings import Settings
 
 #: A link in a mail is worth nothing after so long: then the mail is given up.

@@ -15,6 +15,7 @@ urlpatterns = [
     path("api/", api.urls),
     path("accounts/", include("agentcache.accounts.provider_urls")),
     path("", include("agentcache.teams.urls")),
+    path("", include("agentcache.mails.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -135,3 +135,21 @@ def test_a_full_disk(monkeypatch, tmp_path):
 )
 def test_a_redis_that_evicts_by_itself(maxmemory, policy, verdict):
     assert stores._memory(maxmemory, policy).verdict is verdict
+
+
+def test_an_smtp_server_is_asked_and_its_password_never_shown(monkeypatch):
+    _, _, findings = examine()
+    assert findings["smtp"]["verdict"] == "ok" and "/dev/mail" in findings["smtp"]["found"]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("AGENTCACHE_SMTP_URL", f"smtp://cache:hunter2@127.0.0.1:{port}")
+    exit_code, _, findings = examine()
+    assert exit_code == 1
+    assert findings["smtp"]["verdict"] == "fail"
+    assert f"127.0.0.1:{port}: ConnectionRefusedError" in findings["smtp"]["found"]
+    assert "hunter2" not in str(findings)
+
+
+def test_a_server_for_others_that_can_send_no_mail(monkeypatch):
+    monkeypatch.setenv("AGENTCACHE_PUBLIC_URL", "https://cache.example.com")
+    assert examine()[2]["smtp"]["verdict"] == "warn"

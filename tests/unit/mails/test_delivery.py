@@ -10,9 +10,10 @@ from aiosmtpd.smtp import AuthResult
 
 from agentcache.jobs.worker import GiveUp
 from agentcache.mails import services
-from agentcache.mails.delivery import MailNotSent, Outbox, SMTPServer, message_of
+from agentcache.mails.delivery import Outbox, message_of
 from agentcache.mails.jobs import GIVE_UP_ATTEMPTS, MailSending
 from agentcache.mails.models import Mail, MailState
+from agentcache.mails.smtp import MailNotSent, SMTPServer
 from agentcache.settings import Settings
 from tests.support.certificates import TestAuthority
 from tests.support.guarded import free_port
