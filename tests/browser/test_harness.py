@@ -19,7 +19,10 @@ def test_a_visitor_sees_a_page_without_trouble(visit, site):
         ("setTimeout(() => { throw new Error('thrown') })", "thrown"),
         ("fetch('http://example.com/x').catch(() => 0)", "foreign: GET http://example.com/x"),
         ("fetch('/static/nothing.js').catch(() => 0)", "answer: 404 GET"),
-        ("document.body.appendChild(document.createElement('script')).src = 'data:text/javascript,1'", "CSP: script-src"),
+        (
+            "document.body.appendChild(document.createElement('script')).src = 'data:text/javascript,1'",
+            "CSP: script-src",
+        ),
     ],
     ids=["console", "exception", "foreign", "missing", "policy"],
 )

@@ -22,7 +22,9 @@ _FLAGS = (
 def find_chromium(playwright: Playwright) -> str:
     """Return the program: AGENTCACHE_CHROMIUM, else one on the PATH, else the one that Playwright keeps."""
     given = os.environ.get("AGENTCACHE_CHROMIUM")
-    found = given or next((path for name in _NAMES if (path := shutil.which(name))), playwright.chromium.executable_path)
+    found = given or next(
+        (path for name in _NAMES if (path := shutil.which(name))), playwright.chromium.executable_path
+    )
     if not os.access(found, os.X_OK):
         raise RuntimeError(f"There is no Chromium at {found}; scripts/chromium installs one.")
     return found
