@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/docs", views.api_docs, name="api-docs"),
     path("api/", api.urls),
     path("accounts/", include("agentcache.accounts.provider_urls")),
+    path("", include("agentcache.accounts.urls")),
     path("", include("agentcache.teams.urls")),
     path("", include("agentcache.mails.urls")),
     path("admin/", admin.site.urls),
