@@ -12,6 +12,7 @@ from agentcache.analytics import rollup_tables
 from agentcache.analytics.models import UsageEvent, UsageGap
 from agentcache.analytics.rollups import fold
 from agentcache.gateway import ports
+from agentcache.quotas import services as quotas
 
 #: The members of an event in their order, as columns.
 _COLUMNS = tuple(name.replace("tenant_id", "team_id") for name in ports.UsageEvent.__struct_fields__)
@@ -53,7 +54,9 @@ def record_events(events: list[ports.UsageEvent]) -> None:
     rows.reverse()
     with transaction.atomic():
         new = _insert(rows)
-        rollup_tables.keep(fold([row for row in rows if row[0] in new], _COLUMNS, _SEEN))
+        kept = [row for row in rows if row[0] in new]
+        rollup_tables.keep(fold(kept, _COLUMNS, _SEEN))
+        quotas.count_usage(kept, _COLUMNS)
 
 
 def _insert(rows: list[tuple[str | int, ...]]) -> set[str]:

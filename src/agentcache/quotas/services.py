@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 
 from django.db import connection, transaction
@@ -81,27 +82,29 @@ def set_quota_behaviour(team: Team, *, is_hard: bool, serves_hits_over_quota: bo
     return _change_plan(team, wanted, "quota_behaviour.changed", actor)
 
 
-def count_usage(events: Iterable[Mapping[str, str | int]]) -> None:
+def count_usage(rows: Iterable[Sequence[str | int]], columns: Sequence[str]) -> None:
     """Add usage events to the month's use, in the transaction that keeps them; each event must come only once.
 
-    The members are columns of the event: `team_id`, `api_key_id`, `user_id`, `agent`, `at_ms`, `cost_usd_nanos`.
+    Rows and columns are those of the events' table.
     """
     additions: Additions = {}
-    for event in events:
-        month = month_at(int(event["at_ms"]) / 1000)
-        team_id, cost = str(event["team_id"]), max(0, int(event["cost_usd_nanos"]))
+    places = {name: place for place, name in enumerate(columns)}
+    team, key, agent, at = (places[name] for name in ("team_id", "api_key_id", "agent", "at_ms"))
+    member, cost = places["user_id"], places["cost_usd_nanos"]
+    for row in rows:
+        month, nanos = month_at(int(row[at]) / 1000), max(0, int(row[cost]))
         subjects = (
             (SubjectKind.TEAM.value, ""),
-            (SubjectKind.KEY.value, str(event["api_key_id"])),
-            (SubjectKind.MEMBER.value, str(event["user_id"])),
-            (SubjectKind.AGENT.value, str(event["agent"])[:AGENT_CHARS_MAX]),
+            (SubjectKind.KEY.value, str(row[key])),
+            (SubjectKind.MEMBER.value, str(row[member])),
+            (SubjectKind.AGENT.value, str(row[agent])[:AGENT_CHARS_MAX]),
         )
         for kind, subject in subjects:
             # Without a member or an agent there is nobody to attribute to; the difference to the team's sum says so.
             if subject or kind == SubjectKind.TEAM.value:
-                sums = additions.setdefault((team_id, month, kind, subject), [0, 0])
+                sums = additions.setdefault((str(row[team]), month, kind, subject), [0, 0])
                 sums[0] += 1
-                sums[1] += cost
+                sums[1] += nanos
     # In one order, so that two transactions never wait for each other.
     _add(sorted(_bounded(additions).items()))
 
@@ -128,7 +131,12 @@ def note_counted(team_id: str, month: int, counted: Mapping[tuple[str, str], int
 
 def month_at(seconds: float) -> int:
     """Return the calendar month of a Unix time, UTC, as year * 100 + month."""
-    at = datetime.fromtimestamp(seconds, UTC)
+    return _month_of_hour(int(seconds // 3600))
+
+
+@lru_cache(maxsize=4096)
+def _month_of_hour(hour: int) -> int:
+    at = datetime.fromtimestamp(hour * 3600, UTC)
     return at.year * 100 + at.month
 
 
