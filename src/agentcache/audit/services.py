@@ -11,7 +11,6 @@ from ipaddress import ip_address, ip_network
 from django.http import HttpRequest
 
 from agentcache.audit.models import AuditEvent
-from agentcache.kit.logs import get_logger
 
 #: Session member that names the operator who acts in the place of the user.
 IMPERSONATOR_SESSION_KEY = "impersonator_id"
@@ -19,8 +18,6 @@ IMPERSONATOR_SESSION_KEY = "impersonator_id"
 _SECRET_WORDS = ("password", "secret", "token", "api_key_value", "recovery", "credential")
 _NAME_CHARS_MAX = 254
 _PRUNE_ROWS = 5_000
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,6 @@ def record(
         before=_plain(before),
         after=_plain(after),
     )
-    _log.info("audit", action=action, team_id=team_id or "", user_id=actor.user_id, object_id=target_id)
 
 
 def prune(before: datetime) -> int:

@@ -8,7 +8,7 @@ from itertools import count
 
 from agentcache.gateway.admission import FREE, Pass, with_headers
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, HeaderList, Message, Receive, Send, send_whole
-from agentcache.gateway.authenticate import require
+from agentcache.gateway.authenticate import require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
@@ -83,22 +83,22 @@ class Gateway:
         watched = _Watched(send)
         call: Call | None = None
         # What a request that nobody has recorded ended with; unless an error says otherwise, its caller is gone.
-        status = ClientGone.status
+        status, reason = ClientGone.status, ClientGone.code
         try:
             call = await self._admit(asgi_scope, receive, watched, dialect, rest, request_id, started)
             await self._serve(call)
         except ClientGone:
             return
         except AgentCacheError as error:
-            status = error.status
+            status, reason = error.status, error.code
             await self._refuse(watched, dialect, error, request_id)
         except Exception:  # noqa: BLE001 - the last resort: no trace of ours reaches a caller
-            status = AgentCacheError.status
+            status, reason = AgentCacheError.status, AgentCacheError.code
             _log.exception("request_failed", request_id=request_id, dialect=dialect.name)
             await self._refuse(watched, dialect, AgentCacheError(), request_id)
         finally:
             if call is not None and not call.is_recorded:
-                call.record(Outcome.ERROR, status)
+                call.record(Outcome.ERROR, status, reason=reason)
 
     def _find_dialect(self, path: str) -> tuple[Dialect, str] | None:
         """Return the dialect and the provider's own path; `/v1/…` keeps its version segment."""
@@ -133,6 +133,8 @@ class Gateway:
         _check_target(asgi_scope, path)
         caller = self._callers.read(dialect, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
+        if principal.networks is not None:
+            require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
         call = Call(
             parts=self._parts,
             asgi_scope=asgi_scope,

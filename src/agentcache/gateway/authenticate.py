@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from agentcache.gateway.ports import Directory, Principal, Scope
+from agentcache.gateway.asgi_types import ASGIScope
+from agentcache.gateway.callers import Caller
+from agentcache.gateway.ports import Directory, Principal, Refusal, Scope
 from agentcache.kit.api_keys import is_well_formed
 from agentcache.kit.clock import Clock
 from agentcache.kit.errors import Forbidden, Unauthenticated, Unavailable
+from agentcache.kit.networks import caller_address
 
 #: A verdict younger than this is used as it is; an older one is checked again in the background.
 REFRESH_SECONDS = 2.0
@@ -25,9 +28,47 @@ class InvalidAPIKey(Unauthenticated):
     code = "invalid_agentcache_key"
 
 
+class RevokedKey(InvalidAPIKey):
+    """This AgentCache key was revoked; create another one."""
+
+    code = "revoked_key"
+
+
+class RotatedKey(InvalidAPIKey):
+    """This AgentCache key was rotated and its time of overlap is over; use the key that took its place."""
+
+    code = "rotated_key"
+
+
+class ExpiredKey(InvalidAPIKey):
+    """This AgentCache key has expired; create another one, or give it a later expiry."""
+
+    code = "expired_key"
+
+
+class InactiveKey(InvalidAPIKey):
+    """The member whose AgentCache key this is cannot act for the team any more; use another key."""
+
+    code = "inactive_key"
+
+
+class AddressNotAllowed(Forbidden):
+    """This key may not be used from this address."""
+
+    code = "address_not_allowed"
+
+
+REFUSALS = {
+    Refusal.REVOKED: RevokedKey,
+    Refusal.ROTATED: RotatedKey,
+    Refusal.EXPIRED: ExpiredKey,
+    Refusal.INACTIVE: InactiveKey,
+}
+
+
 @dataclass(slots=True)
 class _Verdict:
-    principal: Principal | None
+    principal: Principal | Refusal | None
     checked_at: float
     refreshing: bool = False
 
@@ -55,9 +96,10 @@ class Authenticator:
                 verdict = await self._check(api_key, verdict)
             elif age > REFRESH_SECONDS and not verdict.refreshing:
                 self._refresh_later(api_key, verdict)
-        if verdict.principal is None:
-            raise InvalidAPIKey
-        return verdict.principal
+        principal = verdict.principal
+        if isinstance(principal, Principal):
+            return principal
+        raise InvalidAPIKey if principal is None else REFUSALS[principal]
 
     def forget(self) -> None:
         """Forget every verdict."""
@@ -90,6 +132,16 @@ class Authenticator:
         task = asyncio.get_running_loop().create_task(refresh())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def require_address(principal: Principal, asgi_scope: ASGIScope, caller: Caller, trusted_proxies: int) -> None:
+    """Raise `AddressNotAllowed` unless the caller is where the key may be used; to be asked before anything else."""
+    if principal.networks is None:
+        return
+    peer = asgi_scope.get("client")
+    address = caller_address(peer[0] if peer else "", caller.headers.get("x-forwarded-for", ""), trusted_proxies)
+    if not principal.networks.covers(address):
+        raise AddressNotAllowed(f"This key may not be used from {address or 'an unknown address'}.")
 
 
 def require(principal: Principal, scope: Scope) -> None:

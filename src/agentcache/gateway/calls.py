@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
+from agentcache.engine.freshness import Freshness
 from agentcache.engine.keys import KeyMaterial, cache_key, without_members, without_paths
 from agentcache.engine.stores.port import EntryStore, FlightBoard
 from agentcache.gateway.admission import FREE, Admission, Pass
@@ -161,12 +162,16 @@ class Call:
         cost_usd_nanos: int = 0,
         saved_usd_nanos: int = 0,
         upstream_us: int = 0,
+        reason: str = "",
+        served: Freshness | None = None,
     ) -> None:
-        """Tell the meter how the request ended."""
+        """Tell the meter how the request ended; `served` is how an answer from the cache stood."""
         self.is_recorded = True
         if self.admitted.held:
             self.parts.admission.settle(self.admitted, cost_usd_nanos)
         parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
+        if not reason and served is None:
+            reason = self.detail or (caller.directives.forward_reason if outcome is Outcome.MISS else "")
         parts.meter.record(
             UsageEvent(
                 id=self.request_id,
@@ -186,6 +191,10 @@ class Call:
                 latency_us=int((parts.clock.monotonic() - self.started) * 1e6),
                 upstream_us=upstream_us,
                 agent=caller.directives.agent,
+                reason=reason,
+                entry_key=self.key.hex(),
+                freshness=served.value if served is not None else "",
+                user_id=principal.user_id,
             )
         )
 

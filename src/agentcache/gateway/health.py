@@ -10,7 +10,7 @@ import msgspec
 from agentcache.engine.entries import Entry, EntryMeta, Tenant
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import ASGIScope, Send, send_whole
-from agentcache.gateway.authenticate import require
+from agentcache.gateway.authenticate import require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.metrics import CONTENT_TYPE, Metrics
@@ -54,7 +54,9 @@ class Health:
             await send_whole(send, status, [*headers, (b"content-type", b"application/json")], body)
         else:
             caller = callers.read(None, asgi_scope["headers"])
-            require(await self._parts.authenticator.authenticate(caller.api_key), Scope.ADMIN)
+            principal = await self._parts.authenticator.authenticate(caller.api_key)
+            require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
+            require(principal, Scope.ADMIN)
             body = self._metrics.exposition()
             await send_whole(send, 200, [*headers, (b"content-type", CONTENT_TYPE.encode())], body)
 

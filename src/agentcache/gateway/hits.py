@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agentcache.engine.entries import Entry
+from agentcache.engine.freshness import freshness
 from agentcache.gateway.calls import Call
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import hit_headers
@@ -38,6 +39,8 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
         input_tokens=meta.input_tokens,
         output_tokens=meta.output_tokens,
         saved_usd_nanos=meta.cost_usd_nanos,
+        reason=detail,
+        served=freshness(meta, now),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from agentcache.engine.entries import Tenant
+from agentcache.kit.networks import Networks
 
 
 class Scope(Enum):
@@ -33,15 +34,27 @@ class Principal:
     is_test: bool = False
     #: The member whose key it is; "" for a key that belongs to the team.
     user_id: str = ""
+    #: Where the key may be used from; None for anywhere.
+    networks: Networks | None = None
+
+
+class Refusal(Enum):
+    """Why a key that was real is let in no more."""
+
+    REVOKED = "revoked_key"
+    ROTATED = "rotated_key"
+    EXPIRED = "expired_key"
+    #: Its member was disabled or is not in the team any more.
+    INACTIVE = "inactive_key"
 
 
 class Directory(Protocol):
     """Answers whose key this is. Implemented by the control plane over its database."""
 
-    async def find_principal(self, api_key: str) -> Principal | None:
-        """Return the principal of a well-formed key (its checksum already verified), or None.
+    async def find_principal(self, api_key: str) -> Principal | Refusal | None:
+        """Return the principal of a well-formed key (its checksum already verified), why it has none, or None.
 
-        Raises `Unavailable` when the database cannot answer.
+        Only who holds the whole of a key that was real hears why. Raises `Unavailable` when the database cannot answer.
         """
 
 
@@ -77,6 +90,14 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     latency_us: int = 0
     upstream_us: int = 0
     agent: str = ""
+    #: Why it ended so: words of `Cache-Status` (RFC 9211) and its `detail`, or an error's code.
+    reason: str = ""
+    #: Hex key of the entry asked for; empty where none was.
+    entry_key: str = ""
+    #: How the answer stood when it was served from the cache: a value of `Freshness`.
+    freshness: str = ""
+    #: Who made the key.
+    user_id: str = ""
 
 
 class UsageSink(Protocol):

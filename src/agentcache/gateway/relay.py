@@ -139,4 +139,12 @@ def _record(call: Call, seat: Seat[Head, SSEEvent], head: Head, *, leads: bool, 
         cost_usd_nanos=cost if leads else 0,
         saved_usd_nanos=0 if leads else cost,
         upstream_us=fill.upstream_us if fill is not None and leads else 0,
+        reason=_why(call, fill, leads=leads),
     )
+
+
+def _why(call: Call, fill: Fill | None, *, leads: bool) -> str:
+    """Say why the answer came from upstream, and why it was not kept if it was not."""
+    why = call.directives.forward_reason if leads else "collapsed"
+    not_kept = call.detail or ("" if fill is None or fill.stored else fill.put)
+    return f"{why}; {not_kept}" if not_kept else why

@@ -19,6 +19,8 @@ from agentcache.gateway.embeddings.stored import StoredVector
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import forward_status, hit_headers, relayed_headers, shared_headers
 
+#: How an answer of several parts stands: as the worst of them.
+_WORST_FIRST = (Freshness.EXPIRED, Freshness.STALE, Freshness.FRESH)
 _JSON = msgspec.json.Encoder()
 #: After so many numbers the event loop gets a turn: spelling them takes milliseconds.
 _NUMBERS_PER_TURN = 8192
@@ -40,6 +42,8 @@ async def send_hit(call: Call, items: Items, *, detail: str = "") -> None:
         200,
         input_tokens=tokens,
         saved_usd_nanos=meta.cost_usd_nanos,
+        reason=detail,
+        served=min((freshness(one, now) for one in metas), key=_WORST_FIRST.index),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, Receive, Send, send_whole
-from agentcache.gateway.authenticate import require
+from agentcache.gateway.authenticate import require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.native.exchange import Exchange, check_directives
@@ -54,6 +54,7 @@ class NativeAPI:
         route, segments = found
         caller = callers.read(None, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
+        require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
         exchange = Exchange(
             parts=self._parts,
             asgi_scope=asgi_scope,

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from agentcache.engine.canonical import parse_body
+from agentcache.engine.freshness import Freshness
 from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send, read_body, send_whole
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.calls import Parts
@@ -83,6 +84,9 @@ class Exchange:
         input_tokens: int = 0,
         output_tokens: int = 0,
         saved_usd_nanos: int = 0,
+        reason: str = "",
+        entry_key: str = "",
+        served: Freshness | None = None,
     ) -> None:
         """Tell the meter how the call ended."""
         self.is_recorded = True
@@ -104,6 +108,10 @@ class Exchange:
                 saved_usd_nanos=saved_usd_nanos,
                 latency_us=int((clock.monotonic() - self.started) * 1e6),
                 agent=self.caller.directives.agent,
+                reason=reason,
+                entry_key=entry_key,
+                freshness=served.value if served is not None else "",
+                user_id=principal.user_id,
             )
         )
 

@@ -139,6 +139,8 @@ async def _send_hit(exchange: Exchange, target: Target, entry: Entry) -> None:
         input_tokens=meta.input_tokens,
         output_tokens=meta.output_tokens,
         saved_usd_nanos=meta.cost_usd_nanos,
+        entry_key=entry.key.hex(),
+        served=freshness(meta, now),
     )
     # Without the upstream's own headers: this answer is ours, not the provider's.
     headers = hit_headers(entry.key, msgspec.structs.replace(meta, headers=()), now, exchange.request_id)
@@ -153,6 +155,8 @@ def _record_miss(exchange: Exchange, target: Target, status: int) -> None:
         endpoint=ENDPOINT,
         model=target.model,
         namespace=target.namespace,
+        entry_key=target.key.hex(),
+        reason="miss",
     )
 
 

@@ -56,6 +56,8 @@ async def send_from_entry(call: Call, entry: Entry, *, detail: str = "", collaps
         input_tokens=meta.input_tokens,
         output_tokens=meta.output_tokens,
         saved_usd_nanos=meta.cost_usd_nanos,
+        reason="collapsed" if collapsed else detail,
+        served=None if collapsed else freshness(meta, now),
     )
     return True
 
