@@ -28,8 +28,9 @@ _FOREIGN_NAMES: Final = frozenset({"AGENTCACHE_API_KEY", "AGENTCACHE_BASE_URL", 
 #: First path segments that are ours (now, or named in the design), so that no provider may be called so.
 _RESERVED: Final = (
     "account accounts admin affiliates analytics api apps assets auth billing cache connect console dashboard demo dev "
-    "developers docs files graphql healthz help integrations invitations jobs keys listeners login logout mcp media "
-    "metrics oauth pricing prewarm problems readyz settings signup static status teams tokens v1 webhooks well-known"
+    "developers docs files forgot graphql healthz help integrations invitations invite jobs keys listeners login logout "
+    "mcp media metrics oauth pricing prewarm problems readyz reauthenticate resend reset settings signup static status "
+    "teams tokens v1 verify webhooks well-known"
 )
 RESERVED_UPSTREAM_NAMES: Final = frozenset(_RESERVED.split())
 
