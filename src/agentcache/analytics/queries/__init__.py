@@ -15,12 +15,21 @@ from agentcache.analytics.queries.events import (
 from agentcache.analytics.queries.figures import TimeSaved, Totals, change
 from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
 from agentcache.analytics.queries.latency import Latency, Percentiles, latency, latency_breakdown, latency_series
-from agentcache.analytics.queries.sums import Breakdown, BreakdownRow, breakdown, time_saved, timeseries, totals
+from agentcache.analytics.queries.sums import (
+    ROWS_MAX,
+    Breakdown,
+    BreakdownRow,
+    breakdown,
+    time_saved,
+    timeseries,
+    totals,
+)
 
 __all__ = [
     "BREAKDOWNS",
     "NONE",
     "NO_FILTERS",
+    "ROWS_MAX",
     "SEARCHED_MAX",
     "Breakdown",
     "BreakdownRow",
