@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ninja import Router
+# In this order: `roles` and `invitations` are no team ids.
+from agentcache.teams.api import invitations as _invitations  # isort: skip
+from agentcache.teams.api import teams as _teams  # isort: skip
+from agentcache.teams.api import members as _members  # isort: skip
+from agentcache.teams.api import audit as _audit  # isort: skip
+from agentcache.teams.api.routes import router
 
-from agentcache.teams.api import audit, invitations, members, teams
-
-router = Router(tags=["Teams"])
-# The more specific first: `roles` and `invitations` are no team ids.
-router.add_router("", invitations.router)
-router.add_router("", teams.router)
-router.add_router("", members.router)
-router.add_router("", audit.router)
+#: Imported for what they add to the router.
+MODULES = (_invitations, _teams, _members, _audit)
 
 __all__ = ["router"]

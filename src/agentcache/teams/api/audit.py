@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from django.http import StreamingHttpResponse
-from ninja import Query, Router, Schema
+from ninja import Query, Schema
 from pydantic import AwareDatetime, Field
 
 from agentcache.audit import queries as audit
 from agentcache.audit.queries import AuditFilters
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.api.routes import router
 from agentcache.teams.audit_export import export_response
 from agentcache.teams.permissions import Permission
-
-router = Router()
 
 
 class AuditQuery(Schema):

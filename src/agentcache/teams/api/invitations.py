@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
-from ninja import Router, Status
+from ninja import Status
 
 from agentcache.accounts import client
 from agentcache.accounts.access import SessionAuth, user_of
 from agentcache.audit.services import Actor
 from agentcache.teams import queries, services
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.api.routes import router
 from agentcache.teams.api.schemas import InvitationShown, LinkToken, NewInvitation, OwnTeam
 from agentcache.teams.models import Invitation
 from agentcache.teams.permissions import Permission
-
-router = Router()
 
 _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)
 

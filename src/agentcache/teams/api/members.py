@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from ninja import Router, Status
+from ninja import Status
 
 from agentcache.audit.services import Actor
 from agentcache.teams import queries, services
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.api.routes import router
 from agentcache.teams.api.schemas import KeyShown, Leaving, MemberChanges, MemberShown, MembersShown, Transfer
 from agentcache.teams.errors import MemberNotFound
 from agentcache.teams.models import Membership
 from agentcache.teams.permissions import Permission
-
-router = Router()
 
 _READ = TeamAuth(Permission.MEMBERS_READ)
 _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Status
+from ninja import Status
 
 from agentcache.accounts.access import SessionAuth, user_of
 from agentcache.audit.services import Actor
 from agentcache.teams import logo_response, queries, services
 from agentcache.teams.access import SESSION_TEAM, TeamAuth, TeamRequest, switch_team
+from agentcache.teams.api.routes import router
 from agentcache.teams.api.schemas import NewTeam, OwnTeam, PermissionShown, TeamChanges, TeamShown, TypedName
 from agentcache.teams.permissions import Permission, matrix
-
-router = Router()
 
 
 @router.get("", auth=SessionAuth(), response=list[OwnTeam], operation_id="teams.listTeams")

@@ -17,6 +17,10 @@ from agentcache.teams.errors import InvitationUnusable
 from agentcache.teams.permissions import Permission
 from agentcache.teams.queries import FoundInvitation, InvitationState
 from agentcache.teams.views.forms import InvitationForm, JoinForm, show_error
+from agentcache.teams.views.pages import show
+
+#: States in which an invitation can be sent again or taken back.
+OPEN_STATES = (InvitationState.PENDING, InvitationState.EXPIRED, InvitationState.INVALID)
 
 _form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -28,7 +32,7 @@ def invites(request: TeamRequest) -> HttpResponse:
     context = request.team_context
     rows = queries.list_invitations(context.team)
     form = InvitationForm(context.member) if context.may(Permission.MEMBERS_MANAGE) else None
-    return render(request, "teams/invites.html", {"rows": rows, "form": form, "State": InvitationState})
+    return show(request, "invites", "invites", {"rows": rows, "form": form, "open_states": OPEN_STATES})
 
 
 @_form
@@ -48,7 +52,7 @@ def invite(request: TeamRequest) -> HttpResponse:
         else:
             messages.success(request, f"An invitation is on its way to {sent.email}.")
             return redirect("teams:invites")
-    return render(request, "teams/invite.html", {"form": form}, status=422 if form.errors else 200)
+    return show(request, "invites", "invite", {"form": form}, is_wrong=bool(form.errors))
 
 
 @require_POST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agentcache.audit.services import Actor
@@ -15,6 +15,7 @@ from agentcache.teams.errors import MemberNotFound
 from agentcache.teams.models import Membership
 from agentcache.teams.permissions import BY_ROLE, Permission, matrix
 from agentcache.teams.views.forms import MemberForm, RemovalForm, show_error
+from agentcache.teams.views.pages import show
 
 _form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -26,7 +27,7 @@ def members(request: TeamRequest) -> HttpResponse:
     team = request.team_context.team
     rows = queries.list_members(team)
     context = {"rows": rows, "seats": queries.count_seats(team), "own": request.team_context.member}
-    return render(request, "teams/members.html", context)
+    return show(request, "members", "members", context)
 
 
 @_form
@@ -48,7 +49,7 @@ def member(request: TeamRequest, member_id: str) -> HttpResponse:
             messages.success(request, f"{row.user} was changed.")
             return redirect("teams:members")
     context = {"member": row, "form": form, "keys": queries.keys_made_by(row), "is_self": row.pk == acting.pk}
-    return render(request, "teams/member.html", context, status=_status(form.errors))
+    return show(request, "members", "member", context, is_wrong=bool(form.errors))
 
 
 @_form
@@ -66,7 +67,7 @@ def remove(request: TeamRequest, member_id: str) -> HttpResponse:
             messages.success(request, f"{row.user} is not in {row.team} any more.")
             return redirect("teams:members")
     context = {"member": row, "form": form, "keys": queries.keys_made_by(row)}
-    return render(request, "teams/remove.html", context, status=_status(form.errors))
+    return show(request, "members", "remove", context, is_wrong=bool(form.errors))
 
 
 @_form
@@ -78,7 +79,7 @@ def transfer(request: TeamRequest, member_id: str) -> HttpResponse:
         services.transfer_ownership(row.team, row.pk, by=acting, actor=Actor.of(request))
         messages.success(request, f"{row.user} owns {row.team} now; you are an admin.")
         return redirect("teams:members")
-    return render(request, "teams/transfer.html", {"member": row})
+    return show(request, "members", "transfer", {"member": row})
 
 
 @_form
@@ -96,14 +97,14 @@ def leave(request: TeamRequest) -> HttpResponse:
             messages.success(request, f"You have left {acting.team}.")
             return redirect("teams:switch")
     context = {"form": form, "keys": queries.keys_made_by(acting)}
-    return render(request, "teams/leave.html", context, status=_status(form.errors))
+    return show(request, "members", "leave", context, is_wrong=bool(form.errors))
 
 
 @require_safe
 @team_page(Permission.MEMBERS_READ)
 def roles(request: TeamRequest) -> HttpResponse:
     """Show what each role may do."""
-    return render(request, "teams/roles.html", {"matrix": matrix(), "roles": list(BY_ROLE)})
+    return show(request, "roles", "roles", {"rows": _matrix_rows()})
 
 
 def _member(request: TeamRequest, member_id: str) -> Membership:
@@ -113,5 +114,13 @@ def _member(request: TeamRequest, member_id: str) -> Membership:
     return row
 
 
-def _status(errors: object) -> int:
-    return 422 if errors else 200
+def _matrix_rows() -> list[tuple[str, str, list[bool]]]:
+    """Return each permission with what it is and whether each role and mark has it, in the order of the columns."""
+    return [
+        (
+            row.permission,
+            row.description,
+            [*(role in row.roles for role in BY_ROLE), "billing" in row.marks, "owner" in row.marks],
+        )
+        for row in matrix()
+    ]

@@ -17,6 +17,7 @@ from agentcache.teams.errors import InvalidLogo
 from agentcache.teams.permissions import Permission
 from agentcache.teams.services.logos import LOGO_BYTES_MAX
 from agentcache.teams.views.forms import LogoForm, NewTeamForm, SettingsForm, TypedNameForm, show_error
+from agentcache.teams.views.pages import show
 
 _form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -69,7 +70,7 @@ def settings(request: TeamRequest) -> HttpResponse:
             messages.success(request, "The settings are kept.")
             return redirect("teams:settings")
     context = {"form": form, "logo_form": LogoForm(), "logo": queries.find_logo(team)}
-    return render(request, "teams/settings.html", context, status=422 if form.errors else 200)
+    return show(request, "settings", "settings", context, is_wrong=bool(form.errors))
 
 
 @require_POST
@@ -117,7 +118,7 @@ def delete(request: TeamRequest) -> HttpResponse:
             messages.success(request, f"{context.team} is deleted.")
             return redirect("teams:switch")
     shown = {"form": form, "ends": queries.what_ends_with(context.team)}
-    return render(request, "teams/delete.html", shown, status=422 if form.errors else 200)
+    return show(request, "settings", "delete", shown, is_wrong=bool(form.errors))
 
 
 def _uploaded(request: TeamRequest) -> bytes:
