@@ -23,6 +23,8 @@ _PRODUCT_WORDS = ("agentcache", "agent", "cache", "caching", "openai", "anthropi
 #: What is left of a password without well-known words, digits and signs has to be at least this long.
 _OWN_CHARS_MIN = 4
 _REPEATED_MAX = 4
+#: Rows of keys, walked along one after the other.
+_KEYBOARDS = ("qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p")
 
 
 def require_acceptable(password: str, *, email: str = "", has_factor: bool = False) -> None:
@@ -73,8 +75,12 @@ def _repeated_part(password: str) -> str | None:
 
 
 def _is_run(password: str) -> bool:
-    steps = {ord(after) - ord(before) for before, after in pairwise(password)}
-    return len(steps) == 1 and abs(steps.pop()) == 1
+    if any(password in keys * 3 or password in keys[::-1] * 3 for keys in _KEYBOARDS):
+        return True
+    # Digits go round: 0 follows 9.
+    cycle = 10 if password.isdecimal() else 0x110000
+    steps = {(ord(after) - ord(before)) % cycle for before, after in pairwise(password)}
+    return len(steps) == 1 and steps.pop() in (1, cycle - 1)
 
 
 @cache

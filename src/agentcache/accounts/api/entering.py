@@ -59,7 +59,9 @@ def second_factor(request: HttpRequest, body: schemas.Code) -> Any:
 @router.post("/login/passkey-options", auth=None, operation_id="account.passkeyOptions")
 def passkey_options(request: HttpRequest) -> dict[str, Any]:
     """Return what to hand to `navigator.credentials.get`, to sign in, as second factor or to prove oneself again."""
-    return services.passkey_options(request)
+    options = services.passkey_options(request)
+    _is_program(request)
+    return options
 
 
 @router.post("/login/passkey", auth=None, response=schemas.SignedIn, operation_id="account.passkeyLogin")
@@ -106,12 +108,18 @@ def account_of(user: User) -> dict[str, Any]:
     }
 
 
-def _signed_in(request: HttpRequest, outcome: SignIn) -> dict[str, Any]:
+def _is_program(request: HttpRequest) -> bool:
+    """Say whether a program calls, and then have the answer name the session in X-Session-Token and set no cookie."""
     # Browsers say where a request comes from; to their scripts the session stays out of reach.
     is_program = "Sec-Fetch-Site" not in request.headers and "Origin" not in request.headers
     if is_program:
         request.META["agentcache.by_token"] = True
         request.session.save()
+    return is_program
+
+
+def _signed_in(request: HttpRequest, outcome: SignIn) -> dict[str, Any]:
+    is_program = _is_program(request)
     return {
         "status": outcome.value,
         "factors": list(queries.pending_factors(request)) if outcome is SignIn.SECOND_FACTOR else [],

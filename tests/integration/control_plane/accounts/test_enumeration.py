@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import random
+import statistics
+import time
+
+import pytest
+
+from agentcache.accounts import services
+from agentcache.accounts.models import AttemptCount
+from tests.support.accounts import Person, stranger
+from tests.support.reliability import record
+
+#: Timed calls for each kind of address. Hashing doors take a tenth of a second each.
+_CALLS = {"/login": 30, "/register": 30, "/forgot-password": 250, "/resend-verification": 250}
+#: Addresses that a stranger must not be able to tell apart.
+_KINDS = ("known", "unknown", "unverified", "disabled")
+
+
+@pytest.fixture
+def addresses(sqlite_project):
+    Person(email="known@example.com").join()
+    services.disable(Person(email="disabled@example.com").join().user)
+    Person(email="unverified@example.com").register()
+    return {kind: f"{kind}@example.com" for kind in _KINDS}
+
+
+@pytest.mark.parametrize("path", _CALLS)
+def test_answers_tell_nothing_of_an_address(addresses, path):
+    seen = set()
+    for email in addresses.values():
+        AttemptCount.objects.all().delete()
+        answer = stranger().post(path, _body(path, email))
+        answer_body = answer.json()
+        answer_body.pop("request_id", None)
+        names = {name: value for name, value in answer.headers.items() if name != "X-AgentCache-Request-Id"}
+        seen.add(
+            (answer.status_code, str(sorted(answer_body.items())), str(sorted(names.items())), str(answer.cookies))
+        )
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("path", _CALLS)
+def test_times_tell_nothing_of_an_address(sqlite_project, real_hashes, path):
+    # Half of the addresses have an account; each is asked for once, so that nothing has been seen before.
+    calls = _CALLS[path]
+    Person(email="warm@example.com").join()
+    from agentcache.accounts.models import User
+
+    known = [f"k{number}@example.com" for number in range(calls)]
+    kept = Person(email="warm@example.com").user.password
+    User.objects.bulk_create([User(email=email, password=kept) for email in known])
+    unknown = [f"u{number}@example.com" for number in range(calls)]
+    order = [(email, "known") for email in known] + [(email, "unknown") for email in unknown]
+    random.Random(7).shuffle(order)
+    person = stranger()
+    for _ in range(3):
+        person.post(path, _body(path, "warm@example.com"))
+    times: dict[str, list[float]] = {"known": [], "unknown": []}
+    for number, (email, kind) in enumerate(order):
+        person.address = f"198.{18 + number // 60000}.{number // 250 % 250}.{number % 250}"
+        began = time.perf_counter()
+        person.post(path, _body(path, email))
+        times[kind].append(time.perf_counter() - began)
+    p_value = ks_p_value(times["known"], times["unknown"])
+    gap_ms = abs(statistics.median(times["known"]) - statistics.median(times["unknown"])) * 1000
+    assert p_value > 0.01, (p_value, gap_ms)
+    assert gap_ms < 5
+    record("A1", door=path, calls=2 * calls, p_value=round(p_value, 3), median_gap_ms=round(gap_ms, 3))
+
+
+def ks_p_value(one: list[float], other: list[float]) -> float:
+    """Return how likely samples this different are when they come from one distribution (Kolmogorov-Smirnov, two sided)."""
+    merged = sorted([(value, 1 / len(one)) for value in one] + [(value, -1 / len(other)) for value in other])
+    distance = most = 0.0
+    for _, step in merged:
+        distance += step
+        most = max(most, abs(distance))
+    size = len(one) * len(other) / (len(one) + len(other))
+    scaled = (size**0.5 + 0.12 + 0.11 / size**0.5) * most
+    terms = [2 * (-1) ** (k - 1) * 2.718281828459045 ** (-2 * (k * scaled) ** 2) for k in range(1, 101)]
+    return min(1.0, max(0.0, sum(terms))) if scaled > 0.2 else 1.0
+
+
+def test_the_test_of_times_sees_a_difference_of_one_millisecond():
+    noise = random.Random(3)
+    quick = [0.003 + noise.gauss(0, 0.0007) for _ in range(250)]
+    slow = [0.004 + noise.gauss(0, 0.0007) for _ in range(250)]
+    assert ks_p_value(quick, slow) < 0.001
+    assert ks_p_value(quick, [0.003 + noise.gauss(0, 0.0007) for _ in range(250)]) > 0.01
+
+
+def _body(path, email):
+    if path in ("/login", "/register"):
+        return {"email": email, "password": "gravel moth tunes kettle"}
+    return {"email": email}
