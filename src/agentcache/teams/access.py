@@ -15,23 +15,26 @@ from django.urls import reverse
 from django.utils import timezone
 from ninja.security.base import AuthBase
 
+from agentcache.accounts import client
 from agentcache.accounts.access import fresh_session, is_fresh, require_fresh, signed_in, user_of
+from agentcache.audit.services import Actor
+from agentcache.gateway.authenticate import REFUSALS, AddressNotAllowed, InvalidAPIKey
 from agentcache.gateway.callers import OWN_KEY_HEADER, read_caller
-from agentcache.gateway.ports import Scope
 from agentcache.kit.api_keys import is_well_formed, looks_like_api_key
 from agentcache.kit.errors import NotFound, Unauthenticated
+from agentcache.kit.networks import Networks
 from agentcache.teams import queries, services
-from agentcache.teams.errors import InvalidApiKey, MissingPermission, NoTeam, PeopleOnly, TeamNotFound
+from agentcache.teams.errors import MissingPermission, NoTeam, PeopleOnly, TeamNotFound
 from agentcache.teams.models import ApiKey, Membership, Team
 from agentcache.teams.permissions import DESCRIPTIONS, Permission, permissions_of_member, permissions_of_scopes
 from agentcache.teams.secrets import current_secrets
+from agentcache.teams.services import KeyManager
 
 #: Where a request to the API names a team, by id or slug, when its path does not.
 TEAM_HEADER = "X-AgentCache-Team"
 #: Where a session keeps the team that is open in it.
 SESSION_TEAM = "agentcache_team"
 _KEY_HEADERS = (OWN_KEY_HEADER, "authorization", "x-api-key", "api-key")
-_SCOPES = {scope.value: scope for scope in Scope}
 
 P = ParamSpec("P")
 
@@ -179,6 +182,13 @@ def context_of(membership: Membership) -> TeamContext:
     return TeamContext(membership.team, permissions, membership=membership)
 
 
+def key_manager(request: TeamRequest) -> KeyManager:
+    """Return who is about to manage keys, as the services ask for it."""
+    context = request.team_context
+    user = user_of(request) if context.membership is not None else None
+    return KeyManager(Actor.of(request), context.permissions, user, context.api_key)
+
+
 def find_api_key(request: HttpRequest) -> str:
     """Return the AgentCache key of a request, "" without one; raises `Unauthenticated` when two disagree."""
     given = [
@@ -197,19 +207,28 @@ def _looks_own(value: bytes) -> bool:
 
 def _context_of_key(request: HttpRequest, api_key: str) -> TeamContext:
     # A wrong checksum never reaches the database.
-    row = queries.find_live_api_key(current_secrets().possible_hashes(api_key)) if is_well_formed(api_key) else None
-    if row is None:
-        raise InvalidApiKey
+    if not is_well_formed(api_key):
+        raise InvalidAPIKey
+    found = queries.find_api_key(current_secrets().possible_hashes(api_key))
+    now = timezone.now()
+    if found is None:
+        raise InvalidAPIKey
+    if (refusal := found.refusal(now)) is not None:
+        raise REFUSALS[refusal]
+    row = found.row
+    address = client.address(request)
+    if row.allowed_networks and not Networks.of(row.allowed_networks).covers(address):
+        raise AddressNotAllowed(f"This key may not be used from {address or 'an unknown address'}.")
     named = _named_team(request)
     if named and named not in (row.team_id, row.team.slug):
         raise TeamNotFound
-    now = timezone.now()
-    if row.last_used_at is None or now - row.last_used_at > services.USE_NOTED_EVERY:
-        services.touch_api_key(row.id, now)
+    last_used_at = row.last_used_at if found.former is None else found.former.last_used_at
+    if last_used_at is None or now - last_used_at > services.USE_NOTED_EVERY:
+        former_hash = None if found.former is None else bytes(found.former.key_hash)
+        services.touch_api_key(row.id, now, former_hash=former_hash)
     # For the audit log, which knows nothing of teams.
     request.api_key_id = row.pk  # type: ignore[attr-defined]
-    scopes = [_SCOPES[scope] for scope in row.scopes if scope in _SCOPES]
-    return TeamContext(row.team, permissions_of_scopes(scopes), api_key=row)
+    return TeamContext(row.team, permissions_of_scopes(found.scopes()), api_key=row)
 
 
 def _context_of_session(request: HttpRequest) -> TeamContext:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound, Unauthenticated
+from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound
 
 
 class ApiKeyNotFound(NotFound):
@@ -18,15 +18,39 @@ class InvalidName(BadRequest):
 
 
 class InvalidExpiry(BadRequest):
-    """An expiry has to lie in the future."""
+    """An expiry has to lie in the future, at most ten years away."""
 
     code = "invalid_expiry"
 
 
-class InvalidApiKey(Unauthenticated):
-    """The AgentCache key is not valid."""
+class InvalidScope(BadRequest):
+    """A key needs scopes that exist."""
 
-    code = "invalid_agentcache_key"
+    code = "invalid_scope"
+
+
+class InvalidNetwork(BadRequest):
+    """Networks are written as addresses or with a prefix length."""
+
+    code = "invalid_network"
+
+
+class InvalidOverlap(BadRequest):
+    """An overlap is between 0 and 720 hours."""
+
+    code = "invalid_overlap"
+
+
+class ScopeAboveOwn(Forbidden):
+    """You cannot give more than you may do yourself."""
+
+    code = "scope_above_own"
+
+
+class ForeignApiKey(Forbidden):
+    """This is another member's own key: its member or an admin has to do that."""
+
+    code = "foreign_api_key"
 
 
 class TeamNotFound(NotFound):
@@ -75,6 +99,12 @@ class Conflict(AgentCacheError):
 
     code = "conflict"
     status = 409
+
+
+class ApiKeyEnded(Conflict):
+    """This key is revoked or has expired: create another one."""
+
+    code = "api_key_ended"
 
 
 class LastOwner(Conflict):

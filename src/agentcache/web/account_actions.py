@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pydantic
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +16,7 @@ from agentcache.accounts.errors import NotSignedIn
 from agentcache.kit.errors import BadRequest
 from agentcache.teams import queries as team_queries
 from agentcache.teams import services as teams
-from agentcache.teams.access import TeamAuth, TeamContext
+from agentcache.teams.access import TeamAuth, TeamContext, TeamRequest, key_manager
 from agentcache.teams.errors import ApiKeyNotFound
 from agentcache.teams.models import ApiKey
 from agentcache.teams.permissions import Permission
@@ -46,13 +46,14 @@ class MaskedKey(Schema):
 
 
 class ResetKey(Schema):
-    """A new key, shown this once. The former one has ended."""
+    """A key with a new value, shown this once. The former value has ended."""
 
     api_key_id: str
     api_key: str
     masked: str
     team_id: str
-    replaced_api_key_id: str | None
+    #: The former value, masked.
+    replaced: str | None
 
 
 def get_api_key(request: HttpRequest, body: WhichKey) -> Any:
@@ -65,36 +66,20 @@ def get_api_key(request: HttpRequest, body: WhichKey) -> Any:
 
 
 def reset_api_key(request: HttpRequest, body: WhichKey) -> Any:
-    """Replace a key by a new one with the same name and rights; the former one ends at once."""
+    """Give a key a new value at once; name, rights, limits and usage stay with it. Without a key, one is made."""
     context: TeamContext = TeamAuth(Permission.KEYS_MANAGE, fresh=True)(request)
+    manager = key_manager(cast("TeamRequest", request))
     former = _find_key(context, request, body)
-    created = teams.create_api_key(
-        current_secrets(),
-        context.team,
-        former.name if former is not None else "First key",
-        created_by=user_of(request),
-        **(_rights(former) if former is not None else {}),
-    )
-    if former is not None:
-        teams.revoke_api_key(context.team, former.pk)
+    if former is None:
+        created = teams.create_api_key(current_secrets(), context.team, "First key", by=manager)
+    else:
+        created = teams.reset_api_key(current_secrets(), context.team, former.pk, by=manager)
     return {
         "api_key_id": created.row.pk,
         "api_key": created.api_key,
         "masked": created.row.display,
         "team_id": context.team.pk,
-        "replaced_api_key_id": former.pk if former is not None else None,
-    }
-
-
-def _rights(row: ApiKey) -> dict[str, Any]:
-    from agentcache.gateway.ports import Scope
-
-    known = {scope.value: scope for scope in Scope}
-    return {
-        "scopes": frozenset(known[scope] for scope in row.scopes if scope in known),
-        "is_test": row.is_test,
-        "namespace": row.namespace,
-        "expires_at": row.expires_at,
+        "replaced": former.display if former is not None else None,
     }
 
 

@@ -7,13 +7,14 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from agentcache.gateway.ports import Scope
+from agentcache.accounts.models import User
+from agentcache.gateway.ports import Refusal, Scope
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.errors import Unavailable
 from agentcache.teams import services
 from agentcache.teams.directory import DjangoDirectory
-from agentcache.teams.models import ApiKey
+from agentcache.teams.models import ApiKey, FormerApiKey, Membership
 from agentcache.teams.secrets import ServerSecrets
 
 
@@ -80,17 +81,83 @@ async def test_a_key_that_differs_in_one_character_is_nobodys(directory, created
     assert await directory.find_principal(changed) is None
 
 
-async def test_a_revoked_key_is_nobodys(directory, threads, team, created):
+async def test_a_revoked_key_says_so(directory, threads, team, created):
     await threads.run(lambda: services.revoke_api_key(team, created.row.id))
-    assert await directory.find_principal(created.api_key) is None
+    assert await directory.find_principal(created.api_key) is Refusal.REVOKED
 
 
-async def test_an_expired_key_is_nobodys(directory, threads, created):
+async def test_an_expired_key_says_so(directory, threads, created):
     ahead, past = timezone.now() + timedelta(hours=1), timezone.now() - timedelta(seconds=1)
     await threads.run(lambda: ApiKey.objects.update(expires_at=ahead))
     assert await directory.find_principal(created.api_key) is not None
     await threads.run(lambda: ApiKey.objects.update(expires_at=past))
+    assert await directory.find_principal(created.api_key) is Refusal.EXPIRED
+
+
+async def test_a_rotated_key_works_for_its_overlap_and_then_says_so(directory, secrets, threads, team, created):
+    renewed = await threads.run(lambda: services.rotate_api_key(secrets, team, created.row.id))
+    former, present = [await directory.find_principal(each.api_key) for each in (created, renewed)]
+    assert former == present
+    assert present.api_key_id == created.row.id
+    await threads.run(lambda: FormerApiKey.objects.update(ends_at=timezone.now()))
+    assert await directory.find_principal(created.api_key) is Refusal.ROTATED
+    assert (await directory.find_principal(renewed.api_key)) == present
+
+
+async def test_the_use_of_a_former_value_is_noted_as_such(directory, secrets, threads, team, created):
+    renewed = await threads.run(lambda: services.rotate_api_key(secrets, team, created.row.id))
+    await directory.find_principal(renewed.api_key)
+    while (await threads.run(lambda: ApiKey.objects.get().last_used_at)) is None:
+        await asyncio.sleep(0.01)
+    assert await threads.run(lambda: FormerApiKey.objects.get().last_used_at) is None
+    await directory.find_principal(created.api_key)
+    while (await threads.run(lambda: FormerApiKey.objects.get().last_used_at)) is None:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_members_own_key_goes_with_the_member(directory, secrets, threads, team, member):
+    own = await threads.run(lambda: services.create_api_key(secrets, team, "own", created_by=member.user))
+    assert (await directory.find_principal(own.api_key)).user_id == str(member.user.pk)
+    await threads.run(lambda: User.objects.update(is_active=False))
+    assert await directory.find_principal(own.api_key) is Refusal.INACTIVE
+    await threads.run(lambda: User.objects.update(is_active=True))
+    assert (await directory.find_principal(own.api_key)).user_id == str(member.user.pk)
+    # By no service of ours: what counts is asked at the check, not noted by whoever removes somebody.
+    await threads.run(lambda: Membership.objects.all().delete())
+    assert await directory.find_principal(own.api_key) is Refusal.INACTIVE
+    await threads.run(lambda: User.objects.all().delete())
+    assert await directory.find_principal(own.api_key) is Refusal.INACTIVE
+
+
+async def test_a_shared_key_stays_when_its_maker_goes(directory, secrets, threads, team, member):
+    shared = await threads.run(
+        lambda: services.create_api_key(secrets, team, "ours", created_by=member.user, is_shared=True)
+    )
+    await threads.run(lambda: User.objects.all().delete())
+    assert (await directory.find_principal(shared.api_key)).user_id == ""
+
+
+async def test_a_members_own_key_may_no_more_than_the_member_does_now(directory, secrets, threads, team, admin):
+    own = await threads.run(
+        lambda: services.create_api_key(secrets, team, "own", scopes=frozenset(Scope), created_by=admin.user)
+    )
+    assert (await directory.find_principal(own.api_key)).scopes == set(Scope)
+    await threads.run(lambda: Membership.objects.update(role="viewer"))
+    assert (await directory.find_principal(own.api_key)).scopes == {Scope.CACHE_READ, Scope.STATS_READ}
+
+
+async def test_the_keys_of_a_deleted_team_are_nobodys(directory, threads, team, created):
+    await threads.run(team.delete)
     assert await directory.find_principal(created.api_key) is None
+
+
+async def test_a_key_names_where_it_may_be_used_from(directory, secrets, threads, team):
+    narrow = await threads.run(
+        lambda: services.create_api_key(secrets, team, "ci", allowed_networks=["198.51.100.7", "2001:db8::/32"])
+    )
+    networks = (await directory.find_principal(narrow.api_key)).networks
+    assert networks.covers("198.51.100.7") and networks.covers("2001:db8:1::1")
+    assert not networks.covers("198.51.100.8") and not networks.covers("")
 
 
 async def test_a_key_stored_under_another_pepper_is_nobodys(project, secrets, threads, created):
@@ -139,6 +206,7 @@ async def test_a_database_that_hangs_is_unavailable(project, secrets, created):
 async def test_a_database_without_its_tables_is_unavailable_and_tells_nothing(directory, threads, created):
     def drop():
         with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE teams_formerapikey")
             cursor.execute("DROP TABLE teams_apikey")
 
     await threads.run(drop)

@@ -17,7 +17,8 @@ APPS = ("accounts", "teams", "analytics", "web")
 
 #: Functions that cross tenants on purpose.
 CROSSING = {
-    ("teams/queries/api_keys.py", "find_live_api_key"),  # tells whose key it is
+    ("teams/queries/api_keys.py", "find_api_key"),  # tells whose key it is
+    ("teams/queries/api_keys.py", "_with_member"),  # adds the maker's role in the key's own team to each key
     ("teams/services/api_keys.py", "touch_api_key"),  # follows from it, by the same key's id
     ("teams/queries/members.py", "memberships_of"),  # a user's own teams
     ("analytics/services.py", "prune_events"),  # retention is the same for all

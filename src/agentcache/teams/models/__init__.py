@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentcache.teams.models.api_keys import ApiKey
+from agentcache.teams.models.api_keys import ApiKey, FormerApiKey
 from agentcache.teams.models.invitations import Invitation, InvitationLink
 from agentcache.teams.models.teams import Membership, Role, Team, TeamLogo
 
-__all__ = ["ApiKey", "Invitation", "InvitationLink", "Membership", "Role", "Team", "TeamLogo"]
+__all__ = ["ApiKey", "FormerApiKey", "Invitation", "InvitationLink", "Membership", "Role", "Team", "TeamLogo"]

@@ -28,9 +28,19 @@ class ApiKey(models.Model):
     created_by = models.ForeignKey(
         django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    #: The key that made this one, where no person did.
+    created_by_key = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    #: Whether it belongs to the team; otherwise it is its maker's, and ends or shrinks with the maker's own rights.
+    is_shared = models.BooleanField(default=True)
+    #: Networks it may be used from, as `kit.networks.parse_network` spells them; empty for anywhere.
+    allowed_networks = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    #: `leaked`, or empty for a revocation that somebody asked for.
+    revoked_because = models.CharField(max_length=16, blank=True)
+    #: When its value was last exchanged for another.
+    rotated_at = models.DateTimeField(null=True, blank=True)
     #: To the minute, so that a busy key does not write with every request.
     last_used_at = models.DateTimeField(null=True, blank=True)
 
@@ -39,3 +49,18 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.display})"
+
+
+class FormerApiKey(models.Model):
+    """A value that a key had before it was rotated: works until the overlap is over, and is told so afterwards."""
+
+    #: HMAC-SHA-256 of the whole former value.
+    key_hash = models.BinaryField(max_length=32, primary_key=True)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="former_values")
+    display = models.CharField(max_length=24)
+    ends_at = models.DateTimeField()
+    #: To the minute: shows whether something still uses the former value.
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.display}, formerly of {self.api_key_id}"

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from agentcache.teams.services.api_keys import (
     DEFAULT_SCOPES,
+    OPERATOR,
+    OVERLAP,
     USE_NOTED_EVERY,
     CreatedApiKey,
+    KeyChanges,
+    change_api_key,
     create_api_key,
+    reset_api_key,
     revoke_api_key,
+    rotate_api_key,
     touch_api_key,
 )
 from agentcache.teams.services.invitations import (
@@ -17,6 +23,8 @@ from agentcache.teams.services.invitations import (
     join_by_invitation,
     resend_invitation,
 )
+from agentcache.teams.services.key_rules import KeyManager, read_scopes
+from agentcache.teams.services.leaked_keys import revoke_leaked_key
 from agentcache.teams.services.logos import remove_logo, set_logo
 from agentcache.teams.services.members import (
     change_member,
@@ -41,11 +49,16 @@ from agentcache.teams.services.teams import (
 
 __all__ = [
     "DEFAULT_SCOPES",
+    "OPERATOR",
+    "OVERLAP",
     "USE_NOTED_EVERY",
     "CreatedApiKey",
     "FirstStart",
+    "KeyChanges",
+    "KeyManager",
     "accept_invitation",
     "cancel_invitation",
+    "change_api_key",
     "change_member",
     "change_role",
     "create_api_key",
@@ -58,10 +71,14 @@ __all__ = [
     "join_by_invitation",
     "leave_every_team",
     "leave_team",
+    "read_scopes",
     "remove_logo",
     "remove_member",
     "resend_invitation",
+    "reset_api_key",
     "revoke_api_key",
+    "revoke_leaked_key",
+    "rotate_api_key",
     "set_billing",
     "set_logo",
     "set_owner",

@@ -22,9 +22,9 @@ from agentcache.teams.errors import (
     RoleAboveOwn,
 )
 from agentcache.teams.links import page_link
-from agentcache.teams.models import ApiKey, Membership, Role, Team
+from agentcache.teams.models import Membership, Role, Team
 from agentcache.teams.permissions import Permission, rank
-from agentcache.teams.services.api_keys import revoke_api_key
+from agentcache.teams.services.api_keys import release_api_keys
 from agentcache.teams.services.locking import locked, permissions_of, still_may
 from agentcache.teams.tenancy import rows_of
 
@@ -167,10 +167,7 @@ def checked_role(role: str) -> str:
 
 def _take_out(member: Membership, action: str, actor: Actor, *, revoke_keys: bool) -> None:
     _require_another_owner(member)
-    revoked = []
-    if revoke_keys:
-        live = rows_of(member.team, ApiKey).filter(created_by=member.user, revoked_at__isnull=True)
-        revoked = [revoke_api_key(member.team, key_id).display for key_id in live.values_list("pk", flat=True)]
+    revoked = release_api_keys(member, revoke=revoke_keys, actor=actor)
     _note(action, actor, member, before=_described(member), after={"revoked_api_keys": revoked})
     rows_of(member.team, Membership).filter(pk=member.pk).delete()
     renew_sessions(member.user)

@@ -1,0 +1,9 @@
+"""Addresses of the dashboard's pages."""
+
+from __future__ import annotations
+
+from agentcache.dashboard import key_urls
+
+app_name = "dashboard"
+
+urlpatterns = [*key_urls.urlpatterns]
