@@ -1,0 +1,110 @@
+"""Accounts, walked in a browser: in by a mailed link, out again, a new password, a second factor."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.accounts_totp import totp
+
+PUBLIC = ("/signup", "/login", "/resend", "/forgot", "/verify?token=x", "/verify", "/reset?token=x", "/reset")
+OWN = (
+    "/settings/profile", "/settings/profile/email", "/settings/security", "/settings/security/password",
+    "/settings/security/app", "/settings/passkeys", "/settings/passkeys/new", "/settings/sessions",
+    "/settings/appearance", "/settings/danger", "/reauthenticate",
+)  # fmt: skip
+
+
+def _name(path: str) -> str:
+    return "account-" + re.sub(r"\W+", "-", path).strip("-")
+
+
+def test_a_stranger_signs_up_and_out(visit, site):
+    ada = visit(site).sign_up()
+    ada.open("/settings/sessions")
+    expect(ada.page.get_by_text("This device")).to_be_visible()
+    ada.page.evaluate("fetch('/logout', {method: 'POST'})")
+    ada.page.goto("/settings/profile")
+    assert ada.page.url.endswith("/login?next=%2Fsettings%2Fprofile")
+    ada.sign_in()
+    assert ada.page.url == f"{site.url}/settings/profile"
+
+
+def test_a_forgotten_password_is_replaced_by_mail(visit, site):
+    ada = visit(site).sign_up()
+    bob = visit(site, "bob")
+    bob.email = ada.email
+    bob.open("/forgot")
+    bob.fill(email=ada.email)
+    bob.press("Mail me a link")
+    expect(bob.page.get_by_role("heading", level=1)).to_have_text("Check your mail")
+    bob.open(site.mail(ada.email, "password").link)
+    bob.password = "another horse battery staple"
+    bob.fill(password=bob.password)
+    bob.press("Set password")
+    bob.sign_in()
+    ada.page.goto("/settings/profile")
+    assert "/login" in ada.page.url, "the session from before the reset goes on"
+
+
+def test_known_and_unknown_addresses_get_the_same_page(visit, sqlite_site):
+    ada = visit(sqlite_site).sign_up()
+    pages = []
+    for email in (ada.email, f"nobody-{ada.email}"):
+        for path in ("/signup", "/forgot", "/resend"):
+            stranger = visit(sqlite_site, "eve")
+            stranger.email = email
+            stranger.open(path)
+            stranger.fill(email=email, **({"password": stranger.password} if path == "/signup" else {}))
+            stranger.page.locator("main form:has([name=email]) button[type=submit]").first.click()
+            stranger.page.wait_for_load_state()
+            pages.append((path, stranger.page.locator("main").inner_text().replace(email, "…")))
+    assert pages[:3] == pages[3:]
+
+
+def test_an_authenticator_app_is_set_up_and_asked_for(visit, site):
+    ada = visit(site).sign_up()
+    ada.open("/settings/security/app")
+    secret = ada.page.locator("code.secret-text").inner_text().replace(" ", "")
+    ada.fill(code=totp(secret))
+    ada.press("Turn on")
+    codes = ada.page.locator("ol.codes code").all_inner_texts()
+    assert len(codes) == len(set(codes)) >= 8
+    again = visit(site, "again")
+    again.email = ada.email
+    again.open("/login")
+    again.fill(email=again.email, password=again.password)
+    again.page.locator("main form:has([name=password]) button[type=submit]").click()
+    again.page.wait_for_url("**/login/mfa*")
+    again.fill(code="000000")
+    again.press("Go on")
+    expect(again.page.locator("[aria-invalid=true], .form-errors, [role=alert]").first).to_be_visible()
+    again.fill(code=codes[0])
+    again.press("Go on")
+    again.page.wait_for_url(lambda url: "/login" not in url)
+
+
+def test_account_pages_are_usable_by_everybody_and_fit(visit, sqlite_site, axe, screenshot):
+    stranger = visit(sqlite_site, "eve")
+    for path in PUBLIC:
+        page = stranger.open(path)
+        axe(page, path)
+        screenshot(page, _name(path))
+    ada = visit(sqlite_site).sign_up()
+    for path in OWN:
+        page = ada.open(path)
+        axe(page, path)
+        screenshot(page, _name(path))
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example/", "javascript:alert(1)", "/\\evil.example"]
+)
+def test_signing_in_leads_nowhere_else(visit, sqlite_site, target):
+    ada = visit(sqlite_site).sign_up()
+    ada.page.context.clear_cookies()
+    ada.page.goto("/login?next=" + target.replace("\\", "%5C"))
+    ada.sign_in()
+    assert ada.page.url.startswith(sqlite_site.url)
