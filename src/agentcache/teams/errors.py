@@ -125,12 +125,6 @@ class AlreadyMember(Conflict):
     code = "already_member"
 
 
-class InvitationClosed(Conflict):
-    """This invitation was accepted or cancelled."""
-
-    code = "invitation_closed"
-
-
 class NameMismatch(BadRequest):
     """Type the team's name exactly as it is written."""
 
@@ -159,6 +153,13 @@ class InvitationUnusable(Forbidden):
     """This invitation cannot be used."""
 
     code = "invitation_unusable"
+
+
+class InvitationClosed(InvitationUnusable):
+    """This invitation was accepted or cancelled."""
+
+    code = "invitation_closed"
+    status = 409
 
 
 class InvitationExpired(InvitationUnusable):
