@@ -8,7 +8,7 @@ no limit is near. Money is set aside when a call goes to a provider, and settled
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -29,8 +29,7 @@ BLOCK_MAX = 32
 BLOCK_SHARE = 64
 #: Calls taken ahead and not used by then are given back.
 BLOCK_SECONDS = 1.0
-#: The shared counters may cost a call so long; then this machine's own stand in, for a while.
-TALLY_SECONDS = 0.05
+#: When the shared counters cannot be asked, this machine's own stand in for so long.
 LOCAL_SECONDS = 1.0
 _TEAMS_MAX = 20_000
 _SUBJECTS_MAX = 2_000
@@ -65,6 +64,7 @@ class _Subject:
     #: Calls that are paid for already, and when that was.
     prepaid: int = 0
     prepaid_at: float = 0.0
+    is_taking: bool = False
     headers: HeaderList = field(default_factory=list)
 
     @property
@@ -87,16 +87,28 @@ class _Team:
     subjects: dict[tuple[str, str], _Subject] = field(default_factory=dict)
     #: Where the shared counters stood when last seen.
     counted: dict[tuple[str, str], Use] = field(default_factory=dict)
+    #: What of that the book has been told.
+    told: Mapping[tuple[str, str], Use] = field(default_factory=dict)
 
 
 class Admission:
     """Decides for every call of a worker. `local` are this machine's counters, `shared` those of all machines."""
 
-    def __init__(self, book: LimitBook, local: FileTally, clock: Clock, *, shared: Tally | None = None) -> None:
+    def __init__(
+        self,
+        book: LimitBook,
+        local: FileTally,
+        clock: Clock,
+        *,
+        shared: Tally | None = None,
+        patience_seconds: float = 0.05,
+    ) -> None:
         self._book = book
         self._local = local
         self._shared = shared
         self._clock = clock
+        #: How long the shared counters may keep a call waiting.
+        self._patience_seconds = patience_seconds
         self._teams: dict[str, _Team] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shared_down_until = 0.0
@@ -193,7 +205,7 @@ class Admission:
         charged = subject.charged
         await self._give_back(subject)
         try:
-            async with asyncio.timeout(TALLY_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 got = await shared.ask([ask for _limit, ask in charged], now)
                 refusal = self._judge(team, charged, got, now)
                 if refusal is not None and subject.rates:
@@ -210,13 +222,20 @@ class Admission:
     async def _take_block(
         self, shared: Tally, subject: _Subject, got: list[Got], now: float, headers: HeaderList
     ) -> None:
+        if subject.is_taking:
+            return
         left = min(_left(ask, one, now) for (_limit, ask), one in zip(subject.charged, got, strict=True))
         block = min(BLOCK_MAX, left // BLOCK_SHARE)
         if block <= 0:
             return
-        taken = await shared.ask([replace(ask, want=block) for _limit, ask in subject.charged], now)
+        subject.is_taking = True
+        try:
+            taken = await shared.ask([replace(ask, want=block) for _limit, ask in subject.charged], now)
+        finally:
+            subject.is_taking = False
         if all(one.granted for one in taken):
-            subject.prepaid, subject.prepaid_at, subject.headers = block, self._clock.monotonic(), headers
+            subject.prepaid += block
+            subject.prepaid_at, subject.headers = self._clock.monotonic(), headers
 
     async def _give_back(self, subject: _Subject) -> None:
         unused, subject.prepaid = subject.prepaid, 0
@@ -244,6 +263,9 @@ class Admission:
             team.counted[limit.kind, limit.subject] = Use(one.value)
             if one.granted == 0 and refusal is None:
                 refusal = QuotaExceeded.of(limit, one.value, _month_end(ask.period) - now)
+                if team.told.get((limit.kind, limit.subject)) != Use(one.value) and not team.is_refreshing:
+                    # Whoever is refused looks at the page next: it has to show the number that refuses.
+                    self._refresh_later(ask.tenant_id, team)
         if refusal is not None and not team.limits.serves_hits_over_quota:
             raise refusal
         return refusal
@@ -252,7 +274,7 @@ class Admission:
         if self._shared is None:
             return self._local.ask_now(asks, now)
         try:
-            async with asyncio.timeout(TALLY_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 return await self._shared.ask(asks, now)
         except (StoreUnavailable, TimeoutError):
             self._note_outage()
@@ -275,9 +297,9 @@ class Admission:
         now = self._clock.now()
         month, ends = month_of(now)
         known = self._teams.get(tenant_id)
-        counted = known.counted if known is not None and known.limits.month == month else {}
+        counted = dict(known.counted) if known is not None and known.limits.month == month else {}
         limits = await self._book.limits_of(tenant_id, month, counted)
-        team = _Team(limits, self._clock.monotonic(), ends, counted=dict(counted))
+        team = _Team(limits, self._clock.monotonic(), ends, counted=dict(counted), told=dict(counted))
         if len(self._teams) >= _TEAMS_MAX:
             self._teams.clear()
         self._teams[tenant_id] = team

@@ -13,7 +13,7 @@ from agentcache.gateway.ports import LimitBook, TeamLimits, Use
 from agentcache.kit.clock import Clock
 from agentcache.settings import Settings
 
-_CONNECTIONS = 16
+_CONNECTIONS = 32
 
 
 class NoLimits:
@@ -29,5 +29,6 @@ def open_admission(settings: Settings, clock: Clock, book: LimitBook) -> Admissi
     local = FileTally(settings.run_dir / "limits.tally")
     if settings.redis_url is None:
         return Admission(book, local, clock)
-    link = RedisLink(settings.redis_url, counters=StoreCounters(), pool_size=_CONNECTIONS)
-    return Admission(book, local, clock, shared=RedisTally(link))
+    patience = settings.store_budget_ms / 1000
+    link = RedisLink(settings.redis_url, counters=StoreCounters(), pool_size=_CONNECTIONS, pool_wait_seconds=patience)
+    return Admission(book, local, clock, shared=RedisTally(link), patience_seconds=patience)

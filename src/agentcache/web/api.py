@@ -77,11 +77,13 @@ def _add_routers() -> None:
     # One line per app.
     from agentcache.accounts.api import router as accounts
     from agentcache.analytics.api import router as stats
+    from agentcache.quotas.api import router as quotas
     from agentcache.teams.api import router as teams
     from agentcache.web.account_actions import router as account_actions
 
     api.add_router("/account", account_actions)
     api.add_router("/account", accounts)
+    api.add_router("/quotas", quotas)
     api.add_router("/stats", stats)
     api.add_router("/teams", teams)
 

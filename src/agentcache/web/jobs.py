@@ -22,6 +22,7 @@ from agentcache.kit.logs import get_logger
 from agentcache.mails.delivery import open_delivery
 from agentcache.mails.jobs import MailSending
 from agentcache.mails.services import SEND_MAIL
+from agentcache.quotas import jobs as quota_jobs
 from agentcache.settings import Settings
 from agentcache.teams.jobs import DELIVERY_SECONDS, PURGE_TEAM, TeamPurge, WebhookDelivery
 from agentcache.teams.secrets import ServerSecrets
@@ -59,6 +60,9 @@ def job_kinds(
     async def prune_accounts(_payload: dict[str, object]) -> None:
         await threads.run(account_jobs.prune)
 
+    async def tell_of_use(_payload: dict[str, object]) -> None:
+        await threads.run(partial(quota_jobs.tell_of_use, services.at(clock.now())), within_seconds=_HOUR_SECONDS / 60)
+
     return {
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
@@ -67,6 +71,7 @@ def job_kinds(
         PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
+        quota_jobs.TELL_OF_USE: JobKind(tell_of_use, quota_jobs.TELL_EVERY_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
     }
 

@@ -16,6 +16,7 @@ urlpatterns = [
     path("accounts/", include("agentcache.accounts.provider_urls")),
     path("", include("agentcache.accounts.urls")),
     path("", include("agentcache.teams.urls")),
+    path("", include("agentcache.quotas.urls")),
     path("", include("agentcache.dashboard.urls")),
     path("", include("agentcache.analytics.urls")),
     path("", include("agentcache.mails.urls")),
