@@ -1,0 +1,13 @@
+// Pages of the dashboard.
+import * as copy from "./copy.js";
+import * as filters from "./filters.js";
+import * as live from "./live.js";
+import { drawCharts } from "./chart_loader.js";
+import "./page.js";
+
+filters.arm(document);
+live.start((root) => {
+  copy.showButtons(root);
+  filters.arm(root.parentElement ?? root);
+  void drawCharts(root);
+});

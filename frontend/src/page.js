@@ -1,0 +1,14 @@
+// Public pages and the pages of signing in: everything but htmx.
+import * as copy from "./copy.js";
+import * as dialogs from "./dialogs.js";
+import * as keyboard from "./keyboard.js";
+import * as menus from "./menus.js";
+import * as theme from "./theme.js";
+import { drawCharts } from "./chart_loader.js";
+
+copy.start();
+dialogs.start();
+keyboard.start();
+menus.start();
+theme.start();
+void drawCharts(document);

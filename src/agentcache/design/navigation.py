@@ -1,0 +1,87 @@
+"""What the sidebar leads to. An entry whose address does not exist is left out, as is one the caller may not open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.urls import NoReverseMatch, reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page of the sidebar."""
+
+    label: str
+    url_name: str
+    icon: str
+    #: What the caller needs in the open team; empty for everybody who is signed in.
+    permission: str = ""
+    #: Pressed after `g`, opens the page.
+    key: str = ""
+
+
+#: Heading and entries; the first section needs no heading.
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("Overview", "dashboard:overview", "home", "stats.read", "o"),
+            Entry("Analytics", "analytics:index", "chart", "stats.read", "a"),
+            Entry("Requests", "dashboard:requests", "activity", "requests.read", "r"),
+            Entry("Cache", "dashboard:cache", "layers", "cache.read", "c"),
+            Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
+        ),
+    ),
+    (
+        "Team",
+        (
+            Entry("Members", "teams:members", "team", "members.read", "m"),
+            Entry("Usage and limits", "quotas:usage", "gauge", "stats.read", "u"),
+            Entry("Audit log", "teams:audit", "list", "audit.read", "l"),
+            Entry("Team settings", "teams:settings", "gear", "team.manage", "t"),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry with its address."""
+
+    label: str
+    url: str
+    icon: str
+    key: str
+    is_current: bool
+
+
+def links(path: str, permissions: Collection[str]) -> list[tuple[str, list[Link]]]:
+    """Return the sections that lead somewhere for this caller, with the page marked that `path` lies below."""
+    found = {
+        entry: url
+        for _, entries in SECTIONS
+        for entry in entries
+        if (not entry.permission or entry.permission in permissions) and (url := _address(entry.url_name)) is not None
+    }
+    # The longest one: the overview's address is the beginning of all others'.
+    current = max((url for url in found.values() if path == url or path.startswith(f"{url}/")), key=len, default=None)
+    sections = [
+        (
+            heading,
+            [
+                Link(entry.label, found[entry], entry.icon, entry.key, found[entry] == current)
+                for entry in entries
+                if entry in found
+            ],
+        )
+        for heading, entries in SECTIONS
+    ]
+    return [(heading, entries) for heading, entries in sections if entries]
+
+
+def _address(url_name: str) -> str | None:
+    try:
+        return reverse(url_name)
+    except NoReverseMatch:
+        return None
