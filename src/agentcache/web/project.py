@@ -111,6 +111,7 @@ _TEMPLATES: dict[str, Any] = {
             "django.template.context_processors.request",
             "django.contrib.auth.context_processors.auth",
             "django.contrib.messages.context_processors.messages",
+            "agentcache.design.context.shell",
         ],
     },
 }
