@@ -304,4 +304,4 @@ def query_with(context: Mapping[str, Any], **changes: object) -> str:
             query.pop(name, None)
         else:
             query[name] = str(value)
-    return "?" + query.urlencode()
+    return f"?{query.urlencode()}"
