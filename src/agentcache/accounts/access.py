@@ -16,6 +16,7 @@ from ninja.security.base import AuthBase
 
 from agentcache.accounts.errors import ReauthRequired
 from agentcache.accounts.models import User
+from agentcache.audit.services import IMPERSONATOR_SESSION_KEY
 
 #: How old a sign-in may be for what cannot be undone.
 FRESH_SECONDS = 15 * 60
@@ -39,6 +40,9 @@ def user_of(request: HttpRequest) -> User:
 
 def is_fresh(request: HttpRequest) -> bool:
     """Say whether the user proved who they are within the last 15 minutes."""
+    # Who views the product in another's place has proved to be somebody else.
+    if IMPERSONATOR_SESSION_KEY in request.session:
+        return False
     proved_at = request.session.get(AUTHENTICATED_AT)
     if not isinstance(proved_at, int | float):
         return False

@@ -106,6 +106,17 @@ def release(job: ClaimedJob, now: datetime) -> None:
     _held(job).update(due_at=now, claim="", attempts=F("attempts") - 1)
 
 
+def retry(job_id: str) -> bool:
+    """Have a job that failed done again from the beginning, at once; False when it is gone or in a worker's hands."""
+    found = Job.objects.filter(pk=job_id, claim="")
+    return found.update(due_at=datetime.now(UTC), attempts=0, failed_at=None) == 1
+
+
+def cancel(job_id: str) -> bool:
+    """Forget a job; False when it is gone, periodic or in a worker's hands."""
+    return Job.objects.filter(pk=job_id, claim="", period_seconds__isnull=True).delete()[0] == 1
+
+
 def prune_failed(before: datetime) -> int:
     """Delete jobs given up before a time; return how many."""
     return Job.objects.filter(failed_at__lt=before).delete()[0]

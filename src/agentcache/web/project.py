@@ -16,7 +16,9 @@ from agentcache.web.database_url import django_database
 from agentcache.web.sqlite import install_sqlite
 
 APPS = [
-    "django.contrib.admin",
+    # Before the admin, whose templates it replaces.
+    "agentcache.operators",
+    "agentcache.operators.console_config.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -84,6 +86,7 @@ def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, 
             "agentcache.web.middleware.Sessions",
             "agentcache.web.middleware.OwnOrigin",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "agentcache.operators.middleware.ViewingAs",
             "allauth.account.middleware.AccountMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
         ],
@@ -112,6 +115,8 @@ _TEMPLATES: dict[str, Any] = {
             "django.contrib.auth.context_processors.auth",
             "django.contrib.messages.context_processors.messages",
             "agentcache.design.context.shell",
+            "agentcache.teams.context.own_teams",
+            "agentcache.operators.middleware.impersonator",
         ],
     },
 }
