@@ -40,6 +40,8 @@ class Door(StrEnum):
     INVITE = "invite"
     #: Redeeming links; a token cannot be guessed, so this guards the hashing slots.
     LINK = "link"
+    #: Reports of API keys that were found in the open.
+    KEY_LEAK = "key-leak"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ LIMITS = {
     Door.RESET_MAIL: Limits(account=(Limit(5, _DAY),), network=(Limit(20, _HOUR),)),
     Door.CHANGE_EMAIL: Limits(account=(Limit(5, 5 * _MINUTE), Limit(20, _HOUR)), network=(Limit(20, _HOUR),)),
     Door.INVITE: Limits(account=(Limit(50, _DAY),), network=(Limit(20, _HOUR),)),
+    Door.KEY_LEAK: Limits(network=(Limit(30, _MINUTE), Limit(300, _HOUR))),
     Door.LINK: Limits(network=(Limit(30, 5 * _MINUTE),)),
 }
 

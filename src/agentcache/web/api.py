@@ -79,11 +79,16 @@ def _add_routers() -> None:
     from agentcache.analytics.api import router as stats
     from agentcache.quotas.api import router as quotas
     from agentcache.teams.api import router as teams
+    from agentcache.teams.api.keys import router as keys
+    from agentcache.teams.api.leaks import router as leaks
     from agentcache.web.account_actions import router as account_actions
 
     api.add_router("/account", account_actions)
     api.add_router("/account", accounts)
     api.add_router("/quotas", quotas)
+    # First: `leaked` is no key's id.
+    api.add_router("/keys", leaks)
+    api.add_router("/keys", keys)
     api.add_router("/stats", stats)
     api.add_router("/teams", teams)
 

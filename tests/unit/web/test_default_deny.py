@@ -41,6 +41,8 @@ PUBLIC_OPERATIONS = {
     "/account", "/account/register", "/account/resend-verification", "/account/verify", "/account/login",
     "/account/login/second-factor", "/account/login/passkey-options", "/account/login/passkey",
     "/account/forgot-password", "/account/reset-password",
+    # Whoever holds a key's value can use it, so anybody may end it.
+    "/keys/leaked",
 }  # fmt: skip
 
 
