@@ -85,15 +85,15 @@ class Visitor:
         """Fill the registration form in."""
         self.open("/signup")
         self.fill(email=self.email, password=self.password)
-        self.page.locator("main form:has([name=password]) button[type=submit]").click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            self.page.locator("main form:has([name=password]) button[type=submit]").click()
 
     def sign_up(self) -> Visitor:
         """Register, follow the mailed link, sign in."""
         self.register()
         self.open(self.site.mail(self.email, "confirm").link)
-        self.page.locator("main form button[type=submit]").first.click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            self.page.locator("main form button[type=submit]").first.click()
         self.sign_in()
         return self
 
