@@ -23,6 +23,7 @@ _TEXT_CHARS_MAX = {
 _BIGINT_MAX = 2**63 - 1
 #: As short as the shortest text column, so that all of an event's texts together fit any of them.
 _PLAIN_CHARS_MAX = min(_TEXT_CHARS_MAX[name] for name in ("model", "agent", "namespace", "endpoint", "dialect"))
+_REASON_CHARS_MAX = _TEXT_CHARS_MAX["reason"]
 _PRUNE_ROWS = 5_000
 
 #: SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535.
@@ -93,6 +94,7 @@ def _as_row(event: ports.UsageEvent) -> tuple[str | int, ...]:
     texts = f"{event.model}{event.agent}{event.namespace}{event.endpoint}{event.dialect}"
     counts = (event.input_tokens, event.output_tokens, event.cost_usd_nanos, event.saved_usd_nanos)
     is_plain = len(texts) <= _PLAIN_CHARS_MAX and texts.isascii() and texts.isprintable()
+    is_plain = is_plain and len(event.reason) <= _REASON_CHARS_MAX
     if is_plain and min(counts) >= 0 and max(counts) <= _BIGINT_MAX:
         return row
     return tuple(map(_storable, _COLUMNS, row))

@@ -1,0 +1,102 @@
+"""The overview: what happened, what it saved, and who did it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.conf import settings as django_conf
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from agentcache.analytics import queries
+from agentcache.analytics.asking import Asking
+from agentcache.analytics.csv_files import csv_response
+from agentcache.analytics.reports import COST, ERRORS, HIT_RATE, REQUESTS, SAVED, Material, Stat, chart_rows, table_rows
+from agentcache.analytics.sections import requests_chart
+from agentcache.design import formats
+from agentcache.quotas.queries import usage_of
+from agentcache.settings import Settings
+from agentcache.teams.access import TeamRequest, team_page
+from agentcache.teams.models import Team
+from agentcache.teams.permissions import Permission
+
+_TOP_ROWS = 8
+_COLUMNS = (REQUESTS, HIT_RATE, COST, SAVED)
+
+
+@require_safe
+@team_page(Permission.STATS_READ)
+def overview(request: TeamRequest) -> HttpResponse:
+    """Show the team's key figures, or how to make the first request."""
+    team, now = request.team_context.team, datetime.now(UTC)
+    asking = Asking.of(request.GET, now=now)
+    material = Material(team, asking, reverse("dashboard:overview-csv"))
+    is_empty = not material.totals.requests and not queries.has_events(team)
+    context: dict[str, object] = {
+        "asking": asking,
+        "is_empty": is_empty,
+        "usage": usage_of(team, now),
+        "origin": _settings().origin,
+        "as_of": queries.data_as_of(_settings().data_dir, now.timestamp()),
+        "behind_seconds": now.timestamp() - queries.data_as_of(_settings().data_dir, now.timestamp()),
+    }
+    if not is_empty:
+        context |= {
+            "chips": asking.chips(team),
+            "stats": _stats(team, material),
+            "chart": requests_chart(material),
+            "tables": [material.table(by, _COLUMNS, top=_TOP_ROWS) for by in ("api_key", "model")],
+        }
+    return render(request, "dashboard/overview.html", context)
+
+
+@require_safe
+@team_page(Permission.STATS_READ)
+def overview_csv(request: TeamRequest) -> HttpResponse:
+    """Send a part of the overview as CSV: the figures that it shows."""
+    material = Material(request.team_context.team, Asking.of(request.GET))
+    part = request.GET.get("part", "")
+    if part in ("api_key", "model"):
+        return csv_response(f"agentcache-by-{part}", *table_rows(material.table(part, _COLUMNS, top=_TOP_ROWS)))
+    return csv_response("agentcache-requests", *chart_rows(requests_chart(material)))
+
+
+@require_safe
+@team_page(Permission.STATS_READ)
+def first_request(request: TeamRequest) -> HttpResponse:
+    """Tell a page that waits for the team's first request to load itself anew once it was counted."""
+    answer = HttpResponse(status=204)
+    if queries.has_events(request.team_context.team):
+        answer["HX-Refresh"] = "true"
+    return answer
+
+
+def _stats(team: Team, material: Material) -> list[Stat]:
+    totals = material.totals
+    saved = queries.time_saved(team, material.period, material.filters)
+    weak = ", too few to say" if totals.is_hit_ratio_weak else ""
+    return [
+        material.stat("requests", REQUESTS.figure),
+        material.stat(
+            "hit_ratio", HIT_RATE.figure, "percent", note=f"of {formats.number(totals.lookups)} look-ups{weak}"
+        ),
+        material.stat("net_saved_usd", SAVED.figure, "usd", note=f"{formats.usd(totals.cost_usd_nanos / 1e9)} paid"),
+        Stat(
+            "time_saved_seconds",
+            formats.duration(saved.seconds),
+            f"known for {formats.number(saved.hits_known)} of {formats.number(saved.hits)} hits",
+        ),
+        material.stat(
+            "errors",
+            ERRORS.figure,
+            note=f"{formats.number(totals.error_ratio, 'percent')} of requests",
+            is_more_good=False,
+        ),
+    ]
+
+
+def _settings() -> Settings:
+    settings: Settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by `web.project`
+    return settings

@@ -1,0 +1,132 @@
+"""Single requests: the live list, and one with why it was a hit or a miss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from agentcache.analytics import queries
+from agentcache.analytics.definitions import OUTCOMES
+from agentcache.analytics.labels import labels_of
+from agentcache.analytics.models import UsageEvent
+from agentcache.analytics.queries import EventFilters, Filters
+from agentcache.gateway.ports import Outcome
+from agentcache.kit.errors import BadRequest
+from agentcache.teams.access import TeamRequest, team_page
+from agentcache.teams.models import Team
+from agentcache.teams.permissions import Permission
+
+#: Words of `Cache-Status` and codes of problems, for people.
+REASONS: Final = {
+    "miss": "No stored answer for this cache key.",
+    "uri-miss": "No stored answer for this cache key.",
+    "vary-miss": "Stored answers exist, but for other request headers.",
+    "stale": "The stored answer was past its lifetime.",
+    "bypass": "The caller, or the kind of request, asked not to use the cache.",
+    "request": "The caller asked for a new answer.",
+    "method": "Requests of this kind are never answered from the cache.",
+    "hit": "A stored answer with the same cache key was fresh.",
+    "collapsed": "An identical request was under way; its answer was shared.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request as it is listed."""
+
+    event: UsageEvent
+    api_key: str
+    member: str
+
+    @property
+    def at(self) -> datetime:
+        """When it ended."""
+        return datetime.fromtimestamp(self.event.at_ms / 1000, UTC)
+
+    @property
+    def latency_ms(self) -> float:
+        """How long it took."""
+        return self.event.latency_us / 1000
+
+    @property
+    def upstream_ms(self) -> float | None:
+        """How long the provider took, or None when it was not asked or not measured."""
+        return self.event.upstream_us / 1000 if self.event.upstream_us else None
+
+    @property
+    def cost_usd(self) -> float:
+        """What the provider charged."""
+        return self.event.cost_usd_nanos / 1e9
+
+    @property
+    def saved_usd(self) -> float:
+        """What was not paid again."""
+        return self.event.saved_usd_nanos / 1e9
+
+    @property
+    def outcome_text(self) -> str:
+        """What the outcome means."""
+        return OUTCOMES[Outcome(self.event.outcome)]
+
+    @property
+    def why(self) -> str:
+        """Why it was a hit or a miss, in words where we have them."""
+        first = self.event.reason.partition(";")[0].strip().removeprefix("fwd=")
+        return REASONS.get(first, "")
+
+
+@require_safe
+@team_page(Permission.REQUESTS_READ)
+def requests(request: TeamRequest) -> HttpResponse:
+    """List requests, newest first; the list renews itself while it shows the newest."""
+    team, query = request.team_context.team, request.GET
+    problem = ""
+    try:
+        filters = _filters(query.dict())
+        page = queries.list_events(team, filters, before=query.get("before", ""))
+    except BadRequest as error:
+        problem, filters = error.message, EventFilters()
+        page = queries.list_events(team, filters)
+    context = {
+        "rows": _rows(team, page.rows),
+        "page": page,
+        "problem": problem,
+        "asked": query.dict(),
+        "outcomes": [outcome.value for outcome in Outcome],
+        "searched_max": queries.SEARCHED_MAX,
+        "is_live": not query.get("before") and query.get("live") != "0",
+        "now": datetime.now(UTC),
+    }
+    # The live list asks for itself only.
+    template = (
+        "dashboard/request_list.html" if request.headers.get("HX-Request") == "true" else "dashboard/requests.html"
+    )
+    return render(request, template, context)
+
+
+@require_safe
+@team_page(Permission.REQUESTS_READ)
+def request_page(request: TeamRequest, request_id: str) -> HttpResponse:
+    """Show one request."""
+    team = request.team_context.team
+    event = queries.find_event(team, request_id)
+    if event is None:
+        raise Http404
+    [row] = _rows(team, [event])
+    return render(request, "dashboard/request.html", {"row": row, "event": event})
+
+
+def _filters(query: dict[str, str]) -> EventFilters:
+    entry_key = query.get("entry", "").strip().lower()
+    return EventFilters(Filters.of(query), query.get("status", "").strip(), entry_key)
+
+
+def _rows(team: Team, events: tuple[UsageEvent, ...] | list[UsageEvent]) -> list[RequestRow]:
+    keys = labels_of(team, "api_key", {event.api_key_id for event in events})
+    members = labels_of(team, "member", {event.user_id for event in events})
+    return [RequestRow(event, keys[event.api_key_id], members[event.user_id]) for event in events]
