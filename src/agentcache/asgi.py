@@ -112,6 +112,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
     from agentcache.teams.directory import DjangoDirectory
     from agentcache.teams.secrets import ServerSecrets
     from agentcache.web.asgi import get_control_plane_app
+    from agentcache.web.openapi import with_control_plane
 
     async with contextlib.AsyncExitStack() as stack:
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,7 +148,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         # A tenth of a second of reading, which the first priced call would otherwise wait for.
         await asyncio.to_thread(parts.prices.load)
         health = Health(parts, directory, metrics)
-        gateway = Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads)), health)
+        gateway = Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads), with_control_plane), health)
         yield _Server(
             parts,
             gateway,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, Receive, Send, send_whole
 from agentcache.gateway.authenticate import require, require_address
@@ -29,9 +32,13 @@ class MethodNotServed(BadRequest):
 class NativeAPI:
     """Serves `/api/cache/…` and `/api/openapi.json`. `totals` is None where nobody counts calls."""
 
-    def __init__(self, parts: Parts, totals: UsageTotals | None = None) -> None:
+    def __init__(
+        self, parts: Parts, totals: UsageTotals | None = None, complete: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self._parts = parts
         self._totals = totals
+        #: Adds what others serve to the OpenAPI document.
+        self._complete = complete
         self._document: bytes | None = None
 
     def owns(self, path: str) -> bool:
@@ -98,7 +105,9 @@ class NativeAPI:
 
     async def _send_document(self, send: Send, request_id: str) -> None:
         if self._document is None:
-            self._document = openapi_document(self._parts.dialects)
+            document = openapi_document(self._parts.dialects)
+            # In a thread: the routes of the pages' side are read when they are first asked for.
+            self._document = await asyncio.to_thread(self._complete, document) if self._complete else document
         headers = [
             (b"content-type", b"application/json"),
             (b"cache-control", b"public, max-age=60"),
