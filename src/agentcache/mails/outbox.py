@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
 
 from agentcache.settings import Settings
 
@@ -59,7 +58,7 @@ def _read(path: Path) -> OutboxMail | None:
     except OSError:
         return None  # deleted meanwhile
     assert match is not None
-    message = cast("EmailMessage", email.message_from_bytes(content, policy=email.policy.default))
+    message = email.message_from_bytes(content, policy=email.policy.default)
     return OutboxMail(
         id=match[2],
         at=datetime.fromtimestamp(int(match[1]) / 1000, UTC),

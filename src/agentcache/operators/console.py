@@ -52,7 +52,7 @@ class OnRecord(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when 
         """Say whether anything can be changed."""
         return bool(self.editable) and super().has_change_permission(request, obj)
 
-    def construct_change_message(
+    def construct_change_message(  # type: ignore[override]  # read by `log_change` only
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> dict[str, dict[str, object]]:
         """Return the fields that change, as they were and as they are."""
@@ -83,7 +83,9 @@ class OnRecord(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when 
             before=changes.get("before"), after=changes.get("after"),
         )  # fmt: skip
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+    def response_action(  # type: ignore[override]  # as Django calls it
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponseBase:
         """Do an action in one transaction, after asking where its description ends in "…"."""
         name = request.POST.get("action", "")
         action = self.get_actions(request).get(name)
@@ -126,7 +128,9 @@ class Console(admin.AdminSite):
         """Operators only, and never in somebody else's place."""
         return request.user.is_active and request.user.is_staff and not getattr(request, "impersonator", None)
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., HttpResponseBase]:
+    def admin_view(  # type: ignore[override]  # as wide as the views are
+        self, view: Callable[..., Any], cacheable: bool = False
+    ) -> Callable[..., HttpResponseBase]:
         """Have every page ask for a sign-in that is not older than 15 minutes."""
         shown = super().admin_view(view, cacheable)
 
@@ -145,7 +149,9 @@ class Console(admin.AdminSite):
         """Sign in by the product's own page."""
         return redirect(f"{reverse('accounts:login')}?{urlencode({'next': reverse('admin:index')})}")
 
-    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def password_change(  # type: ignore[override]  # leads away
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponse:
         """Change the password where everybody does."""
         return redirect("accounts:security")
 
@@ -157,7 +163,7 @@ class Console(admin.AdminSite):
         ]
         return own + super().get_urls()
 
-    def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         """Show how the server is."""
         context = {"health": queries.health(timezone.now()), **(extra_context or {})}
         return super().index(request, context)

@@ -85,13 +85,13 @@ def health(now: datetime) -> Health:
 
 def usage_by_team(now: datetime, days: int, rows: int = 100) -> list[TeamUsage]:
     """Return the teams that used most in the last days, today included, from the daily sums."""
-    found = (
+    rows_found = (
         _day_totals(int(now.timestamp()), days)
         .values("team_id")
         .annotate(count=Sum("requests"), cost=Sum("cost_usd_nanos"), saved=Sum("saved_usd_nanos"))
         .order_by("-count", "team_id")[:rows]
     )
-    found = list(found)
+    found = list(rows_found)
     names = dict(Team.objects.filter(pk__in=[row["team_id"] for row in found]).values_list("pk", "name"))
     return [
         TeamUsage(row["team_id"], names.get(row["team_id"], "deleted"), row["count"], row["cost"], row["saved"])
