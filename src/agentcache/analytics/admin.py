@@ -18,7 +18,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic when
     @cached_property
     def count(self) -> int:
         """How many rows there are to page through."""
-        return len(self.object_list.values_list("pk")[:_COUNTED_MAX])  # type: ignore[union-attr]  # a query set here
+        return len(self.object_list.values_list("pk")[:_COUNTED_MAX])  # type: ignore[attr-defined]  # a query set here
 
 
 @admin.register(UsageEvent)
