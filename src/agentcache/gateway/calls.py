@@ -106,6 +106,12 @@ class Call:
         return self.caller.directives.namespace or self.principal.namespace
 
     @property
+    def lifetime_seconds(self) -> float:
+        """How long an answer to this call stays fresh: as the caller asks, as the team has it, or the server."""
+        usual = self.principal.lifetime_seconds or float(self.parts.settings.default_ttl_seconds)
+        return self.caller.directives.lifetime_seconds or usual
+
+    @property
     def model(self) -> str:
         """The model asked for, or an empty string."""
         model = model_of(self.endpoint, self.body)

@@ -371,7 +371,7 @@ async def _keep(
     usage = call.endpoint.usage(answer) if answer is not None and head.is_success else Usage()
     cost = _cost(call, answer, usage) if head.is_success else 0
     upstream_us = int((parts.clock.monotonic() - started) * 1e6)
-    lifetime = call.directives.lifetime_seconds or float(parts.settings.default_ttl_seconds)
+    lifetime = call.lifetime_seconds
     refusal = _refusal(call, verdict)
     if refusal:
         put = refusal

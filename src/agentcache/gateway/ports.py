@@ -31,6 +31,8 @@ class Principal:
     scopes: frozenset[Scope]
     #: Namespace used when the caller names none.
     namespace: str = "default"
+    #: How long the team's answers stay fresh when a caller says nothing; None for the server's default.
+    lifetime_seconds: float | None = None
     is_test: bool = False
     #: The member whose key it is; "" for a key that belongs to the team.
     user_id: str = ""

@@ -52,6 +52,7 @@ class DjangoDirectory:
             api_key_id=row.id,
             scopes=found.scopes(),
             namespace=row.namespace,
+            lifetime_seconds=float(row.team.default_lifetime_seconds) if row.team.default_lifetime_seconds else None,
             is_test=row.is_test,
             user_id="" if row.is_shared else str(row.created_by_id or ""),
             networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,

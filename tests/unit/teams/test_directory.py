@@ -213,3 +213,10 @@ async def test_a_database_without_its_tables_is_unavailable_and_tells_nothing(di
     with pytest.raises(Unavailable) as caught:
         await directory.find_principal(created.api_key)
     assert "apikey" not in caught.value.message
+
+
+async def test_the_teams_own_lifetime_comes_with_its_keys(directory, threads, team, created):
+    assert (await directory.find_principal(created.api_key)).lifetime_seconds is None
+    team.default_lifetime_seconds = 90
+    await threads.run(team.save)
+    assert (await directory.find_principal(created.api_key)).lifetime_seconds == 90.0

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect
+from django.forms import BaseForm, BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import now
@@ -125,7 +125,7 @@ def definition(name: str, text: str) -> SafeString:
 
 
 @register.inclusion_tag("design/components/field.html")
-def field(bound: BoundField, hint: str = "", *, autofocus: bool = False) -> dict[str, Any]:
+def field(bound: BoundField, hint: str = "", *, label: str = "", autofocus: bool = False) -> dict[str, Any]:
     """Show a form's field with label, help and what is wrong with it."""
     attributes: dict[str, str | bool] = {}
     described = []
@@ -145,7 +145,31 @@ def field(bound: BoundField, hint: str = "", *, autofocus: bool = False) -> dict
         kind = "group"
     elif isinstance(widget, CheckboxInput):
         kind = "checkbox"
-    return {"bound": bound, "control": bound.as_widget(attrs=attributes), "help_text": help_text, "kind": kind}
+    return {
+        "bound": bound, "control": bound.as_widget(attrs=attributes), "help_text": help_text, "kind": kind,
+        "label": label or bound.label,
+    }  # fmt: skip
+
+
+@register.inclusion_tag("design/components/fields.html")
+def fields(form: BaseForm) -> dict[str, Any]:
+    """Show a whole form: what is wrong with all of it, then each field."""
+    return {"form": form}
+
+
+@register.inclusion_tag("design/components/form_errors.html")
+def form_errors(form: BaseForm) -> dict[str, Any]:
+    """Show what is wrong with a form as a whole."""
+    return {"form": form}
+
+
+@register.simple_tag
+def copy(value: str, label: str = "Copy") -> SafeString:
+    """Offer to copy a text that stands nearby; without scripts there is no button."""
+    return format_html(
+        '<button type="button" class="button small" data-copy="{}" hidden>{}<span>{}</span></button>',
+        value, icon("copy", 16), label,
+    )  # fmt: skip
 
 
 @register.inclusion_tag("design/components/stat.html")

@@ -193,7 +193,7 @@ async def _put(
         label=call.endpoint.name,
         content_type=CONTENT_TYPE,
         stored_at=parts.clock.now(),
-        lifetime_seconds=directives.lifetime_seconds or float(parts.settings.default_ttl_seconds),
+        lifetime_seconds=call.lifetime_seconds,
         tags=directives.tags,
         sources=directives.sources,
         input_tokens=vector.tokens,

@@ -109,7 +109,7 @@ def _status(call: Call, in_order: Sequence[Item], answers: Mapping[bytes, Asked]
         upstream_status=own.head.status if own is not None else None,
         stored=not refusals,
         collapsed=own is None,
-        ttl=int(call.directives.lifetime_seconds or call.parts.settings.default_ttl_seconds),
+        ttl=int(call.lifetime_seconds),
         key=call.key,
         detail=call.detail or partial or next(iter(refusals), ""),
     )

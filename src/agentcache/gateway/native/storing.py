@@ -44,7 +44,7 @@ async def set_entry(exchange: Exchange) -> None:
     parts, principal = exchange.parts, exchange.principal
     asked = await exchange.read(SetRequest, parts.settings.body_max_bytes)
     target = find_target(parts, principal, exchange.caller, asked)
-    lifetime = _lifetime(asked, float(parts.settings.default_ttl_seconds))
+    lifetime = _lifetime(asked, exchange.principal.lifetime_seconds or float(parts.settings.default_ttl_seconds))
     reason = refusal(target, asked)
     body = _JSON.encode(asked.value)
     if len(body) > parts.settings.entry_max_bytes:

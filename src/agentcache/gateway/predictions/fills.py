@@ -75,7 +75,7 @@ def order_of(call: Call) -> Order | None:
         namespace=call.namespace,
         endpoint=call.endpoint.name,
         model=requested_model(call),
-        lifetime_seconds=directives.lifetime_seconds or float(call.parts.settings.default_ttl_seconds),
+        lifetime_seconds=call.lifetime_seconds,
         tags=directives.tags,
         sources=directives.sources,
         writer=call.principal.api_key_id,
