@@ -86,7 +86,7 @@ class Person:
             meta["HTTP_X_SESSION_TOKEN"] = self.token
         meta |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         data = b"" if body is None else json.dumps(body).encode()
-        answer: Any = self.client.generic(method, f"/api/account{path}", data, "application/json", **meta)
+        answer: Any = self.client.generic(method, f"/api/account{path}", data, "application/json", **meta)  # type: ignore[arg-type]  # headers of the environment
         if answer.headers.get("X-Session-Token"):
             self.token = answer.headers["X-Session-Token"]
         return answer

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeVar
 
+from django.contrib.staticfiles import finders
 from django.http.response import HttpResponseBase
 
 Policy = Mapping[str, str]
 
-#: Our own pages.
+_TRUSTED_TYPES = frozenset({"require-trusted-types-for", "trusted-types"})
+#: What the front end's build says of the style that Observable Plot puts into its drawings.
+_PLOT_STYLE = "design/built/plot-style.json"
+#: Our own pages; `csp_header` adds the hash of Plot's style.
 PAGE: Policy = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -22,14 +28,16 @@ PAGE: Policy = {
     "base-uri": "'none'",
     "object-src": "'none'",
     "require-trusted-types-for": "'script'",
+    # The one of the pages' own scripts, under which htmx parses answers of this server.
+    "trusted-types": "agentcache",
 }
 #: Swagger UI writes style attributes and feeds its own markup to the parser. Scripts stay those of this origin.
 SWAGGER: Policy = {
-    **{name: sources for name, sources in PAGE.items() if name != "require-trusted-types-for"},
+    **{name: sources for name, sources in PAGE.items() if name not in _TRUSTED_TYPES},
     "style-src": "'self' 'unsafe-inline'",
 }
 #: The operator console, whose jQuery hands strings to the parser.
-ADMIN: Policy = {name: sources for name, sources in PAGE.items() if name != "require-trusted-types-for"}
+ADMIN: Policy = {name: sources for name, sources in PAGE.items() if name not in _TRUSTED_TYPES}
 #: Answers that are not pages.
 NO_PAGE: Policy = {"default-src": "'none'", "frame-ancestors": "'none'", "sandbox": ""}
 
@@ -54,4 +62,15 @@ def use(policy: Policy, response: Response) -> Response:
 
 def csp_header(policy: Policy) -> str:
     """Return a policy as the value of its header."""
+    if policy is PAGE:
+        policy = {**PAGE, "style-src": f"{PAGE['style-src']}{_plot_style()}"}
     return "; ".join(f"{name} {sources}".strip() for name, sources in policy.items())
+
+
+@cache
+def _plot_style() -> str:
+    found = finders.find(_PLOT_STYLE)
+    if not isinstance(found, str):
+        return ""  # without the built scripts nothing is drawn
+    with open(found, encoding="utf-8") as file:  # noqa: PTH123 - the finder gives a text
+        return f" '{json.load(file)['hash']}'"

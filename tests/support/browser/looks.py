@@ -24,7 +24,7 @@ def each_look(page: Page) -> Iterator[str]:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal of two
+            page.emulate_media(color_scheme=scheme)
             yield f"{width}-{scheme}"
     page.set_viewport_size(size)
     page.emulate_media(color_scheme="light")

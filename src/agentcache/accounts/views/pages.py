@@ -28,7 +28,7 @@ _LABELS = {"danger": "Danger zone"}
 def next_of(request: HttpRequest) -> str:
     """Return the path to go on to after signing in; never one of another site."""
     wanted = request.GET.get("next", "")
-    return wanted if is_own_path(wanted) else django_conf.LOGIN_REDIRECT_URL
+    return wanted if is_own_path(wanted) else str(django_conf.LOGIN_REDIRECT_URL)
 
 
 def with_next(request: HttpRequest, url_name: str) -> str:
