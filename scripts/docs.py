@@ -1,4 +1,4 @@
-"""Write the reference pages that come from the code: docs/reference/{settings,commands,errors,headers,permissions}.md.
+"""Write the reference pages that come from the code: docs/reference/*.md.
 
 python scripts/docs.py            write them
 python scripts/docs.py --check    write nothing; fail when a page lags
@@ -17,8 +17,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 NOTE = "<!-- Made from the code by `make docs`; a test fails when it lags. Do not edit. -->"
-#: Parts whose errors need Django to be imported.
-CONTROL_PLANE = ("accounts", "teams", "analytics", "jobs", "web")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -164,6 +162,29 @@ def permissions_page() -> str:
     )
 
 
+def metrics_page() -> str:
+    """Describe every figure of the pages and of `/api/stats`."""
+    from agentcache.analytics.definitions import METRICS, OUTCOMES
+
+    def ratio(numerator: str, denominator: str) -> str:
+        return f"{numerator} ÷ {denominator}" if denominator else numerator
+
+    outcomes = [(f"`{outcome.value}`", text) for outcome, text in OUTCOMES.items()]
+    rows = [
+        (f"`{one.name}`", one.title, one.unit, ratio(one.numerator, one.denominator), one.basis, one.text)
+        for one in METRICS
+    ]
+    return page(
+        "Metrics",
+        "What the figures of the pages, of `/api/stats` and of exports mean: one definition for all of them. Metrics for "
+        "Prometheus are in [Watch metrics and logs](../how-to/metrics-and-logs.md).",
+        "## Outcomes",
+        table(("outcome", "meaning"), outcomes),
+        "## Figures",
+        table(("name", "title", "unit", "how it is worked out", "one count is", "meaning"), rows),
+    )
+
+
 def _message(kind: type[BaseException]) -> str:
     return cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
 
@@ -196,6 +217,7 @@ def pages() -> dict[Path, str]:
         PAGES / "headers.md": headers_page(),
         PAGES / "errors.md": errors_page(),
         PAGES / "permissions.md": permissions_page(),
+        PAGES / "metrics.md": metrics_page(),
     }
 
 
