@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agentcache.cli import cache, demo, doctor, keys, operate, serve
+from agentcache.cli import cache, demo, doctor, keys, operate, operators, serve
 from agentcache.cli.exit_codes import exit_code_of
 from agentcache.cli.output import print_error
 from agentcache.kit.errors import AgentCacheError
@@ -40,6 +40,7 @@ app.command("worker")(operate.worker)
 app.command("migrate")(operate.migrate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")
+app.add_typer(operators.app, name="operators")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 

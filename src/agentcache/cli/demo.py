@@ -19,7 +19,7 @@ from agentcache.kit.errors import AgentCacheError
 if TYPE_CHECKING:
     from agentcache.cli.serve import Start
     from agentcache.demo.run import Round
-    from agentcache.supervisor.run import FirstKey
+    from agentcache.supervisor.run import Prepared
 
 #: How long the bundled provider thinks; real ones take longer.
 PROVIDER_LATENCY_MS = 150
@@ -61,18 +61,21 @@ def demo(
 
 async def _run(start: Start, *, leave: bool, as_json: bool) -> None:
     from agentcache.cli.output import console
+    from agentcache.cli.serve import setup_url
     from agentcache.supervisor.run import Supervisor
 
     progress = QuietProgress()
     supervisor = Supervisor(start.settings, start.listener, start.environ, progress, start.metrics_listener)
     running = asyncio.create_task(supervisor.run())
     try:
-        key = await progress.until_ready(running)
+        key, setup_token = await progress.until_ready(running)
         figures = await _measure(f"http://{_address(start)}", key, as_json=as_json)
         _show(figures, as_json=as_json)
         if not leave:
+            origin = f"http://{_address(start)}"
+            operator = f"First operator: {setup_url(origin, setup_token)} (30 minutes, once)\n" if setup_token else ""
             console(stderr=as_json).print(
-                f"\nThe server stays up on [bold]http://{_address(start)}[/], with the API key [bold]{key}[/]\n"
+                f"\nThe server stays up on [bold]{origin}[/], with the API key [bold]{key}[/]\n{operator}"
                 "[dim]Press Ctrl-C to stop.[/]"
             )
             await running
@@ -149,25 +152,26 @@ def _document(figure: Round) -> dict[str, Any]:
 
 
 class QuietProgress:
-    """Keeps the key and says nothing unless something goes wrong."""
+    """Keeps key and link, and says nothing unless something goes wrong."""
 
     def __init__(self) -> None:
-        self._key: FirstKey | None = None
+        self._prepared: Prepared | None = None
         self._ready = asyncio.Event()
 
-    async def until_ready(self, running: asyncio.Task[None]) -> str:
-        """Return the API key once the server is up; raises what the supervisor raised when it does not come up."""
+    async def until_ready(self, running: asyncio.Task[None]) -> tuple[str, str | None]:
+        """Return the API key, and the token of the link for the first operator, once the server is up; raises what the supervisor raised when it does not come up."""
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
-        if self._key is None or not self._ready.is_set():
+        prepared = self._prepared
+        if prepared is None or prepared.first_key is None or not self._ready.is_set():
             await running
             raise typer.Exit(130)
-        return self._key.key
+        return prepared.first_key.key, prepared.setup_token
 
-    def prepared(self, first_key: FirstKey | None) -> None:
-        """Keep the key."""
-        self._key = first_key
+    def prepared(self, prepared: Prepared) -> None:
+        """Keep what was made."""
+        self._prepared = prepared
 
     def ready(self, seconds: float) -> None:
         """Let the prompts go."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentcache.cli.records import open_records
 from agentcache.kit.errors import NotFound
 
 if TYPE_CHECKING:
-    from agentcache.settings import Settings
     from agentcache.teams.models import ApiKey, Team
 
 app = typer.Typer(help="Create, list and revoke the API keys of a team.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def create(
     """Create an API key and show it, this once: only a hash of it is kept."""
     scopes = _scopes(scope)
     expires_at = None if expires_in is None else datetime.now(UTC) + _duration(expires_in)
-    settings = _open_records()
+    settings = open_records()
     from agentcache.cli.output import console, print_json
     from agentcache.supervisor.preparation import database_errors
     from agentcache.teams.secrets import ServerSecrets
@@ -68,7 +68,7 @@ def create(
 @app.command("list")
 def list_keys(team: TeamSlug = "local", as_json: AsJson = False) -> None:
     """List the keys of a team, newest first, revoked and expired ones too."""
-    settings = _open_records()
+    settings = open_records()
     from agentcache.cli.output import print_json, print_table
     from agentcache.supervisor.preparation import database_errors
     from agentcache.teams.queries import list_api_keys
@@ -104,7 +104,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key for good. Running servers refuse it within 5 seconds, or 30 while the database is away."""
-    settings = _open_records()
+    settings = open_records()
     from agentcache.cli.output import console, print_json
     from agentcache.supervisor.preparation import database_errors
     from agentcache.teams.services import revoke_api_key
@@ -116,21 +116,6 @@ def revoke(
         print_json(_row(row, owner))
         return
     console().print(f"{row.name} ({row.display}) is revoked.")
-
-
-def _open_records() -> Settings:
-    from agentcache.settings import Settings
-    from agentcache.supervisor.preflight import preflight
-    from agentcache.supervisor.preparation import database_errors, open_control_plane
-
-    settings = Settings.load()
-    preflight(settings)
-    open_control_plane(settings)
-    from agentcache.web.schema import require_current_schema
-
-    with database_errors(settings):
-        require_current_schema()
-    return settings
 
 
 def _team(slug: str) -> Team:

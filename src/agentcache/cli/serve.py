@@ -14,7 +14,7 @@ from agentcache.kit.errors import AgentCacheError
 
 if TYPE_CHECKING:
     from agentcache.settings import Settings
-    from agentcache.supervisor.run import FirstKey
+    from agentcache.supervisor.run import Prepared
 
 #: Printed with the name of the process and its exit code.
 _DIED = "[yellow]{name} ended with code {code}; it is started again in {pause:g} s[/]"
@@ -45,7 +45,8 @@ def serve(
 
     SIGHUP, sent to a server without a terminal, replaces its server processes one by one and refuses nobody.
 
-    The first start makes a local team and an API key, and shows the key once.
+    The first start makes a local team and an API key, and shows the key once. While there is no operator, each start
+    shows a link for the first one, which ends the link before.
     """
     from agentcache.supervisor.run import Supervisor
 
@@ -94,13 +95,13 @@ class TerminalProgress:
 
         self._settings = settings
         self._terminal = console()
-        self._first_key: FirstKey | None = None
+        self._prepared: Prepared | None = None
         self._is_ready = False
         self._complained: set[tuple[str, str]] = set()
 
-    def prepared(self, first_key: FirstKey | None) -> None:
-        """Keep the key until the server answers, so that it is the last thing on the screen."""
-        self._first_key = first_key
+    def prepared(self, prepared: Prepared) -> None:
+        """Keep key and link until the server answers, so that they are the last thing on the screen."""
+        self._prepared = prepared
 
     def ready(self, seconds: float) -> None:
         """Say where the server is."""
@@ -111,7 +112,7 @@ class TerminalProgress:
         processes = f"{settings.workers} server process{'es' if settings.workers > 1 else ''}, 1 job worker"
         self._line(f"[bold green]AgentCache is ready[/] on [bold]{settings.origin}[/] after {seconds:.1f} s")
         self._line(f"  entries    {store}\n  records    {records}\n  processes  {processes}")
-        self._show_first_key()
+        self._show_once()
         self._line("[dim]Press Ctrl-C to stop.[/]")
 
     def child_ready(self, name: str) -> None:
@@ -137,16 +138,25 @@ class TerminalProgress:
 
     def stopped(self) -> None:
         """Say goodbye; a key that was made but never shown is shown now, for it is known to nobody else."""
-        self._show_first_key()
+        self._show_once()
         self._line("AgentCache has stopped.")
 
-    def _show_first_key(self) -> None:
-        if self._first_key is not None:
-            self._terminal.print(first_steps(self._first_key.key, self._settings.origin))
-            self._first_key = None
+    def _show_once(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return
+        if prepared.first_key is not None:
+            self._terminal.print(first_steps(prepared.first_key.key, self._settings.origin))
+        if prepared.setup_token is not None:
+            self._line(f"First operator: {setup_url(self._settings.origin, prepared.setup_token)} (30 minutes, once)")
 
     def _line(self, text: str) -> None:
         self._terminal.print(text)
+
+
+def setup_url(origin: str, token: str) -> str:
+    """Return the address that makes whoever opens it an operator."""
+    return f"{origin}/setup/{token}"
 
 
 def first_steps(key: str, origin: str) -> str:

@@ -2,7 +2,8 @@
 
     python -m agentcache.supervisor.preparation
 
-Prints one JSON line: `{"applied": [...], "key": "ac_live_…" or null, "team": "local"}`; or one line on standard error.
+Prints one JSON line: `{"applied": [...], "key": "ac_live_…" or null, "team": "local", "setup_token": "…" or null}`; or
+one line on standard error.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from agentcache.supervisor.errors import CannotStart, DatabaseUnreachable
 
 
 def bring_up_to_date(settings: Settings) -> dict[str, Any]:
-    """Migrate the database and make the local team with its first key where there is no team yet."""
+    """Migrate the database; make the local team with its first key, and a link for the first operator, where none is."""
     open_control_plane(settings)
+    from agentcache.operators.queries import has_operator
+    from agentcache.operators.services import create_setup_link
     from agentcache.teams.queries import LOCAL_SLUG
     from agentcache.teams.secrets import ServerSecrets
     from agentcache.teams.services import ensure_local_team
@@ -27,7 +30,13 @@ def bring_up_to_date(settings: Settings) -> dict[str, Any]:
     with database_errors(settings):
         applied = migrate()
         first = ensure_local_team(ServerSecrets.of(settings))
-    return {"applied": list(applied), "key": first.api_key if first else None, "team": LOCAL_SLUG}
+        setup_token = None if has_operator() else create_setup_link()
+    return {
+        "applied": list(applied),
+        "key": first.api_key if first else None,
+        "team": LOCAL_SLUG,
+        "setup_token": setup_token,
+    }
 
 
 def open_control_plane(settings: Settings) -> None:

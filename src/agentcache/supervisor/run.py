@@ -31,11 +31,19 @@ class FirstKey:
     team: str
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the preparation made that is shown once: the first key, and the token of a link for the first operator."""
+
+    first_key: FirstKey | None = None
+    setup_token: str | None = None
+
+
 class Progress(ChildWatcher, Protocol):
     """Is told how the start, the run and the stop go; the command line prints it."""
 
-    def prepared(self, first_key: FirstKey | None) -> None:
-        """The databases are up to date; with a key on the first start."""
+    def prepared(self, prepared: Prepared) -> None:
+        """The databases are up to date; with a key on the first start, and a link while there is no operator."""
 
     def ready(self, seconds: float) -> None:
         """Every process serves, so many seconds after the start."""
@@ -184,10 +192,10 @@ class Supervisor:
             del self._running[child]
 
 
-async def prepare(environ: Mapping[str, str]) -> FirstKey | None:
+async def prepare(environ: Mapping[str, str]) -> Prepared:
     """Bring the databases up to date in a process of its own, whose memory is free again afterwards.
 
-    Returns the key that was made on the first start. Raises `CannotStart` with what that process said.
+    Returns what it made and nobody else knows. Raises `CannotStart` with what that process said.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -209,7 +217,8 @@ async def prepare(environ: Mapping[str, str]) -> FirstKey | None:
     if process.returncode != 0 or not lines:
         raise _refusal(errors.decode(errors="replace"), process.returncode)
     outcome = json.loads(lines[-1])
-    return FirstKey(outcome["key"], outcome["team"]) if outcome["key"] else None
+    first_key = FirstKey(outcome["key"], outcome["team"]) if outcome["key"] else None
+    return Prepared(first_key, outcome["setup_token"])
 
 
 def _refusal(said: str, exit_code: int | None) -> CannotStart:

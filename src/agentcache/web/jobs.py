@@ -9,6 +9,7 @@ from functools import partial
 from agentcache.accounts import jobs as account_jobs
 from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
+from agentcache.audit import services as audit
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.ports import DELIVER_WEBHOOK
@@ -19,6 +20,7 @@ from agentcache.jobs.worker import JobFunction, JobKind, Worker
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
 from agentcache.kit.logs import get_logger
+from agentcache.mails import services as mails
 from agentcache.mails.delivery import open_delivery
 from agentcache.mails.jobs import MailSending
 from agentcache.mails.services import SEND_MAIL
@@ -32,8 +34,17 @@ SWEEP_EVERY_SECONDS = 60.0
 PRUNE_FAILED_JOBS = "jobs.prune_failed"
 #: How long jobs that were given up are kept for the operator.
 FAILED_JOBS_DAYS = 30
+PRUNE_MAILS = "mails.prune"
+#: How long mails that were sent or given up are kept.
+MAILS_DAYS = 30
+PRUNE_AUDIT = "audit.prune"
+#: How long it is kept who did what.
+AUDIT_DAYS = 365
 
 _HOUR_SECONDS = 3600.0
+_DAY_SECONDS = 24 * _HOUR_SECONDS
+#: Deleting many rows takes its time.
+_PRUNE_WITHIN_SECONDS = 600.0
 _log = get_logger(__name__)
 
 
@@ -51,8 +62,16 @@ def job_kinds(
         await usage_jobs.prune_events(threads, clock)
 
     async def prune_failed(_payload: dict[str, object]) -> None:
-        before = services.at(clock.now() - FAILED_JOBS_DAYS * 86400)
+        before = services.at(clock.now() - FAILED_JOBS_DAYS * _DAY_SECONDS)
         await threads.run(partial(services.prune_failed, before))
+
+    async def prune_mails(_payload: dict[str, object]) -> None:
+        before = services.at(clock.now() - MAILS_DAYS * _DAY_SECONDS)
+        await threads.run(partial(mails.prune, before), within_seconds=_PRUNE_WITHIN_SECONDS)
+
+    async def prune_audit(_payload: dict[str, object]) -> None:
+        before = services.at(clock.now() - AUDIT_DAYS * _DAY_SECONDS)
+        await threads.run(partial(audit.prune, before), within_seconds=_PRUNE_WITHIN_SECONDS)
 
     async def write_account_mail(payload: dict[str, object]) -> None:
         await threads.run(partial(account_jobs.write_mail, payload))
@@ -73,6 +92,8 @@ def job_kinds(
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
         quota_jobs.TELL_OF_USE: JobKind(tell_of_use, quota_jobs.TELL_EVERY_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
+        PRUNE_MAILS: JobKind(prune_mails, _HOUR_SECONDS),
+        PRUNE_AUDIT: JobKind(prune_audit, _DAY_SECONDS),
     }
 
 

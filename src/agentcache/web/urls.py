@@ -7,10 +7,12 @@ from django.urls import include, path
 
 from agentcache.web import views
 from agentcache.web.api import api
+from agentcache.web.preferences import preferences
 
 urlpatterns = [
     path("", views.start, name="start"),
     path("favicon.ico", views.favicon, name="favicon"),
+    path("preferences", preferences, name="preferences"),
     path("api/docs", views.api_docs, name="api-docs"),
     path("api/", api.urls),
     path("accounts/", include("agentcache.accounts.provider_urls")),

@@ -23,6 +23,7 @@ COMMANDS = [
     ["cache", "set"],
     ["cache", "purge"],
     ["cache", "stats"],
+    ["operators", "invite"],
     ["demo"],
     ["doctor"],
     ["version"],
