@@ -19,6 +19,7 @@ from agentcache.analytics.labels import labels_of
 from agentcache.analytics.queries import EventFilters
 from agentcache.audit.services import Actor, record
 from agentcache.dashboard.entry_access import entry_access, tenant_of
+from agentcache.dashboard.requests import request_rows
 from agentcache.engine.entries import EntryMeta, Selector, Tenant
 from agentcache.engine.freshness import Freshness, age_seconds, freshness, ttl_seconds
 from agentcache.engine.stores.port import EntryStore, EntrySummary, Page, StoreUnavailable
@@ -150,7 +151,8 @@ class Found:
 def cache(request: TeamRequest) -> HttpResponse:
     """List the team's entries, newest first."""
     tenant = tenant_of(request.team_context.team)
-    context: dict[str, object] = {"asked": request.GET.dict(), "states": [one.value for one in Freshness]}
+    asked = request.GET.dict()
+    context: dict[str, object] = {"asked": asked, "states": [one.value for one in Freshness]}
     try:
         search = Search.of(request.GET)
         cursor = request.GET.get("cursor", "")
@@ -163,7 +165,7 @@ def cache(request: TeamRequest) -> HttpResponse:
             f"The cache store cannot be reached: {error.message} Requests go to the providers meanwhile."
         )
     context["searched_max"] = SEARCHED_MAX
-    context["may_purge"] = request.team_context.may(Permission.CACHE_PURGE)
+    context["is_filtered"] = any(value for name, value in asked.items() if name != "cursor")
     return render(
         request, "dashboard/cache.html", context, status=503 if "stats" not in context and "found" in context else 200
     )
@@ -175,12 +177,17 @@ def entry(request: TeamRequest, key: str) -> HttpResponse:
     """Show one entry: what it was made from, who asked, how it was used."""
     team = request.team_context.team
     row = _entry(request, key)
-    served = queries.list_events(team, EventFilters(entry_key=row.key), limit=_SERVED_ROWS)
-    context = {
+    may_read_requests = request.team_context.may(Permission.REQUESTS_READ)
+    served = (
+        queries.list_events(team, EventFilters(entry_key=row.key), limit=_SERVED_ROWS).rows if may_read_requests else ()
+    )
+    context: dict[str, object] = {
         "row": row,
         "writer": labels_of(team, "api_key", [row.meta.writer])[row.meta.writer],
         "parts": sorted((path, digest.hex()) for path, digest in row.meta.parts.items()),
-        "served": served.rows,
+        "served": request_rows(team, served),
+        "may_read_requests": may_read_requests,
+        "answer": None,
         "may_purge": request.team_context.may(Permission.CACHE_PURGE),
     }
     if request.GET.get("answer") == "1":

@@ -15,7 +15,10 @@ from agentcache.analytics.asking import Asking
 from agentcache.analytics.csv_files import csv_response
 from agentcache.analytics.reports import COST, ERRORS, HIT_RATE, REQUESTS, SAVED, Material, Stat, chart_rows, table_rows
 from agentcache.analytics.sections import requests_chart
+from agentcache.dashboard.key_figures import BarShown
+from agentcache.dashboard.key_snippets import snippets
 from agentcache.design import formats
+from agentcache.quotas.models import SubjectKind
 from agentcache.quotas.queries import usage_of
 from agentcache.settings import Settings
 from agentcache.teams.access import TeamRequest, team_page
@@ -23,6 +26,8 @@ from agentcache.teams.models import Team
 from agentcache.teams.permissions import Permission
 
 _TOP_ROWS = 8
+#: The shell puts the key in.
+_KEY_VARIABLE = "$AGENTCACHE_API_KEY"
 _COLUMNS = (REQUESTS, HIT_RATE, COST, SAVED)
 
 
@@ -34,15 +39,24 @@ def overview(request: TeamRequest) -> HttpResponse:
     asking = Asking.of(request.GET, now=now)
     material = Material(team, asking, reverse("dashboard:overview-csv"))
     is_empty = not material.totals.requests and not queries.has_events(team)
+    usage = usage_of(team, now)
+    as_of = queries.data_as_of(_settings().data_dir, now.timestamp())
     context: dict[str, object] = {
         "asking": asking,
         "is_empty": is_empty,
-        "usage": usage_of(team, now),
-        "origin": _settings().origin,
-        "as_of": queries.data_as_of(_settings().data_dir, now.timestamp()),
-        "behind_seconds": now.timestamp() - queries.data_as_of(_settings().data_dir, now.timestamp()),
+        "usage": usage,
+        "bars": [BarShown.of(bar) for bar in usage.bars if bar.kind == SubjectKind.TEAM],
+        "as_of": as_of,
+        "behind_seconds": now.timestamp() - as_of,
     }
-    if not is_empty:
+    if is_empty:
+        context |= {
+            "calls": [
+                (one.label, one.code) for one in snippets(_KEY_VARIABLE, _settings().origin) if "curl" in one.label
+            ],
+            "may_manage_keys": request.team_context.may(Permission.KEYS_MANAGE),
+        }
+    else:
         context |= {
             "chips": asking.chips(team),
             "stats": _stats(team, material),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from agentcache.analytics import queries
+from agentcache.analytics.asking import TITLES
 from agentcache.analytics.definitions import OUTCOMES
 from agentcache.analytics.labels import labels_of
 from agentcache.analytics.models import UsageEvent
-from agentcache.analytics.queries import EventFilters, Filters
+from agentcache.analytics.queries import NONE, EventFilters, Filters
 from agentcache.gateway.ports import Outcome
 from agentcache.kit.errors import BadRequest
 from agentcache.teams.access import TeamRequest, team_page
-from agentcache.teams.models import Team
+from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.permissions import Permission
+from agentcache.teams.tenancy import rows_of
 
 #: Words of `Cache-Status` and codes of problems, for people.
 REASONS: Final = {
@@ -93,20 +97,23 @@ def requests(request: TeamRequest) -> HttpResponse:
         problem, filters = error.message, EventFilters()
         page = queries.list_events(team, filters)
     context = {
-        "rows": _rows(team, page.rows),
+        "rows": request_rows(team, page.rows),
         "page": page,
         "problem": problem,
         "asked": query.dict(),
+        "is_filtered": bool(filters.conditions),
+        "chips": _chips(team, filters),
+        "keys": rows_of(team, ApiKey).order_by("name").values_list("pk", "name"),
         "outcomes": [outcome.value for outcome in Outcome],
         "searched_max": queries.SEARCHED_MAX,
         "is_live": not query.get("before") and query.get("live") != "0",
         "now": datetime.now(UTC),
     }
-    # The live list asks for itself only.
-    template = (
-        "dashboard/request_list.html" if request.headers.get("HX-Request") == "true" else "dashboard/requests.html"
-    )
-    return render(request, template, context)
+    # The live list asks for itself only; "back" asks for the whole page.
+    is_list = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    answer = render(request, "dashboard/request_list.html" if is_list else "dashboard/requests.html", context)
+    patch_vary_headers(answer, ("HX-Request", "HX-History-Restore-Request"))
+    return answer
 
 
 @require_safe
@@ -117,8 +124,12 @@ def request_page(request: TeamRequest, request_id: str) -> HttpResponse:
     event = queries.find_event(team, request_id)
     if event is None:
         raise Http404
-    [row] = _rows(team, [event])
-    return render(request, "dashboard/request.html", {"row": row, "event": event})
+    [row] = request_rows(team, [event])
+    return render(
+        request,
+        "dashboard/request.html",
+        {"row": row, "event": event, "may_read_cache": request.team_context.may(Permission.CACHE_READ)},
+    )
 
 
 def _filters(query: dict[str, str]) -> EventFilters:
@@ -126,7 +137,19 @@ def _filters(query: dict[str, str]) -> EventFilters:
     return EventFilters(Filters.of(query), query.get("status", "").strip(), entry_key)
 
 
-def _rows(team: Team, events: tuple[UsageEvent, ...] | list[UsageEvent]) -> list[RequestRow]:
+def _chips(team: Team, filters: EventFilters) -> list[tuple[str, str, str]]:
+    """Return the filters that hold: name in the address, value and title as people know them."""
+    chips = [
+        (name, labels_of(team, name, [shown])[shown], TITLES[name])
+        for name, value in filters.common.query.items()
+        for shown in ["" if value == NONE else value]
+    ]
+    own = [("status", filters.status, TITLES["status"]), ("entry", filters.entry_key[:12], "Cache key")]
+    return chips + [chip for chip in own if chip[1]]
+
+
+def request_rows(team: Team, events: Sequence[UsageEvent]) -> list[RequestRow]:
+    """Return requests with the names of whom they were for."""
     keys = labels_of(team, "api_key", {event.api_key_id for event in events})
     members = labels_of(team, "member", {event.user_id for event in events})
     return [RequestRow(event, keys[event.api_key_id], members[event.user_id]) for event in events]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentcache.dashboard import key_urls
+from agentcache.dashboard import key_urls, usage_urls
 
 app_name = "dashboard"
 
-urlpatterns = [*key_urls.urlpatterns]
+urlpatterns = [*key_urls.urlpatterns, *usage_urls.urlpatterns]
