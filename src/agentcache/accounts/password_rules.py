@@ -60,7 +60,7 @@ def _is_well_known(password: str, email: str) -> bool:
     rest = password
     for word in sorted({*_PRODUCT_WORDS, *_words_of(email)}, key=len, reverse=True):
         rest = rest.replace(word, "")
-    return rest != password and len(re.sub(r"[\W\d_]", "", rest)) < _OWN_CHARS_MIN
+    return len(rest) < len(password) and len(re.sub(r"[\W\d_]", "", rest)) < _OWN_CHARS_MIN
 
 
 def _words_of(email: str) -> list[str]:

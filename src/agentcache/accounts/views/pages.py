@@ -64,5 +64,5 @@ def answer(
 
 def settings_tabs(current: str) -> dict[str, Any]:
     """Return what the tabs of the settings are made of."""
-    tabs = [(name, _LABELS.get(name, name.capitalize()), reverse(f"accounts:{name}")) for name in _TABS]
-    return {"settings_tabs": tabs, "current_tab": current}
+    tabs = [(_LABELS.get(name, name.capitalize()), reverse(f"accounts:{name}")) for name in _TABS]
+    return {"settings_tabs": tabs, "current_tab": reverse(f"accounts:{current}")}

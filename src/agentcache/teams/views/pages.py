@@ -26,8 +26,8 @@ def show(
     may = request.team_context.may
     shared = {
         "team": request.team_context.team,
-        "tab": tab,
-        "team_tabs": [(name, label, reverse(f"teams:{name}")) for name, label, permission in _TABS if may(permission)],
+        "tab": reverse(f"teams:{tab}"),
+        "team_tabs": [(label, reverse(f"teams:{name}")) for name, label, permission in _TABS if may(permission)],
         "may_manage_members": may(Permission.MEMBERS_MANAGE),
         "may_manage_team": may(Permission.TEAM_MANAGE),
         "is_owner": may(Permission.TEAM_DELETE),
