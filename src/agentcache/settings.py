@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from agentcache.kit import setting_table
 from agentcache.kit import setting_values as values
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.errors import AgentCacheError
-from agentcache.kit.setting_table import SETTINGS as SETTINGS
 from agentcache.kit.setting_table import UPSTREAMS
 from agentcache.kit.setting_values import Setting
 
 PREFIX: Final = "AGENTCACHE_"
+SETTINGS: Final = setting_table.SETTINGS
 UPSTREAM_PREFIX: Final = "AGENTCACHE_UPSTREAM_"
 #: Read by our test suite and by client libraries that may share a shell with the server; never by the server.
 _FOREIGN_PREFIXES: Final = ("AGENTCACHE_TEST_",)
