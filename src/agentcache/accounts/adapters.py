@@ -9,9 +9,9 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.models import SocialApp, SocialLogin
 from django.conf import settings as django_conf
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from agentcache.accounts.models import User
 from agentcache.accounts.services import login, registration
@@ -87,6 +87,13 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth ships n
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     """Takes in people from GitHub and Google, by an address that the provider has verified and by none else."""
+
+    def get_app(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
+        """Return the provider's set-up; a provider that this server is not set up for has no pages."""
+        try:
+            return super().get_app(request, provider, client_id)
+        except SocialApp.DoesNotExist as error:
+            raise Http404 from error
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """Make a new user only where the provider vouches for the address."""

@@ -19,12 +19,19 @@ PUBLIC_PAGES = {
     "/": "the start page: where to point a client; figures only where nobody but this machine can ask",
     "/favicon.ico": "a redirect to the icon",
     "/api/docs": "Swagger UI over the public document",
-    "/admin/login/": "where an operator signs in",
-    "/admin/logout/": "ends a session that is not there, and sends to the sign-in page",
+    "/dev/mail": "mails of a server without SMTP that only this machine can reach",
+    "/signup": "to make an account",
+    "/login": "to sign in",
+    "/verify": "for whoever holds the link",
+    "/resend": "to have a link mailed again",
+    "/forgot": "to have a link mailed",
+    "/reset": "for whoever holds the link",
 }
+#: Where strangers are sent: to the sign-in page, or to one that sends them there.
+WAYS_IN = ("/login", "/signup", "/admin/login/", "/reauthenticate", "/settings")
 #: Served without a key because browsers and SDKs fetch output files by a URL of 128 random bits; 404 to everybody else.
 FILE_TARGET = "/replicate/files/some.aaaaaaaaaaaaaaaaaaaaaaaaaa/out.png"
-REFUSED = {400, 401, 403, 404, 405, 411, 414, 431}
+REFUSED = {400, 401, 403, 404, 405, 410, 411, 414, 431}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def dialects(server):
 def is_refusal(answer):
     """Whether an answer gives nothing away: a refusal, or the way to the sign-in page."""
     if answer.status == 302:
-        return answer.header("location").startswith("/admin/login/")
+        return answer.header("location").startswith(WAYS_IN)
     return answer.status in REFUSED
 
 
