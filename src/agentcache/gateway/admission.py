@@ -65,6 +65,8 @@ class _Subject:
     prepaid: int = 0
     prepaid_at: float = 0.0
     is_taking: bool = False
+    #: Whether the team was read anew: what is taken for it now, nobody would use.
+    is_retired: bool = False
     headers: HeaderList = field(default_factory=list)
 
     @property
@@ -111,6 +113,7 @@ class Admission:
         self._patience_seconds = patience_seconds
         self._teams: dict[str, _Team] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: dict[str, asyncio.Task[_Team]] = {}
         self._shared_down_until = 0.0
 
     def admit(self, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
@@ -165,7 +168,7 @@ class Admission:
             await self._shared.close()
 
     async def _admit_unknown(self, principal: Principal, agent: str) -> Pass:
-        team = await self._read(principal.tenant.id)
+        team = await self._read_once(principal.tenant.id)
         if not team.limits.limits:
             return FREE
         admitted = self._admit_known(team, principal, agent)
@@ -176,7 +179,8 @@ class Admission:
         if subject is None:
             subject = _subject_of(team, principal, agent)
             if len(team.subjects) >= _SUBJECTS_MAX:
-                team.subjects.clear()
+                self._later(self._retire(team))
+                team.subjects = {}
             team.subjects[principal.api_key_id, agent] = subject
         if subject.is_free:
             return FREE
@@ -236,6 +240,23 @@ class Admission:
         if all(one.granted for one in taken):
             subject.prepaid += block
             subject.prepaid_at, subject.headers = self._clock.monotonic(), headers
+            self._later(self._return_unused(subject, subject.prepaid_at))
+        if subject.is_retired:
+            await self._give_back(subject)
+
+    async def _return_unused(self, subject: _Subject, taken_at: float) -> None:
+        """Give back what a key that fell silent had taken ahead, so that others can have it."""
+        await asyncio.sleep(BLOCK_SECONDS)
+        if subject.prepaid_at == taken_at:
+            await self._give_back(subject)
+
+    async def _retire(self, team: _Team) -> None:
+        """Give back what was taken ahead under limits that are not in force any more."""
+        subjects = list(team.subjects.values())
+        for subject in subjects:
+            subject.is_retired = True
+        for subject in subjects:
+            await self._give_back(subject)
 
     async def _give_back(self, subject: _Subject) -> None:
         unused, subject.prepaid = subject.prepaid, 0
@@ -304,9 +325,16 @@ class Admission:
             self._teams.clear()
         self._teams[tenant_id] = team
         if known is not None:
-            for subject in known.subjects.values():
-                await self._give_back(subject)
+            await self._retire(known)
         return team
+
+    async def _read_once(self, tenant_id: str) -> _Team:
+        """Read a team's limits; callers that come meanwhile wait for the same answer, and are counted together."""
+        reading = self._reading.get(tenant_id)
+        if reading is None:
+            reading = self._reading[tenant_id] = asyncio.ensure_future(self._read(tenant_id))
+            reading.add_done_callback(lambda _done: self._reading.pop(tenant_id, None))
+        return await asyncio.shield(reading)
 
     def _refresh_later(self, tenant_id: str, team: _Team) -> None:
         team.is_refreshing = True

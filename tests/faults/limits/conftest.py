@@ -47,7 +47,7 @@ class LimitedGateway(FullGateway):
 TEAMS = tuple(f"team{number}" for number in range(8))
 
 
-@pytest.fixture(scope="package", params=["sqlite"])
+@pytest.fixture(scope="package", params=["sqlite", "redis"])
 def limited(request, tmp_path_factory, _provider):
     settings = {"AGENTCACHE_STORE_BUDGET_MS": "5000"}
     if request.param == "redis":
