@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from agentcache.engine.stores.port import StoreUnavailable
-from agentcache.engine.stores.tallies import FileTally
+from agentcache.engine.stores.tallies import Ask, FileTally, Kind
+from agentcache.gateway import admission as admission_module
 from agentcache.gateway.admission import FREE, REFRESH_SECONDS, Admission, Pass, month_of
 from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
 from agentcache.gateway.ports import Limit, Principal, TeamLimits, Use
@@ -249,3 +250,56 @@ def test_without_redis_rates_and_quotas_are_held_by_the_machine_and_money_is_not
     with pytest.raises(QuotaExceeded):
         team.admit("key_2")
     assert gone.asked == 2, "while Redis is away, calls do not wait for it"
+
+
+class SlowTally(FileTally):
+    """Counters of several machines: each answer takes a moment, in which others come."""
+
+    async def ask(self, asks, now):
+        await asyncio.sleep(0.001)
+        return self.ask_now(asks, now)
+
+
+async def admitted(admission, number):
+    principal = Principal(make_tenant("team_a"), "key_1", frozenset(), user_id="user_1")
+
+    async def one():
+        found = admission.admit(principal, "")
+        return (found if isinstance(found, Pass) else await found).refusal is None
+
+    return sum(await asyncio.gather(*(one() for _ in range(number))))
+
+
+@pytest.mark.parametrize("at_once", [1, 24, 400], ids=["one by one", "some at once", "all at once"])
+async def test_shared_counters_let_exactly_the_quota_through_however_calls_come(tmp_path, clock, at_once):
+    shared = SlowTally(tmp_path / "shared.tally")
+    book = Book((Limit("team", "", requests_per_month=300),))
+    workers = [Admission(book, FileTally(tmp_path / "limits.tally"), clock, shared=shared) for _ in range(2)]
+    through = 0
+    for _ in range(800 // (2 * at_once)):
+        through += sum(await asyncio.gather(*(admitted(worker, at_once) for worker in workers)))
+    assert through == 300
+    for worker in workers:
+        await worker.close()
+
+
+async def test_callers_that_come_together_wait_for_one_reading(tmp_path, clock):
+    book = Book((Limit("team", "", requests_per_month=300),))
+    admission = Admission(book, FileTally(tmp_path / "l.tally"), clock, shared=SlowTally(tmp_path / "s.tally"))
+    assert await admitted(admission, 24) == 24
+    assert book.reads == 1
+    await admission.close()
+
+
+async def test_what_a_silent_key_took_ahead_comes_back(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(admission_module, "BLOCK_SECONDS", 0.02)
+    shared = SlowTally(tmp_path / "s.tally")
+    book = Book((Limit("team", "", requests_per_month=10_000),))
+    admission = Admission(book, FileTally(tmp_path / "l.tally"), clock, shared=shared)
+    assert await admitted(admission, 1) == 1
+    count = Ask(Kind.COUNT, "team_a", "team:", 10_000, month_of(clock.now())[0], want=0)
+    assert shared.ask_now([count], clock.now())[0].value > 1, "a block was taken"
+    async with asyncio.timeout(5):
+        while shared.ask_now([count], clock.now())[0].value != 1:
+            await asyncio.sleep(0.01)
+    await admission.close()
