@@ -252,6 +252,14 @@ def test_without_redis_rates_and_quotas_are_held_by_the_machine_and_money_is_not
     assert gone.asked == 2, "while Redis is away, calls do not wait for it"
 
 
+class SlowBook(Book):
+    """Limits in a database: reading them takes a moment, in which others come."""
+
+    async def limits_of(self, tenant_id, month, counted):
+        await asyncio.sleep(0.002)
+        return await super().limits_of(tenant_id, month, counted)
+
+
 class SlowTally(FileTally):
     """Counters of several machines: each answer takes a moment, in which others come."""
 
@@ -273,7 +281,7 @@ async def admitted(admission, number):
 @pytest.mark.parametrize("at_once", [1, 24, 400], ids=["one by one", "some at once", "all at once"])
 async def test_shared_counters_let_exactly_the_quota_through_however_calls_come(tmp_path, clock, at_once):
     shared = SlowTally(tmp_path / "shared.tally")
-    book = Book((Limit("team", "", requests_per_month=300),))
+    book = SlowBook((Limit("team", "", requests_per_month=300),))
     workers = [Admission(book, FileTally(tmp_path / "limits.tally"), clock, shared=shared) for _ in range(2)]
     through = 0
     for _ in range(800 // (2 * at_once)):
@@ -284,7 +292,7 @@ async def test_shared_counters_let_exactly_the_quota_through_however_calls_come(
 
 
 async def test_callers_that_come_together_wait_for_one_reading(tmp_path, clock):
-    book = Book((Limit("team", "", requests_per_month=300),))
+    book = SlowBook((Limit("team", "", requests_per_month=300),))
     admission = Admission(book, FileTally(tmp_path / "l.tally"), clock, shared=SlowTally(tmp_path / "s.tally"))
     assert await admitted(admission, 24) == 24
     assert book.reads == 1
@@ -294,7 +302,7 @@ async def test_callers_that_come_together_wait_for_one_reading(tmp_path, clock):
 async def test_what_a_silent_key_took_ahead_comes_back(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(admission_module, "BLOCK_SECONDS", 0.02)
     shared = SlowTally(tmp_path / "s.tally")
-    book = Book((Limit("team", "", requests_per_month=10_000),))
+    book = SlowBook((Limit("team", "", requests_per_month=10_000),))
     admission = Admission(book, FileTally(tmp_path / "l.tally"), clock, shared=shared)
     assert await admitted(admission, 1) == 1
     count = Ask(Kind.COUNT, "team_a", "team:", 10_000, month_of(clock.now())[0], want=0)
