@@ -14,6 +14,8 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 _NAMES_MAX: Final = 1024
+#: A larger body is not copied to save a system call.
+_JOINED_BYTES_MAX: Final = 64 * 1024
 #: A token (RFC 9110, 5.6.2).
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Control characters that no value may hold (RFC 9110, 5.5); the tab may stand in one.
@@ -41,12 +43,18 @@ _STATUS: Final = {status: line.removesuffix(b"\r\n") for status, line in STATUS_
 
 
 class QuickCycle(RequestResponseCycle):
-    """Answers one request. Takes over answers of known length in one piece; everything else is uvicorn's."""
+    """Answers one request. Takes over answers of known length in one piece; everything else is uvicorn's.
+
+    Their head waits for the body, as ASGI allows a server to: both leave in one system call.
+    """
+
+    #: A head that is still to be written.
+    _head = b""
 
     def send(self, message: Any) -> Any:
         """Send a part of the answer; to be awaited. Raises `RuntimeError` for what is not ASGI or not HTTP."""
         if self.disconnected or self.flow.write_paused or not self.keep_alive or self.access_log:
-            return super().send(message)
+            return self._send_usually(message)
         if not self.response_started:
             if message["type"] == "http.response.start" and self._start(message["status"], message.get("headers", ())):
                 return _NOTHING
@@ -60,6 +68,13 @@ class QuickCycle(RequestResponseCycle):
             if len(body) == self.expected_content_length and message["type"] == "http.response.body":
                 self._finish(body)
                 return _NOTHING
+        return self._send_usually(message)
+
+    def _send_usually(self, message: Any) -> Any:
+        if self._head:
+            head, self._head = self._head, b""
+            if not self.disconnected:
+                self.transport.write(head)
         return super().send(message)
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -84,11 +99,16 @@ class QuickCycle(RequestResponseCycle):
         self.expected_content_length = int(length)
         self.chunked_encoding = False
         pieces.append(b"\r\n\r\n")
-        self.transport.write(b"".join(pieces))
+        self._head = b"".join(pieces)
         return True
 
     def _finish(self, body: bytes) -> None:
-        self.transport.write(body)
+        head, self._head = self._head, b""
+        if len(body) <= _JOINED_BYTES_MAX:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
         self.expected_content_length = 0
         self.response_complete = True
         self.message_event.set()

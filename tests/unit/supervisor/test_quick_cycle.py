@@ -51,6 +51,7 @@ ANSWERS = {
     "start twice": [start(LENGTH), start(LENGTH), body()],
     "more after the end": [start(LENGTH), body(), body()],
     "nothing": [],
+    "large": [start((b"content-length", b"300000")), body(b"x" * 300_000)],
 }
 
 
