@@ -1,4 +1,4 @@
-// What is drawn, as plain values: no Plot, no page. Tested by itself (tests/chart_data.test.js).
+// What is drawn, as plain values: no Plot, no page.
 
 /** Rows of a series: {at, value, label, tone}; `at` a Date. */
 export function rowsOf(chart, values, series) {

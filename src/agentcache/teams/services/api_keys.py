@@ -11,7 +11,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agentcache.accounts.models import User
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.gateway.ports import Scope
 from agentcache.kit.api_keys import display_form, new_api_key
@@ -21,6 +20,7 @@ from agentcache.teams.names import checked_name
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.services import key_notices
 from agentcache.teams.services.key_rules import KeyManager, checked_expiry, checked_namespace, checked_networks
+from agentcache.teams.services.notes import note
 from agentcache.teams.tenancy import rows_of
 
 #: What a key may do when nothing else is said: everything but administration.
@@ -94,7 +94,7 @@ def create_api_key(
         )
         # The database's own stamp is not on the row yet.
         row.refresh_from_db(fields=["created_at"])
-        _note("api_key.created", row, by.actor, after=described(row))
+        note("api_key.created", row, by.actor, after=described(row))
         key_notices.tell_created(row, by)
     return CreatedApiKey(row, api_key)
 
@@ -109,7 +109,7 @@ def change_api_key(team: Team, api_key_id: str, changes: KeyChanges, *, by: KeyM
         after = described(row)
         if after != before:
             row.save()
-            _note("api_key.changed", row, by.actor, before=before, after=after)
+            note("api_key.changed", row, by.actor, before=before, after=after)
     return row
 
 
@@ -139,7 +139,7 @@ def rotate_api_key(
         row.key_hash, row.display, row.rotated_at = secrets.hash_new_api_key(api_key), display_form(api_key), now
         row.save(update_fields=["key_hash", "display", "rotated_at"])
         after = {"display": row.display, "former_works_until": now + overlap}
-        _note("api_key.rotated", row, by.actor, before={"display": former_display}, after=after)
+        note("api_key.rotated", row, by.actor, before={"display": former_display}, after=after)
         key_notices.tell_rotated(row, by, ends_at=now + overlap if overlap else None)
     return CreatedApiKey(row, api_key)
 
@@ -158,7 +158,7 @@ def revoke_api_key(team: Team, api_key_id: str, *, by: KeyManager = OPERATOR, be
             row.revoked_at, row.revoked_because = timezone.now(), because
             row.save(update_fields=["revoked_at", "revoked_because"])
             after = {"revoked_at": row.revoked_at, "because": because}
-            _note("api_key.revoked", row, by.actor, before=described(row), after=after)
+            note("api_key.revoked", row, by.actor, before=described(row), after=after)
     return row
 
 
@@ -167,7 +167,7 @@ def release_api_keys(member: Membership, *, revoke: bool, actor: Actor) -> list[
     own = rows_of(member.team, ApiKey).filter(created_by=member.user_id, revoked_at__isnull=True)
     if not revoke:
         for row in own.filter(is_shared=False):
-            _note("api_key.changed", row, actor, before={"is_shared": False}, after={"is_shared": True})
+            note("api_key.changed", row, actor, before={"is_shared": False}, after={"is_shared": True})
         own.update(is_shared=True)
         return []
     by = KeyManager(actor)
@@ -235,23 +235,3 @@ def _end_former_values(row: ApiKey, latest: datetime) -> None:
 
 def _written(scopes: frozenset[Scope]) -> list[str]:
     return sorted(scope.value for scope in scopes)
-
-
-def _note(
-    action: str,
-    row: ApiKey,
-    actor: Actor,
-    *,
-    before: dict[str, object] | None = None,
-    after: dict[str, object] | None = None,
-) -> None:
-    audit.record(
-        action=action,
-        actor=actor,
-        team_id=row.team_id,
-        target_kind="api_key",
-        target_id=row.pk,
-        target_name=row.name,
-        before=before,
-        after=after,
-    )

@@ -12,7 +12,6 @@ from agentcache.accounts import limits
 from agentcache.accounts.limits import Door
 from agentcache.accounts.models import User
 from agentcache.accounts.services.registration import checked_email, join_invited
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.mails import services as mails
 from agentcache.teams import queries
@@ -28,6 +27,7 @@ from agentcache.teams.models import Invitation, InvitationLink, Membership, Team
 from agentcache.teams.permissions import Permission, rank
 from agentcache.teams.services.locking import locked, still_may
 from agentcache.teams.services.members import checked_role
+from agentcache.teams.services.notes import note
 from agentcache.teams.tenancy import rows_of
 
 #: How long a link works after it was mailed.
@@ -55,7 +55,7 @@ def invite(team: Team, email: str, role: str, *, by: Membership, actor: Actor, a
             invitation = Invitation(team=team, email=email)
         invitation.role = role
         _send(invitation, acting, now)
-        _note(action, actor, invitation, after={"email": email, "role": role})
+        note(action, invitation, actor, after={"email": email, "role": role})
     return invitation
 
 
@@ -68,7 +68,7 @@ def resend_invitation(team: Team, invitation_id: str, *, by: Membership, actor: 
         if rank(invitation.role) > rank(acting.role):
             raise RoleAboveOwn
         _send(invitation, acting, timezone.now())
-        _note("invitation.resent", actor, invitation, after={"email": invitation.email, "role": invitation.role})
+        note("invitation.resent", invitation, actor, after={"email": invitation.email, "role": invitation.role})
     return invitation
 
 
@@ -79,7 +79,7 @@ def cancel_invitation(team: Team, invitation_id: str, *, by: Membership, actor: 
         invitation = _open_invitation(team, invitation_id)
         invitation.cancelled_at = timezone.now()
         invitation.save(update_fields=["cancelled_at"])
-        _note("invitation.cancelled", actor, invitation, before={"email": invitation.email, "role": invitation.role})
+        note("invitation.cancelled", invitation, actor, before={"email": invitation.email, "role": invitation.role})
     return invitation
 
 
@@ -103,7 +103,7 @@ def accept_invitation(token: str, user: User, *, actor: Actor) -> Membership:
         invitation.accepted_at = timezone.now()
         invitation.accepted_by = user
         invitation.save(update_fields=["accepted_at", "accepted_by"])
-        _note("invitation.accepted", actor, invitation, after={"email": invitation.email, "role": member.role})
+        note("invitation.accepted", invitation, actor, after={"email": invitation.email, "role": member.role})
     return member
 
 
@@ -149,23 +149,3 @@ def _open_invitation(team: Team, invitation_id: str) -> Invitation:
     if invitation.accepted_at is not None or invitation.cancelled_at is not None:
         raise InvitationClosed
     return invitation
-
-
-def _note(
-    action: str,
-    actor: Actor,
-    invitation: Invitation,
-    *,
-    before: dict[str, object] | None = None,
-    after: dict[str, object] | None = None,
-) -> None:
-    audit.record(
-        action=action,
-        actor=actor,
-        team_id=invitation.team_id,
-        target_kind="invitation",
-        target_id=invitation.pk,
-        target_name=invitation.email,
-        before=before,
-        after=after,
-    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.teams.errors import InvalidLogo
 from agentcache.teams.models import Team, TeamLogo
 from agentcache.teams.services.locking import locked
+from agentcache.teams.services.notes import note
 from agentcache.teams.tenancy import rows_of
 
 LOGO_BYTES_MAX = 256 * 1024
@@ -24,7 +24,7 @@ def set_logo(team: Team, content: bytes, *, actor: Actor) -> TeamLogo:
         logo, _ = rows_of(row, TeamLogo).update_or_create(
             team=row, defaults={"kind": kind, "content": content, "digest": digest}
         )
-        _note("team.logo_changed", team, actor, {"kind": kind, "bytes": len(content)})
+        note("team.logo_changed", team, actor, after={"kind": kind, "bytes": len(content)})
     return logo
 
 
@@ -32,7 +32,7 @@ def remove_logo(team: Team, *, actor: Actor) -> None:
     """Forget the team's logo, if it has one."""
     with locked(team):
         if rows_of(team, TeamLogo).delete()[0]:
-            _note("team.logo_changed", team, actor, None)
+            note("team.logo_changed", team, actor)
 
 
 def kind_of(content: bytes) -> str:
@@ -44,15 +44,3 @@ def kind_of(content: bytes) -> str:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP" and content[12:15] == b"VP8":
         return "webp"
     raise InvalidLogo(param="logo")
-
-
-def _note(action: str, team: Team, actor: Actor, after: dict[str, object] | None) -> None:
-    audit.record(
-        action=action,
-        actor=actor,
-        team_id=team.pk,
-        target_kind="team",
-        target_id=team.pk,
-        target_name=team.name,
-        after=after,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
@@ -10,7 +9,6 @@ from django.db.models import Q
 
 from agentcache.accounts.models import User
 from agentcache.accounts.services.sessions import renew_sessions
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.mails import services as mails
 from agentcache.teams.errors import (
@@ -26,6 +24,7 @@ from agentcache.teams.models import Membership, Role, Team
 from agentcache.teams.permissions import Permission, rank
 from agentcache.teams.services.api_keys import release_api_keys
 from agentcache.teams.services.locking import locked, permissions_of, still_may
+from agentcache.teams.services.notes import note
 from agentcache.teams.tenancy import rows_of
 
 
@@ -58,7 +57,7 @@ def change_role(team: Team, membership_id: str, role: str, *, by: Membership, ac
         before = _described(member)
         member.role = role
         member.save(update_fields=["role"])
-        _note("member.role_changed", actor, member, before=before, after=_described(member))
+        note("member.role_changed", member, actor, before=before, after=_described(member))
         renew_sessions(member.user)
     return member
 
@@ -77,7 +76,7 @@ def set_owner(team: Team, membership_id: str, is_owner: bool, *, by: Membership,
         if is_owner:
             member.role = Role.ADMIN
         member.save(update_fields=["role", "is_owner"])
-        _note("member.owner_changed", actor, member, before=before, after=_described(member))
+        note("member.owner_changed", member, actor, before=before, after=_described(member))
         renew_sessions(member.user)
     return member
 
@@ -94,7 +93,7 @@ def set_billing(team: Team, membership_id: str, has_billing: bool, *, by: Member
         before = _described(member)
         member.has_billing = has_billing
         member.save(update_fields=["has_billing"])
-        _note("member.billing_changed", actor, member, before=before, after=_described(member))
+        note("member.billing_changed", member, actor, before=before, after=_described(member))
         renew_sessions(member.user)
     return member
 
@@ -111,7 +110,7 @@ def transfer_ownership(team: Team, membership_id: str, *, by: Membership, actor:
         member.save(update_fields=["role", "is_owner", "has_billing"])
         former.is_owner = False
         former.save(update_fields=["is_owner"])
-        _note("team.ownership_transferred", actor, member, before=before, after=_described(member))
+        note("team.ownership_transferred", member, actor, before=before, after=_described(member))
         mails.send("team-ownership", member.user.email, {
             "team": team.name, "former_owner": _called(former.user), "link": page_link("teams:members"),
         })  # fmt: skip
@@ -168,7 +167,7 @@ def checked_role(role: str) -> str:
 def _take_out(member: Membership, action: str, actor: Actor, *, revoke_keys: bool) -> None:
     _require_another_owner(member)
     revoked = release_api_keys(member, revoke=revoke_keys, actor=actor)
-    _note(action, actor, member, before=_described(member), after={"revoked_api_keys": revoked})
+    note(action, member, actor, before=_described(member), after={"revoked_api_keys": revoked})
     rows_of(member.team, Membership).filter(pk=member.pk).delete()
     renew_sessions(member.user)
 
@@ -192,18 +191,3 @@ def _described(member: Membership) -> dict[str, object]:
 
 def _called(user: User) -> str:
     return user.name or user.email
-
-
-def _note(
-    action: str, actor: Actor, member: Membership, *, before: Mapping[str, object], after: Mapping[str, object]
-) -> None:
-    audit.record(
-        action=action,
-        actor=actor,
-        team_id=member.team_id,
-        target_kind="member",
-        target_id=member.pk,
-        target_name=member.user.email,
-        before=before,
-        after=after,
-    )

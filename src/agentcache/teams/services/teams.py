@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from agentcache.accounts.errors import TeamsNeedOwner
 from agentcache.accounts.models import User
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.gateway.directives import parse_lifetime, parse_name
 from agentcache.gateway.ports import Scope
@@ -27,6 +26,7 @@ from agentcache.teams.secrets import ServerSecrets, current_secrets
 from agentcache.teams.services.api_keys import create_api_key
 from agentcache.teams.services.locking import locked, still_may
 from agentcache.teams.services.members import add_owner, leave_team
+from agentcache.teams.services.notes import note
 from agentcache.teams.tenancy import rows_of
 
 #: Workers may still store answers for calls that began before the team was gone.
@@ -68,7 +68,7 @@ def create_team_of(user: User, name: str, *, actor: Actor, is_personal: bool = F
     with transaction.atomic():
         team = create_team(current_secrets(), name, is_personal=is_personal)
         add_owner(team, user)
-        _note("team.created", team, actor, after={"name": team.name})
+        note("team.created", team, actor, after={"name": team.name})
     return team
 
 
@@ -103,7 +103,7 @@ def update_team(
         changed = {name for name in after if after[name] != before[name]}
         if changed:
             row.save(update_fields=sorted(changed))
-            _note(
+            note(
                 "team.updated",
                 row,
                 actor,
@@ -126,7 +126,7 @@ def delete_team(team: Team, typed_name: str, *, by: Membership, actor: Actor) ->
         for member in members:
             context = {"team": row.name, "by": acting.user.name or acting.user.email}
             mails.send("team-deleted", member.user.email, context)
-        _note("team.deleted", row, actor, before={**_described(row), "members": len(members) + 1})
+        note("team.deleted", row, actor, before={**_described(row), "members": len(members) + 1})
         _remove(row)
 
 
@@ -144,7 +144,7 @@ def leave_every_team(user: User) -> None:
             with locked(membership.team) as team:
                 others = rows_of(team, Membership).exclude(user=user)
                 if not others.exists():
-                    _note("team.deleted", team, Actor.system(), before=_described(team))
+                    note("team.deleted", team, Actor.system(), before=_described(team))
                     _remove(team)
                 elif membership.is_owner and not others.filter(is_owner=True).exists():
                     orphaned.append(team.name)
@@ -182,23 +182,3 @@ def _described(team: Team) -> dict[str, object]:
         "default_namespace": team.default_namespace,
         "default_lifetime_seconds": team.default_lifetime_seconds,
     }
-
-
-def _note(
-    action: str,
-    team: Team,
-    actor: Actor,
-    *,
-    before: dict[str, object] | None = None,
-    after: dict[str, object] | None = None,
-) -> None:
-    audit.record(
-        action=action,
-        actor=actor,
-        team_id=team.pk,
-        target_kind="team",
-        target_id=team.pk,
-        target_name=team.name,
-        before=before,
-        after=after,
-    )
