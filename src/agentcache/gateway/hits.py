@@ -30,7 +30,7 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
     if wants_stream != meta.streamed:
         headers[0] = (b"content-type", b"text/event-stream; charset=utf-8" if wants_stream else b"application/json")
     await call.send({"type": "http.response.start", "status": meta.status, "headers": headers})
-    await call.send({"type": "http.response.body", "body": body})
+    # Before its last byte leaves: a process that is killed now has told of this answer, or nobody has got it.
     call.record(
         # A detail says that the entry stands in for a failing provider.
         Outcome.EXACT if now < meta.expires_at and not detail else Outcome.STALE,
@@ -42,6 +42,7 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
         reason=detail,
         served=freshness(meta, now),
     )
+    await call.send({"type": "http.response.body", "body": body})
 
 
 def render(call: Call, entry: Entry) -> bytes:

@@ -16,6 +16,21 @@ AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (1280, 390)
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _RUN = "(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})"
+#: Resolves when the page knows its scheme and three frames in a row found every element in the same colours.
+_DRAWN = """async (scheme) => {
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  const colours = () => [...document.querySelectorAll("*")].map((one) => {
+    const style = getComputedStyle(one);
+    return style.color + style.backgroundColor;
+  }).join();
+  let same = 0;
+  for (let before = ""; same < 3; ) {
+    await frame();
+    const now = matchMedia(`(prefers-color-scheme: ${scheme})`).matches ? colours() : "";
+    same = now && now === before ? same + 1 : 0;
+    before = now;
+  }
+}"""
 
 
 def each_look(page: Page) -> Iterator[str]:
@@ -25,6 +40,8 @@ def each_look(page: Page) -> Iterator[str]:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
+            # Until the whole page is drawn in it: colours of two schemes side by side are no look.
+            page.evaluate(_DRAWN, scheme)
             yield f"{width}-{scheme}"
     page.set_viewport_size(size)
     page.emulate_media(color_scheme="light")
