@@ -72,7 +72,7 @@ function tip(chart) {
     Plot.ruleX(rows, { ...pointer, stroke: "currentColor", strokeOpacity: 0.45, ariaHidden: true }),
     Plot.tip(rows, {
       ...Plot.pointerX({ x: "at" }), frameAnchor: "top", anchor: "top", title: (row) => data.tipLines(chart, row.index),
-      fill: "var(--raised)", stroke: "var(--line)", textPadding: 9, lineHeight: 1.45, fontSize: 12, pathFilter: "none",
+      fill: "var(--raised)", stroke: "var(--line)", textPadding: 9, lineHeight: 1.45, fontSize: 12, pathFilter: "none", ariaHidden: true,
     }),
   ];
 }

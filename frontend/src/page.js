@@ -3,6 +3,7 @@ import * as copy from "./copy.js";
 import * as dialogs from "./dialogs.js";
 import * as keyboard from "./keyboard.js";
 import * as menus from "./menus.js";
+import * as tables from "./tables.js";
 import * as theme from "./theme.js";
 import { drawCharts } from "./chart_loader.js";
 
@@ -11,4 +12,5 @@ dialogs.start();
 keyboard.start();
 menus.start();
 theme.start();
+tables.start();
 void drawCharts(document);

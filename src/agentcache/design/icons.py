@@ -78,8 +78,9 @@ ICONS: Final = MappingProxyType({
 
 #: Second names, for what an icon means rather than shows.
 ALIASES: Final = MappingProxyType({
-    "chevron": "chevrons", "exit": "logout", "warning": "alert", "left": "chevron-left", "right": "chevron-right",
-    "up": "arrow-up", "down": "arrow-down", "settings": "gear", "members": "team", "delete": "trash", "x": "close",
+    "chevron": "chevrons", "exit": "logout", "people": "team", "scroll": "receipt", "warning": "alert",
+    "left": "chevron-left", "right": "chevron-right", "up": "arrow-up", "down": "arrow-down", "settings": "gear",
+    "members": "team", "delete": "trash", "x": "close",
 })  # fmt: skip
 
 
