@@ -82,6 +82,8 @@ class Settings:
     trusted_proxies: int
     session_idle_minutes: int
     session_hours: int
+    kept_session_idle_hours: int
+    kept_session_days: int
     github_client_id: str | None
     github_client_secret: str | None = field(repr=False)
     github_url: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -32,6 +33,27 @@ def test_a_stranger_signs_up_and_out(visit, site):
     assert ada.page.url == f"{site.url}/settings/profile"
 
 
+def test_a_stranger_who_began_a_registration_does_not_get_in(visit, site, axe, screenshot):
+    eve = visit(site, "eve")
+    eve.register()
+    ada = visit(site)
+    ada.email = eve.email
+    page = ada.open(site.mail(ada.email, "confirm").link)
+    axe(page, "/verify of a new account")
+    screenshot(page, "account-verify-new")
+    ada.password = "a password that only the owner knows"
+    ada.fill(password="too short")
+    ada.press("Open account")
+    expect(page.locator(".field-error")).to_contain_text("15 characters")
+    ada.fill(password=ada.password)
+    ada.press("Open account")
+    ada.sign_in()
+    eve.open("/login")
+    eve.fill(email=eve.email, password=eve.password)
+    eve.press("Sign in")
+    expect(eve.page.locator(".form-errors, [role=alert]").first).to_be_visible()
+
+
 def test_a_forgotten_password_is_replaced_by_mail(visit, site):
     ada = visit(site).sign_up()
     bob = visit(site, "bob")
@@ -57,7 +79,7 @@ def test_known_and_unknown_addresses_get_the_same_page(visit, sqlite_site):
             stranger = visit(sqlite_site, "eve")
             stranger.email = email
             stranger.open(path)
-            stranger.fill(email=email, **({"password": stranger.password} if path == "/signup" else {}))
+            stranger.fill(email=email)
             stranger.page.locator("main form:has([name=email]) button[type=submit]").first.click()
             stranger.page.wait_for_load_state()
             pages.append((path, stranger.page.locator("main").inner_text().replace(email, "…")))
@@ -82,8 +104,13 @@ def test_an_authenticator_app_is_set_up_and_asked_for(visit, site):
     again.press("Go on")
     expect(again.page.locator("[aria-invalid=true], .form-errors, [role=alert]").first).to_be_visible()
     again.fill(code=codes[0])
+    again.page.get_by_label("Keep me signed in on this device").check()
     again.press("Go on")
     again.page.wait_for_url(lambda url: "/login" not in url)
+    again.open("/settings/sessions")
+    expect(again.page.locator("tr", has_text="This device")).to_contain_text("Kept signed in")
+    [cookie] = [cookie for cookie in again.page.context.cookies() if cookie["name"] == "agentcache_session"]
+    assert 6 * 86400 < cookie["expires"] - time.time() < 8 * 86400
 
 
 def test_account_pages_are_usable_by_everybody_and_fit(visit, sqlite_site, axe, screenshot):

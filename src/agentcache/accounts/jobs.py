@@ -51,7 +51,7 @@ def _invite_to_verify(link: MailedLink | None) -> None:
         return
     user = find_user(link.email)
     if user is None:
-        stranger = User(email=link.email, name=link.name)
+        stranger = User(email=link.email)
         tell(None, stranger, "verify", link=links.arm(link), minutes=links.LINK_MINUTES)
         return
     # The registration changes nothing of the account that is there, not even its password.

@@ -39,6 +39,14 @@ def find(token: str, *purposes: LinkPurpose) -> MailedLink:
     return link
 
 
+def peek(token: str, *purposes: LinkPurpose) -> MailedLink | None:
+    """Return the link of a token for the page that asks whether to redeem it; None when it is of no use."""
+    try:
+        return find(token, *purposes)
+    except LinkInvalid:
+        return None
+
+
 def redeem(link: MailedLink) -> None:
     """Use a link up, within the transaction of what it is for. Raises `LinkInvalid` for all callers but one."""
     now = timezone.now()

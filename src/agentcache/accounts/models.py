@@ -84,6 +84,8 @@ class LoginSession(models.Model):
     #: Network of the caller: an IPv4 address without its last 8 bits, an IPv6 address without its last 80.
     network = models.CharField(max_length=45, blank=True)
     user_agent = models.CharField(max_length=300, blank=True)
+    #: Signed in with a second factor and the wish to be kept: the longer limits hold.
+    is_kept = models.BooleanField(db_default=False, default=False)
     #: The user's rights have changed: the next request gets a new id.
     needs_new_id = models.BooleanField(default=False)
 
@@ -103,7 +105,11 @@ class LinkPurpose(models.TextChoices):
 
 
 class MailedLink(models.Model):
-    """A link that proves a mailbox. Works once; a registration lives here, not among users, until its link is used."""
+    """A link that proves a mailbox. Works once; a registration lives here, not among users, until its link is used.
+
+    Nothing else of a registration is kept: password and name are given by whoever opens the link, for whoever asked for
+    it may be somebody else.
+    """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     purpose = models.CharField(max_length=16, choices=LinkPurpose)
@@ -111,9 +117,6 @@ class MailedLink(models.Model):
     token_hash = models.BinaryField(max_length=32, null=True, unique=True)
     email = models.EmailField(max_length=254, db_index=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
-    #: Of a registration.
-    password = models.CharField(max_length=128, blank=True)
-    name = models.CharField(max_length=100, blank=True)
     created_at = models.DateTimeField(db_index=True)
     #: Null until the mail is written.
     expires_at = models.DateTimeField(null=True)

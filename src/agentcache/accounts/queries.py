@@ -51,6 +51,7 @@ class SessionRow:
     started_at: datetime
     last_seen_at: datetime
     is_current: bool
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def sessions_of(user: User, current: SessionBase | None = None) -> list[SessionR
             row.started_at,
             row.last_seen_at,
             row.session_key == own,
+            row.is_kept,
         )
         for row in live
     ]

@@ -27,6 +27,8 @@ STARTED_AT = "started_at"
 HANDLE = "handle"
 NETWORK = "network"
 USER_AGENT = "user_agent"
+#: Whether the user asked to be kept signed in, and had a second factor to ask with.
+KEPT = "kept"
 
 #: The last use of a session is known this exactly.
 SEEN_EVERY = timedelta(minutes=1)
@@ -77,14 +79,20 @@ class SessionStore(DatabaseSessions):
         return LoginSession(
             session_key=row_key,
             session_data=_seal(data, row_key),
-            expire_date=_ends_at(started_at, now),
+            expire_date=_ends_at(started_at, now, is_kept=data.get(KEPT, False)),
             handle=data.setdefault(HANDLE, new_id()),
             user_id=data.get(SESSION_KEY),
             started_at=started_at,
             last_seen_at=now,
             network=data.get(NETWORK, ""),
             user_agent=data.get(USER_AGENT, ""),
+            is_kept=data.get(KEPT, False),
         )
+
+    def get_expiry_age(self, **_kwargs: Any) -> int:
+        """Return how long the browser keeps the cookie, in seconds. That it has one lets nobody in."""
+        _, absolute = _limits(is_kept=self.get(KEPT, False))
+        return int(absolute.total_seconds())
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -99,13 +107,13 @@ class SessionStore(DatabaseSessions):
         now = timezone.now()
         row = LoginSession.objects.filter(session_key=hash_session_id(self.session_key), expire_date__gt=now).first()
         # Asked again, for limits may have been lowered since the row was written.
-        return row if row is not None and _ends_at(row.started_at, row.last_seen_at) > now else None
+        return row if row is not None and _ends_with(row, row.last_seen_at) > now else None
 
     def _note_use(self, row: LoginSession) -> None:
         now = timezone.now()
         if now - row.last_seen_at >= SEEN_EVERY:
             LoginSession.objects.filter(session_key=row.session_key).update(
-                last_seen_at=now, expire_date=_ends_at(row.started_at, now)
+                last_seen_at=now, expire_date=_ends_with(row, now)
             )
 
     def _open(self, row: LoginSession) -> dict[str, Any]:
@@ -119,11 +127,21 @@ class SessionStore(DatabaseSessions):
         return {}
 
 
-def _ends_at(started_at: datetime, last_seen_at: datetime) -> datetime:
-    settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by web.project
-    idle = timedelta(minutes=settings.session_idle_minutes)
-    absolute = timedelta(hours=settings.session_hours)
+def _ends_with(row: LoginSession, last_seen_at: datetime) -> datetime:
+    return _ends_at(row.started_at, last_seen_at, is_kept=row.is_kept)
+
+
+def _ends_at(started_at: datetime, last_seen_at: datetime, *, is_kept: bool) -> datetime:
+    idle, absolute = _limits(is_kept=is_kept)
     return min(last_seen_at + idle, started_at + absolute)
+
+
+def _limits(*, is_kept: bool) -> tuple[timedelta, timedelta]:
+    """Return how long a session lives unused, and how long at all."""
+    settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by web.project
+    if is_kept:
+        return timedelta(hours=settings.kept_session_idle_hours), timedelta(days=settings.kept_session_days)
+    return timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
 
 
 def _content_keys() -> list[bytes]:

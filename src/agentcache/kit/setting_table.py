@@ -264,6 +264,22 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "8",
     ),
     Setting(
+        "AGENTCACHE_KEPT_SESSION_IDLE_HOURS",
+        "kept_session_idle_hours",
+        values.whole_number(1, 24),
+        "24",
+        "The same for sessions of people who signed in with a second factor and asked to be kept signed in: unused.",
+        "8",
+    ),
+    Setting(
+        "AGENTCACHE_KEPT_SESSION_DAYS",
+        "kept_session_days",
+        values.whole_number(1, 7),
+        "7",
+        "The same for kept sessions, used or not.",
+        "2",
+    ),
+    Setting(
         "AGENTCACHE_GITHUB_CLIENT_ID",
         "github_client_id",
         values.token,

@@ -103,10 +103,10 @@ class _Action:
 
 
 ACTIONS = {
-    "register": _Action(schemas.Registration, entering.register, schemas.Status, 202),
+    "register": _Action(schemas.Address, entering.register, schemas.Status, 202),
     "login": _Action(schemas.Credentials, entering.login, schemas.SignedIn),
     "logout": _Action(None, entering.logout, None, 204, needs_session=True),
-    "verify": _Action(schemas.Token, entering.verify, schemas.Status),
+    "verify": _Action(schemas.Verification, entering.verify, schemas.Status),
     "resend-verification": _Action(schemas.Address, entering.resend_verification, schemas.Status, 202),
     "forgot-password": _Action(schemas.Address, entering.forgot_password, schemas.Status, 202),
     "reset-password": _Action(schemas.NewPassword, entering.reset_password, schemas.Status),

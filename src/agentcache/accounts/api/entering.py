@@ -12,14 +12,15 @@ from agentcache.accounts.access import SessionAuth
 from agentcache.accounts.api import schemas
 from agentcache.accounts.models import User
 from agentcache.accounts.services import SignIn
+from agentcache.accounts.session_store import KEPT
 
 router = Router()
 
 
 @router.post("/register", auth=None, response={202: schemas.Status}, operation_id="account.register")
-def register(request: HttpRequest, body: schemas.Registration) -> Any:
-    """Register; a link is mailed. The answer is the same for an address that has an account."""
-    services.register(request, body.email, body.password, body.name)
+def register(request: HttpRequest, body: schemas.Address) -> Any:
+    """Register; a link is mailed, and whoever opens it chooses the password. The same for an address with an account."""
+    services.register(request, body.email)
     return Status(202, {"status": "mail_sent"})
 
 
@@ -33,9 +34,9 @@ def resend_verification(request: HttpRequest, body: schemas.Address) -> Any:
 
 
 @router.post("/verify", auth=None, response=schemas.Status, operation_id="account.verify")
-def verify(request: HttpRequest, body: schemas.Token) -> Any:
-    """Use the token of a mailed link: finish a registration, or move the account to a new address."""
-    services.verify(request, body.token)
+def verify(request: HttpRequest, body: schemas.Verification) -> Any:
+    """Use the token of a mailed link: finish a registration with a password, or move the account to a new address."""
+    services.verify(request, body.token, body.password, body.name)
     return {"status": "verified"}
 
 
@@ -44,15 +45,15 @@ def login(request: HttpRequest, body: schemas.Credentials) -> Any:
     """Sign in. With `second_factor_required`, go on at /login/second-factor with the session given."""
     outcome = services.sign_in(request, body.email, body.password)
     if outcome is SignIn.SECOND_FACTOR and body.code:
-        services.finish_sign_in(request, body.code)
+        services.finish_sign_in(request, body.code, keep=body.keep)
         outcome = SignIn.DONE
     return _signed_in(request, outcome)
 
 
 @router.post("/login/second-factor", auth=None, response=schemas.SignedIn, operation_id="account.secondFactor")
-def second_factor(request: HttpRequest, body: schemas.Code) -> Any:
+def second_factor(request: HttpRequest, body: schemas.SecondFactor) -> Any:
     """Finish a sign-in with a code of the app or a recovery code."""
-    services.finish_sign_in(request, body.code)
+    services.finish_sign_in(request, body.code, keep=body.keep)
     return _signed_in(request, SignIn.DONE)
 
 
@@ -65,12 +66,12 @@ def passkey_options(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("/login/passkey", auth=None, response=schemas.SignedIn, operation_id="account.passkeyLogin")
-def passkey_login(request: HttpRequest, body: schemas.PasskeyAnswer) -> Any:
+def passkey_login(request: HttpRequest, body: schemas.PasskeySignIn) -> Any:
     """Sign in with a passkey alone, or finish a sign-in with it."""
     if queries.pending_factors(request):
-        services.finish_sign_in_with_passkey(request, body.credential)
+        services.finish_sign_in_with_passkey(request, body.credential, keep=body.keep)
     else:
-        services.sign_in_with_passkey(request, body.credential)
+        services.sign_in_with_passkey(request, body.credential, keep=body.keep)
     return _signed_in(request, SignIn.DONE)
 
 
@@ -124,5 +125,6 @@ def _signed_in(request: HttpRequest, outcome: SignIn) -> dict[str, Any]:
         "status": outcome.value,
         "factors": list(queries.pending_factors(request)) if outcome is SignIn.SECOND_FACTOR else [],
         "session_token": request.session.session_key if is_program else None,
+        "is_kept": outcome is SignIn.DONE and request.session.get(KEPT, False),
         "account": account_of(request.user) if isinstance(request.user, User) and outcome is SignIn.DONE else None,
     }

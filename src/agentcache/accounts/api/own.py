@@ -11,6 +11,7 @@ from agentcache.accounts import queries, services
 from agentcache.accounts.access import FreshSessionAuth, SessionAuth, user_of
 from agentcache.accounts.api import schemas
 from agentcache.accounts.api.entering import account_of
+from agentcache.accounts.session_store import KEPT
 
 router = Router(auth=SessionAuth())
 _FRESH = FreshSessionAuth()
@@ -65,6 +66,7 @@ def reauthenticate(request: HttpRequest, body: schemas.Proof) -> Any:
     return {
         "status": "signed_in",
         "session_token": request.session.session_key if by_token else None,
+        "is_kept": request.session.get(KEPT, False),
         "account": account_of(user_of(request)),
     }
 

@@ -15,20 +15,21 @@ class Body(Schema):
     model_config = ConfigDict(extra="forbid")
 
 
-class Registration(Body):
-    """Who joins."""
+class Verification(Body):
+    """The token of a mailed link. One that finishes a registration asks for the password to sign in with."""
 
-    email: str
-    password: str
+    token: str
+    password: str = ""
     name: str = ""
 
 
 class Credentials(Body):
-    """Who signs in. The second factor may come along."""
+    """Who signs in. The second factor may come along, and with it the wish to be kept signed in."""
 
     email: str
     password: str
     code: str = ""
+    keep: bool = False
 
 
 class Code(Body):
@@ -37,22 +38,28 @@ class Code(Body):
     code: str
 
 
+class SecondFactor(Code):
+    """A code that finishes a sign-in. `keep` asks for the longer limits of a session."""
+
+    keep: bool = False
+
+
 class PasskeyAnswer(Body):
     """What `navigator.credentials.get` returned, as JSON."""
 
     credential: dict[str, Any]
 
 
+class PasskeySignIn(PasskeyAnswer):
+    """A passkey that signs in. `keep` asks for the longer limits of a session."""
+
+    keep: bool = False
+
+
 class NewPasskey(PasskeyAnswer):
     """What `navigator.credentials.create` returned, as JSON, and how to call it."""
 
     name: str = ""
-
-
-class Token(Body):
-    """The token of a mailed link."""
-
-    token: str
 
 
 class Address(Body):
@@ -120,6 +127,7 @@ class SignedIn(Schema):
     status: str
     factors: list[str] = Field(default_factory=list)
     session_token: str | None = None
+    is_kept: bool = False
     account: Account | None = None
 
 
@@ -133,6 +141,7 @@ class Session(Schema):
     started_at: datetime
     last_seen_at: datetime
     is_current: bool
+    is_kept: bool
 
 
 class SessionList(Schema):

@@ -18,6 +18,7 @@ from agentcache.accounts.limits import Door
 from agentcache.accounts.models import User
 from agentcache.accounts.notices import note, tell
 from agentcache.accounts.services import codes
+from agentcache.accounts.services.sessions import end_kept_sessions
 
 _SETUP = "totp_setup"
 
@@ -104,6 +105,7 @@ def remove(request: HttpRequest, user: User, factor: Authenticator, what: str, a
     factor.delete()
     if is_last:
         Authenticator.objects.filter(user=user).delete()
+        end_kept_sessions(request)
     _told(request, user, what, action)
 
 

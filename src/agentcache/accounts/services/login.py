@@ -25,13 +25,16 @@ from agentcache.accounts.models import User
 from agentcache.accounts.notices import note, tell
 from agentcache.accounts.services import codes, passkeys
 from agentcache.accounts.services.sessions import SESSIONS_MAX, end_oldest
-from agentcache.accounts.session_store import HANDLE, NETWORK, STARTED_AT, USER_AGENT
+from agentcache.accounts.session_store import HANDLE, KEPT, NETWORK, STARTED_AT, USER_AGENT
 from agentcache.kit.ids import new_id
 
 # What a password is held against where there is no account: the same work, and nobody's password.
 _NOBODYS_HASH = (
     "argon2$argon2id$v=19$m=47104,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 )
+
+#: In `request.META`: the second factor was given, with the wish to be kept signed in.
+_KEEP = "agentcache.keep"
 
 
 class SignIn(StrEnum):
@@ -51,22 +54,27 @@ def sign_in(request: HttpRequest, email: str, password: str) -> SignIn:
         if user is None:
             raise InvalidCredentials
         limits.forgive(Door.LOGIN, **subject)
+    if request.user.is_authenticated:
+        # Else a session that is there already would pass for one that the second factor has still to begin.
+        end(request)
     perform_password_login(request, {"email": email}, Login(user=user, email=email))
     return SignIn.DONE if request.user.is_authenticated else SignIn.SECOND_FACTOR
 
 
-def finish_sign_in(request: HttpRequest, code: str) -> None:
+def finish_sign_in(request: HttpRequest, code: str, *, keep: bool = False) -> None:
     """Give the second factor: a code of the app, or a recovery code. Raises `InvalidCode`, `NoPendingLogin`."""
     stage, user = _pending(request)
+    request.META[_KEEP] = keep
     with _counted_factor(request, user):
         if not codes.accept(user, code):
             raise InvalidCode
     stage.exit()
 
 
-def finish_sign_in_with_passkey(request: HttpRequest, credential: dict[str, Any]) -> None:
+def finish_sign_in_with_passkey(request: HttpRequest, credential: dict[str, Any], *, keep: bool = False) -> None:
     """Give a passkey as the second factor. Raises `InvalidCode`, `NoPendingLogin`."""
     stage, user = _pending(request)
+    request.META[_KEEP] = keep
     with _counted_factor(request, user):
         if passkeys.accept(request, credential) != user:
             raise InvalidCode
@@ -79,10 +87,11 @@ def passkey_options(request: HttpRequest) -> dict[str, Any]:
     return passkeys.challenge(request, user if isinstance(user, User) else None)
 
 
-def sign_in_with_passkey(request: HttpRequest, credential: dict[str, Any]) -> None:
+def sign_in_with_passkey(request: HttpRequest, credential: dict[str, Any], *, keep: bool = False) -> None:
     """Sign in by a passkey alone, which is two factors at once: the device, and who may use it."""
     with _counted_factor(request, None):
         user = passkeys.accept(request, credential)
+    request.META[_KEEP] = keep
     begin_session(request, user)
 
 
@@ -134,6 +143,8 @@ def begin_session(request: HttpRequest, user: User) -> None:
                 HANDLE: new_id(),
                 NETWORK: client.network(request),
                 USER_AGENT: client.user_agent(request),
+                # Operators hold too much for a browser that was left open.
+                KEPT: bool(request.META.get(_KEEP)) and not user.is_staff,
             }
         )
         request.session.save()

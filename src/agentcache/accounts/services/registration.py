@@ -30,18 +30,13 @@ from agentcache.kit.errors import BadRequest
 _NAME_CHARS_MAX = 100
 
 
-def register(request: HttpRequest, email: str, password: str, name: str = "") -> None:
-    """Take a registration down and have a link mailed; there is no user until the link is used."""
-    with hashing.SLOTS_OF_PROCESS.place():
-        email, name = checked_email(email), _checked_name(name)
-        limits.take(Door.REGISTER, account=email, address=client.address(request))
-        password_rules.require_acceptable(password, email=email)
-        password_hash = make_password(password)
-        with transaction.atomic():
-            link = MailedLink.objects.create(
-                purpose=LinkPurpose.REGISTER, email=email, password=password_hash, name=name, created_at=timezone.now()
-            )
-            queue_mail("registered", link_id=link.pk)
+def register(request: HttpRequest, email: str) -> None:
+    """Take a registration down and have a link mailed; there is no user, and no password, until the link is used."""
+    email = checked_email(email)
+    limits.take(Door.REGISTER, account=email, address=client.address(request))
+    with transaction.atomic():
+        link = MailedLink.objects.create(purpose=LinkPurpose.REGISTER, email=email, created_at=timezone.now())
+        queue_mail("registered", link_id=link.pk)
 
 
 def resend_verification(request: HttpRequest, email: str) -> None:
@@ -51,15 +46,24 @@ def resend_verification(request: HttpRequest, email: str) -> None:
     queue_mail("resend", email=email)
 
 
-def verify(request: HttpRequest, token: str) -> User:
-    """Use a mailed link: make the user who registered, or give a user the new address. Raises `LinkInvalid`."""
-    limits.take(Door.LINK, address=client.address(request))
-    link = links.find(token, LinkPurpose.REGISTER, LinkPurpose.CHANGE_EMAIL)
+def verify(request: HttpRequest, token: str, password: str = "", name: str = "") -> User:
+    """Use a mailed link: make a user with this password, or give a user the new address. Raises `LinkInvalid`.
+
+    The password is that of whoever opens the mail. Were it that of whoever registered, a stranger could register
+    somebody's address, wait for the owner to confirm it, and then sign in.
+    """
+    with hashing.SLOTS_OF_PROCESS.place():
+        limits.take(Door.LINK, address=client.address(request))
+        link = links.find(token, LinkPurpose.REGISTER, LinkPurpose.CHANGE_EMAIL)
+        password_hash, name = "", _checked_name(name)
+        if link.purpose == LinkPurpose.REGISTER:
+            password_rules.require_acceptable(password, email=link.email)
+            password_hash = make_password(password)
     try:
         with transaction.atomic():
             links.redeem(link)
             if link.purpose == LinkPurpose.REGISTER:
-                return _join(request, link)
+                return _join(request, link, name, password_hash)
             return _move(request, link)
     except IntegrityError:
         # Somebody else proved the same address at the same moment.
@@ -160,10 +164,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _join(request: HttpRequest, link: MailedLink) -> User:
+def _join(request: HttpRequest, link: MailedLink, name: str, password_hash: str) -> User:
     if queries.find_user(link.email) is not None:
         raise LinkInvalid
-    return _make_user(request, link.email, link.name, link.password, by="e-mail")
+    return _make_user(request, link.email, name, password_hash, by="e-mail")
 
 
 def _make_user(request: HttpRequest, email: str, name: str, password_hash: str, *, by: str) -> User:

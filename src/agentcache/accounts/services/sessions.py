@@ -11,7 +11,7 @@ from agentcache.accounts.access import user_of
 from agentcache.accounts.errors import SessionNotFound
 from agentcache.accounts.models import LoginSession, User
 from agentcache.accounts.notices import note
-from agentcache.accounts.session_store import hash_session_id
+from agentcache.accounts.session_store import KEPT, hash_session_id
 
 #: Live sessions of one user; a further one ends the oldest.
 SESSIONS_MAX = 20
@@ -30,6 +30,15 @@ def end_other_sessions(request: HttpRequest) -> int:
     ended = LoginSession.objects.filter(user=user).exclude(session_key=_row_key(request.session)).delete()[0]
     note(request, user, "session.others_ended", after={"ended": ended})
     return ended
+
+
+def end_kept_sessions(request: HttpRequest) -> None:
+    """Give up what only a second factor allows, now that there is none: this session gets the short limits, others end."""
+    kept = LoginSession.objects.filter(user=user_of(request), is_kept=True)
+    kept.exclude(session_key=_row_key(request.session)).delete()
+    if request.session.get(KEPT):
+        request.session[KEPT] = False
+        request.session.save()
 
 
 def end_all_sessions(user: User) -> int:

@@ -10,18 +10,20 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from agentcache.accounts import queries, services
+from agentcache.accounts import links, queries, services
 from agentcache.accounts.access import signed_in, user_of
-from agentcache.accounts.errors import NoPendingLogin
+from agentcache.accounts.errors import LinkInvalid, NoPendingLogin
+from agentcache.accounts.models import LinkPurpose
 from agentcache.accounts.services import SignIn
 from agentcache.accounts.views.forms import (
     AddressForm,
     AppCodeForm,
     CodeForm,
+    FirstPasswordByLinkForm,
     LoginForm,
     PasskeyForm,
+    PasskeySignInForm,
     PasswordProofForm,
-    SignUpForm,
     TokenForm,
     show_error,
 )
@@ -41,13 +43,13 @@ def signup(request: HttpRequest) -> HttpResponse:
     """Take a registration. The answer is the same whether or not the address has an account."""
     if request.user.is_authenticated:
         return go_on(request)
-    form = SignUpForm(request.POST or None)
+    form = AddressForm(request.POST or None)
     error = None
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        error = attempt(form, partial(services.register, request, given["email"], given["password"]))
+        email = form.cleaned_data["email"]
+        error = attempt(form, partial(services.register, request, email))
         if error is None:
-            return _mail_sent(request, given["email"])
+            return _mail_sent(request, email)
     context = {"providers": queries.sign_in_providers(request), "login_url": with_next(request, "accounts:login")}
     return answer(request, "accounts/signup.html", form, error, **context)
 
@@ -72,20 +74,26 @@ def _mail_sent(request: HttpRequest, email: str, *, is_again: bool = False) -> H
 
 @form_page
 def verify(request: HttpRequest) -> HttpResponse:
-    """Use a mailed link: by a button, so that a mail scanner that follows links uses nothing up."""
-    form = TokenForm(request.POST or None, initial={"token": request.GET.get("token", "")})
-    if request.method == "POST":
-        form.is_valid()
-        try:
-            services.verify(request, form.cleaned_data.get("token", ""))
-        except AgentCacheError as error:
-            show_error(form, error)
-            context = {"address_form": AddressForm(), "is_refused": True}
-            return answer(request, "accounts/verify.html", form, error, **context)
-        messages.success(request, "Your e-mail address is confirmed.")
-        return redirect("accounts:profile" if request.user.is_authenticated else "accounts:login")
-    is_refused = not form.initial["token"]
-    return answer(request, "accounts/verify.html", form, address_form=AddressForm(), is_refused=is_refused)
+    """Use a mailed link: by a button, so that a mail scanner that follows links uses nothing up.
+
+    A new account gets its password here, from whoever holds the mail, and not from whoever asked for the mail.
+    """
+    token = request.POST.get("token") or request.GET.get("token", "")
+    link = links.peek(token, LinkPurpose.REGISTER, LinkPurpose.CHANGE_EMAIL)
+    is_new = link is not None and link.purpose == LinkPurpose.REGISTER
+    form = (FirstPasswordByLinkForm if is_new else TokenForm)(request.POST or None, initial={"token": token})
+    error = None
+    if request.method == "POST" and form.is_valid():
+        error = attempt(form, partial(services.verify, request, token, form.cleaned_data.get("password", "")))
+        if error is None:
+            done = (
+                "Your account is open. Sign in with your password." if is_new else "Your e-mail address is confirmed."
+            )
+            messages.success(request, done)
+            return redirect("accounts:profile" if request.user.is_authenticated else "accounts:login")
+    is_refused = isinstance(error, LinkInvalid) or link is None
+    context = {"address_form": AddressForm(), "is_refused": is_refused, "is_new": is_new, "link": link}
+    return answer(request, "accounts/verify.html", form, error, **context)
 
 
 @form_page
@@ -93,13 +101,12 @@ def login(request: HttpRequest) -> HttpResponse:
     """Sign in with address and password, with a passkey, or by way of a provider."""
     if request.user.is_authenticated:
         return go_on(request)
-    form, passkey_form = LoginForm(), PasskeyForm()
+    form, passkey_form = LoginForm(), PasskeySignInForm()
     error = None
     if request.method == "POST" and "credential" in request.POST:
-        passkey_form = PasskeyForm(request.POST)
+        passkey_form = PasskeySignInForm(request.POST)
         if passkey_form.is_valid():
-            credential = passkey_form.cleaned_data["credential"]
-            error = attempt(passkey_form, partial(services.sign_in_with_passkey, request, credential))
+            error = attempt(passkey_form, partial(services.sign_in_with_passkey, request, **passkey_form.cleaned_data))
             if error is None:
                 return go_on(request)
     elif request.method == "POST":
@@ -134,18 +141,18 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         if request.method == "POST":
             messages.info(request, "That took too long. Sign in again.")
         return redirect(with_next(request, "accounts:login"))
-    form, passkey_form = CodeForm(), PasskeyForm()
+    form, passkey_form = CodeForm(), PasskeySignInForm()
     error = None
     try:
         if request.method == "POST" and "credential" in request.POST:
-            passkey_form = PasskeyForm(request.POST)
+            passkey_form = PasskeySignInForm(request.POST)
             if passkey_form.is_valid():
-                services.finish_sign_in_with_passkey(request, passkey_form.cleaned_data["credential"])
+                services.finish_sign_in_with_passkey(request, **passkey_form.cleaned_data)
                 return go_on(request)
         elif request.method == "POST":
             form = CodeForm(request.POST)
             if form.is_valid():
-                services.finish_sign_in(request, form.cleaned_data["code"])
+                services.finish_sign_in(request, **form.cleaned_data)
                 return go_on(request)
     except NoPendingLogin:
         return redirect(with_next(request, "accounts:login"))

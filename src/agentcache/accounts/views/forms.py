@@ -32,11 +32,8 @@ def _code(label: str, help_text: str = "", **attrs: str) -> forms.CharField:
     return forms.CharField(label=label, max_length=40, widget=forms.TextInput(attrs=attrs), help_text=help_text)
 
 
-class SignUpForm(forms.Form):
-    """A new account."""
-
-    email = _email(autocomplete="username")
-    password = _password("Password", "new-password", _PASSWORD_HELP)
+def _keep() -> forms.BooleanField:
+    return forms.BooleanField(required=False, label="Keep me signed in on this device")
 
 
 class LoginForm(forms.Form):
@@ -50,6 +47,7 @@ class CodeForm(forms.Form):
     """A code of an authenticator app, or a recovery code."""
 
     code = _code("Code", "Six digits from your authenticator app, or one of your recovery codes.")
+    keep = _keep()
 
 
 class AppCodeForm(forms.Form):
@@ -74,6 +72,12 @@ class TokenForm(forms.Form):
     """The token of a mailed link, on its way from the address bar to the service."""
 
     token = forms.CharField(max_length=200, widget=forms.HiddenInput)
+
+
+class FirstPasswordByLinkForm(TokenForm):
+    """The password of a new account, chosen by whoever opened the mail."""
+
+    password = _password("Password", "new-password", _PASSWORD_HELP)
 
 
 class NewPasswordForm(TokenForm):
@@ -115,6 +119,16 @@ class PasskeyForm(forms.Form):
         if not isinstance(found, dict):
             raise forms.ValidationError("Your browser sent a passkey that cannot be read; try again.")
         return found
+
+
+class PasskeySignInForm(PasskeyForm):
+    """A passkey that signs in."""
+
+    keep = _keep()
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        # Stands beside another form with a field of that name.
+        super().__init__(*given, **{"auto_id": "passkey_%s", **options})
 
 
 class PasskeyNameForm(forms.Form):

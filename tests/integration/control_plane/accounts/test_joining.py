@@ -21,7 +21,7 @@ def test_there_is_no_user_before_the_mailed_link_is_used_and_then_one_with_a_tea
     assert mail.template == "verify"
     assert mail.token in mail.html
     assert ada.sign_in().json()["code"] == "invalid_credentials"
-    assert ada.post("/verify", {"token": mail.token}).json() == {"status": "verified"}
+    assert ada.verify(mail.token).json() == {"status": "verified"}
     user = User.objects.get()
     assert user.email == "ada@example.com"
     [membership] = memberships_of(user)
@@ -35,12 +35,31 @@ def test_a_link_works_once_and_not_after_half_an_hour(monkeypatch):
     ada.register()
     token = letters()[-1].token
     MailedLink.objects.update(expires_at="2020-01-01T00:00:00Z")
-    assert ada.post("/verify", {"token": token}).json()["code"] == "link_invalid"
+    assert ada.verify(token).json()["code"] == "link_invalid"
     assert ada.post("/resend-verification", {"email": ada.email}).status_code == 202
     again = letters()[-1].token
-    assert ada.post("/verify", {"token": token}).status_code == 400
-    assert ada.post("/verify", {"token": again}).status_code == 200
-    assert ada.post("/verify", {"token": again}).json()["code"] == "link_invalid"
+    assert ada.verify(token).status_code == 400
+    assert ada.verify(again).status_code == 200
+    assert ada.verify(again).json()["code"] == "link_invalid"
+
+
+def test_whoever_registers_the_holder_of_the_mailbox_chooses_password_and_name():
+    mallory = stranger(password="a password of an attacker")
+    mallory.register()
+    # There is no way to leave a password or a name behind that the owner would confirm unseen.
+    for smuggled in ({"password": mallory.password}, {"name": "Mallory"}):
+        answer = mallory.post("/register", {"email": mallory.email, **smuggled})
+        assert (answer.status_code, answer.json()["param"]) == (400, next(iter(smuggled)))
+    [mail] = letters(mallory.email)
+    ada = Person()
+    # Without a password of the owner's the link does nothing, and is not used up.
+    for password in ("", "short", "passwordpassword"):
+        refused = ada.post("/verify", {"token": mail.token, "password": password})
+        assert (refused.status_code, refused.json()["code"]) == (400, "password_rejected")
+    assert ada.post("/verify", {"token": mail.token, "password": ada.password, "name": "Ada"}).status_code == 200
+    assert mallory.sign_in().status_code == 401
+    assert ada.sign_in().json()["account"]["name"] == "Ada"
+    record("A8", violations=0, door="a registration that a stranger began", attacker_access=0)
 
 
 def test_who_registers_an_address_with_an_account_changes_nothing_and_the_owner_is_told():
@@ -65,7 +84,7 @@ def test_a_claim_on_an_address_dies_when_its_owner_comes_by_another_door(door):
         request = _request()
         services.join_invited(request, ada.email, ada.password)
     # Nothing of the claim is left: neither its link nor its password opens anything.
-    assert mallory.post("/verify", {"token": mallory_link}).status_code == 400
+    assert mallory.verify(mallory_link).status_code == 400
     assert mallory.post("/resend-verification", {"email": ada.email}).status_code == 202
     assert "verify" not in [mail.template for mail in letters(ada.email) if mallory_link not in mail.text]
     assert mallory.sign_in().status_code == 401
@@ -83,7 +102,7 @@ def test_the_new_address_is_proved_both_mailboxes_are_told_and_old_links_end():
     assert ada.post("/email", {"email": "new@example.com"}).status_code == 202
     token = letters("new@example.com")[-1].token
     Mail.objects.all().delete()
-    assert ada.post("/verify", {"token": token}).status_code == 200
+    assert ada.verify(token).status_code == 200
     assert {(mail.template, mail.to) for mail in letters()} == {
         ("email-changed", "ada@example.com"),
         ("email-changed", "new@example.com"),
@@ -133,10 +152,9 @@ def test_an_account_is_exported_and_deleted_with_its_own_team_but_not_from_under
 
 def test_actions_answer_as_their_routes_do():
     ada = Person()
-    assert ada.post("?action=register", {"email": ada.email, "password": ada.password}).json() == {
-        "status": "mail_sent"
-    }
-    assert ada.post("?action=verify", {"token": letters()[-1].token}).json() == {"status": "verified"}
+    assert ada.post("?action=register", {"email": ada.email}).json() == {"status": "mail_sent"}
+    given = {"token": letters()[-1].token, "password": ada.password}
+    assert ada.post("?action=verify", given).json() == {"status": "verified"}
     assert ada.post("?action=forgot-password", {"email": ada.email}).status_code == 202
     assert ada.post("?action=login", {"email": ada.email, "password": "wrong"}).json()["code"] == "invalid_credentials"
     assert ada.post("?action=login", {"email": ada.email, "password": ada.password}).json()["session_token"]

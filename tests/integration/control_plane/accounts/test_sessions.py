@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
-from django.test import Client
+from django.test import Client, override_settings
 
 from agentcache.accounts import services
-from agentcache.accounts.models import LoginSession
+from agentcache.accounts.models import LoginSession, User
 from agentcache.accounts.session_store import hash_session_id
-from tests.support.accounts import HOST, PASSWORD, Person, letters, stranger
+from agentcache.settings import SettingError, Settings
+from tests.support.accounts import HOST, PASSWORD, Person, letters, stranger, totp
 from tests.support.reliability import record
 
 on_sqlite = pytest.mark.usefixtures("sqlite_project")
@@ -109,8 +110,6 @@ def test_a_session_begun_before_signing_in_gets_a_new_id():
     pending = ada.sign_in().json()
     assert pending["status"] == "second_factor_required" and pending["account"] is None
     assert not ada.is_in
-    from tests.support.accounts import totp
-
     done = ada.post("/login/second-factor", {"code": totp(secret)}).json()
     assert done["session_token"] != pending["session_token"]
     assert stranger(token=pending["session_token"]).get("/me").status_code == 401
@@ -127,6 +126,92 @@ def test_a_used_session_lives_on_until_the_absolute_limit():
         )
         assert ada.is_in
     LoginSession.objects.update(started_at=F("started_at") - timedelta(hours=12))
+    assert not ada.is_in
+
+
+@on_both
+def test_a_session_is_kept_for_longer_with_a_second_factor_only():
+    ada = Person(is_browser=True).join()
+    assert ada.sign_in(keep=True).json()["is_kept"] is False
+    secret, codes = ada.add_totp()
+    assert ada.sign_in(code=codes[0]).json()["is_kept"] is False
+    short = ada.client.cookies["agentcache_session"]
+    assert short["max-age"] == 12 * 3600
+    # The wish counts where the second factor is given, and not before.
+    assert ada.sign_in(keep=True).json()["status"] == "second_factor_required"
+    assert ada.post("/login/second-factor", {"code": codes[1]}).json()["is_kept"] is False
+    ada.sign_in()
+    answer = ada.post("/login/second-factor", {"code": totp(secret), "keep": True})
+    assert answer.json()["is_kept"] is True
+    assert answer.cookies["agentcache_session"]["max-age"] == 7 * 86400
+    assert [row["is_kept"] for row in ada.get("/sessions").json()["sessions"] if row["is_current"]] == [True]
+    _passes(hours=23, minutes=59)
+    assert ada.is_in
+    LoginSession.objects.update(last_seen_at=F("last_seen_at") - timedelta(hours=24, minutes=1))
+    assert not ada.is_in
+
+
+@on_sqlite
+def test_a_kept_session_ends_after_seven_days_however_much_it_is_used():
+    ada = Person().join()
+    ada.sign_in()
+    _, codes = ada.add_totp()
+    ada.sign_in(code=codes[0], keep=True)
+    for _ in range(7):
+        assert ada.is_in
+        _passes(hours=23, minutes=59)
+    assert ada.is_in
+    _is_old(minutes=10)
+    assert not ada.is_in
+    record("A6", way="kept, absolute", by="token", reuse_accepted=0)
+
+
+@on_sqlite
+def test_limits_of_kept_sessions_can_be_lowered_and_count_at_once(sqlite_project):
+    ada = Person().join()
+    ada.sign_in()
+    _, codes = ada.add_totp()
+    ada.sign_in(code=codes[0], keep=True)
+    _passes(hours=3)
+    lowered = {"AGENTCACHE_KEPT_SESSION_IDLE_HOURS": "2", "AGENTCACHE_DATA_DIR": str(sqlite_project.data_dir)}
+    LoginSession.objects.update(last_seen_at=F("last_seen_at") - timedelta(minutes=1))
+    with override_settings(AGENTCACHE=Settings.from_env(lowered)):
+        assert not ada.is_in
+    assert ada.is_in
+    for raised in ({"AGENTCACHE_KEPT_SESSION_IDLE_HOURS": "25"}, {"AGENTCACHE_KEPT_SESSION_DAYS": "8"}):
+        with pytest.raises(SettingError):
+            Settings.from_env(raised)
+
+
+@on_sqlite
+def test_operators_and_people_without_a_factor_any_more_are_not_kept():
+    ada = Person().join()
+    ada.sign_in()
+    _, codes = ada.add_totp()
+    elsewhere = Person()
+    assert elsewhere.sign_in(code=codes[0], keep=True).json()["is_kept"] is True
+    assert ada.sign_in(code=codes[1], keep=True).json()["is_kept"] is True
+    assert ada.ask("DELETE", "/totp").status_code == 204
+    assert ada.is_in and not elsewhere.is_in
+    assert not any(row["is_kept"] for row in ada.get("/sessions").json()["sessions"])
+    _passes(minutes=61)
+    assert not ada.is_in
+    User.objects.update(is_staff=True)
+    ada.sign_in()
+    _, codes = ada.add_totp()
+    assert ada.sign_in(code=codes[0], keep=True).json()["is_kept"] is False
+
+
+@on_sqlite
+@pytest.mark.parametrize("is_browser", [True, False], ids=["cookie", "token"])
+def test_a_session_that_is_there_is_no_second_factor(is_browser):
+    bob = Person(email="bob@example.com").join()
+    bob.sign_in()
+    bob.add_totp()
+    ada = Person(is_browser=is_browser).join()
+    ada.sign_in()
+    answer = ada.post("/login", {"email": bob.email, "password": bob.password})
+    assert (answer.json()["status"], answer.json()["account"]) == ("second_factor_required", None)
     assert not ada.is_in
 
 
