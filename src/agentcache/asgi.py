@@ -23,6 +23,7 @@ from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.ports import JobQueue, LimitBook
 from agentcache.gateway.prepared import PreparedRequests
+from agentcache.gateway.refusals import Refusals
 from agentcache.gateway.replies import HitHeaders
 from agentcache.gateway.tracing import open_tracing
 from agentcache.gateway.usage_spool import UsageSpool, spool_dir
@@ -142,6 +143,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             jobs=DatabaseJobQueue(threads, clock),
             limits=DjangoLimitBook(threads),
         )
+        stack.callback(parts.refusals.close)
         stack.push_async_callback(parts.admission.close)
         parts = tracing.parts(parts)
         stack.push_async_callback(parts.flights.drain, 0.0)
@@ -191,6 +193,7 @@ def build_parts(
         hit_headers=HitHeaders(),
         authenticator=authenticator,
         meter=meter,
+        refusals=Refusals(meter),
         prices=prices,
         jobs=jobs,
         admission=open_admission(settings, clock, limits or NoLimits()),

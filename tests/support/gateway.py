@@ -201,8 +201,12 @@ class LightGateway:
     def events(self) -> list[UsageEvent]:
         """Every usage event so far, oldest first."""
         if self._is_open:
-            self.run(self.parts.meter.flush())
+            self.run(self._hand_on())
         return self.control_plane.written
+
+    async def _hand_on(self) -> None:
+        self.parts.refusals.hand_on()
+        await self.parts.meter.flush()
 
     @property
     def jobs(self) -> list[tuple[str, dict[str, object]]]:
@@ -271,6 +275,7 @@ class LightGateway:
             authenticator=Authenticator(plane, clock),
             jobs=plane,
         )
+        stack.callback(self.parts.refusals.close)
         stack.push_async_callback(self.parts.flights.drain, 0.0)
         self._gateway = Gateway(self.parts, NativeAPI(self.parts, plane), Health(self.parts, plane, self.metrics))
 

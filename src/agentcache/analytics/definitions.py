@@ -39,7 +39,8 @@ OUTCOMES: Final = {
     Outcome.COALESCED: "Shared the provider call of an identical request that was under way.",
     Outcome.MISS: "Asked the cache, found nothing usable, went to the provider.",
     Outcome.BYPASS: "Went to the provider without asking the cache: the caller or the endpoint wanted it so.",
-    Outcome.ERROR: "Ended without an answer: the provider or the network failed, or the request was refused.",
+    Outcome.ERROR: "Ended without an answer: the provider or the network failed, or the request was not understood.",
+    Outcome.REFUSED: "Turned away before the cache was asked: by a limit, for want of a scope, or from a network that the key does not allow.",
 }
 _EVENT: Final = "one request to the gateway with a valid key"
 _ERROR_PERCENT: Final = f"{ERROR_SHARE * 100:.0f} %"
@@ -47,7 +48,7 @@ _ERROR_PERCENT: Final = f"{ERROR_SHARE * 100:.0f} %"
 METRICS: Final = (
     Metric(
         "requests", "Requests", "requests", "all usage events", "", _EVENT,
-        "Every request that reached the gateway with a valid key, errors and bypasses included. "
+        "Every request that reached the gateway with a valid key, errors, bypasses and refused ones included. "
         "A request counts in the bucket of time in which it ended.",
     ),
     Metric(
@@ -68,7 +69,7 @@ METRICS: Final = (
     ),
     Metric(
         "hit_ratio", "Hit rate", "%", "hits", "hits + coalesced + misses", _EVENT,
-        "Share of look-ups that were hits. Bypasses and errors are not look-ups and do not count. A dash stands where "
+        "Share of look-ups that were hits. Bypasses, errors and refused requests are not look-ups and do not count. A dash stands where "
         f"nothing was looked up, and under {SMALLEST_SAMPLE} look-ups the share is marked as resting on too few.",
     ),
     Metric(
@@ -76,8 +77,14 @@ METRICS: Final = (
         "Requests that ended without an answer, whoever was at fault.",
     ),
     Metric(
-        "error_ratio", "Error rate", "%", "errors", "requests", _EVENT,
-        "Share of all requests that ended without an answer.",
+        "error_ratio", "Error rate", "%", "errors", "(requests − refused)", _EVENT,
+        "Share of the requests that were let in that ended without an answer.",
+    ),
+    Metric(
+        "refused", "Refused", "requests", "sum of requests of events with outcome refused", "", _EVENT,
+        "Requests that were turned away before the cache was asked: by a rate, a quota or a budget, for want of a scope, or "
+        "from a network that the key does not allow. No limit counts them. A flood of them is summed up: one event stands for "
+        "all that are alike within 15 seconds.",
     ),
     Metric(
         "cost_usd", "Provider cost", "USD", "sum of provider prices of answers that were bought", "",

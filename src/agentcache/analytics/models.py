@@ -41,6 +41,8 @@ class UsageEvent(models.Model):
     freshness = models.CharField(max_length=16, default="", db_default="")
     #: Who made the API key; "" when unknown.
     user_id = models.CharField(max_length=32, default="", db_default="")
+    #: How many requests the row stands for; more than one where refused ones are summed up.
+    requests = models.IntegerField(default=1, db_default=1)
 
     class Meta:
         indexes = [

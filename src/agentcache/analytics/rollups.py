@@ -140,7 +140,7 @@ _GROUPED = (
     "team_id", "at_ms", "outcome", "api_key_id", "user_id", "model", "namespace", "agent", "status", "freshness",
     "reason",
 )  # fmt: skip
-_SUMMED = SUMS[1:-1]
+_SUMMED = SUMS[:-1]
 
 
 def _groups(
@@ -159,8 +159,8 @@ def _groups(
         if group is None:
             group = groups[alike] = ([0] * len(SUMS), {})
         sums, counts = group
-        tokens_in, tokens_out, cost, saved, latency_us, upstream_us = summed(row)
-        sums[0] += 1
+        requests, tokens_in, tokens_out, cost, saved, latency_us, upstream_us = summed(row)
+        sums[0] += requests
         sums[1] += tokens_in
         sums[2] += tokens_out
         sums[3] += cost
@@ -170,7 +170,7 @@ def _groups(
             sums[6] += upstream_us
             sums[7] += 1
         bucket = bisect_left(BOUNDS_US, latency_us)
-        counts[bucket] = counts.get(bucket, 0) + 1
+        counts[bucket] = counts.get(bucket, 0) + requests
     return groups
 
 

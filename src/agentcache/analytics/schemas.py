@@ -25,7 +25,7 @@ class Asked(Schema):
     model: str = ""
     namespace: str = ""
     agent: str = Field("", description="As sent in X-AgentCache-Agent; (none) for requests without")
-    outcome: str = Field("", description="exact, semantic, stale, coalesced, miss, bypass or error")
+    outcome: str = Field("", description="exact, semantic, stale, coalesced, miss, bypass, error or refused")
 
 
 class PeriodShown(Schema):
@@ -59,6 +59,7 @@ class Figures(Schema):
     misses: int
     bypasses: int
     errors: int
+    refused: int
     outcomes: dict[str, int]
     hit_ratio: float | None
     error_ratio: float | None
@@ -85,6 +86,7 @@ def figures_of(totals: Totals) -> dict[str, Any]:
         "misses": totals.misses,
         "bypasses": totals.bypasses,
         "errors": totals.errors,
+        "refused": totals.refused,
         "outcomes": {outcome.value: totals.by_outcome[outcome] for outcome in Outcome},
         "hit_ratio": totals.hit_ratio,
         "error_ratio": totals.error_ratio,

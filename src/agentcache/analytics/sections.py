@@ -20,6 +20,7 @@ from agentcache.analytics.reports import (
     INPUT,
     NOT_BOUGHT,
     OUTPUT,
+    REFUSED,
     REQUESTS,
     SAVED,
     Column,
@@ -44,6 +45,7 @@ _OUTCOMES: Final = (
     ("Misses", "miss", Outcome.MISS),
     ("Bypasses", "bypass", Outcome.BYPASS),
     ("Errors", "error", Outcome.ERROR),
+    ("Refused", "refused", Outcome.REFUSED),
 )
 _BROKEN_DOWN: Final = ("model", "api_key", "namespace", "agent", "member")
 
@@ -121,26 +123,32 @@ def errors(material: Material) -> Report:
     stats = [
         material.stat("errors", ERRORS.figure, is_more_good=False),
         material.stat("error_ratio", ERROR_RATE.figure, "percent", is_more_good=False),
+        material.stat("refused", REFUSED.figure, is_more_good=False),
         material.stat("requests", REQUESTS.figure),
     ]
     totals = material.totals
     charts = [
         material.chart(
-            "errors", "Errors", f"{formats.number(totals.errors)} of {formats.number(totals.requests)} requests failed.",
-            "bars", "count", [("Errors", "error", ERRORS.figure)],
+            "errors", "Errors", f"{formats.number(totals.errors)} of {formats.number(totals.requests)} requests failed, "
+            f"{formats.number(totals.refused)} were refused.",
+            "bars", "count", [("Errors", "error", ERRORS.figure), ("Refused", "refused", REFUSED.figure)],
         ),
         material.chart(
-            "error-rate", "Error rate", "Share of all requests that failed.", "lines", "percent",
+            "error-rate", "Error rate", "Share of the requests let in that failed.", "lines", "percent",
             [("Error rate", "error", ERROR_RATE.figure)],
         ),
     ]  # fmt: skip
-    tables = [material.table(by, (REQUESTS, ERRORS, ERROR_RATE), order=ERRORS.figure) for by in _BROKEN_DOWN]
+    tables = [material.table(by, (REQUESTS, ERRORS, ERROR_RATE, REFUSED), order=_in_vain) for by in _BROKEN_DOWN]
     notes = []
     if material.filters.dimensions:
         notes.append("The table by status stands without filters only.")
     else:
-        tables.insert(0, material.table("status", (REQUESTS, ERRORS)))
-    return Report(stats, charts, tables, notes, ("errors", "error_ratio", "requests"))
+        tables.insert(0, material.table("status", (REQUESTS, ERRORS, REFUSED)))
+    return Report(stats, charts, tables, notes, ("errors", "error_ratio", "refused", "requests"))
+
+
+def _in_vain(totals: Totals) -> float:
+    return totals.errors + totals.refused
 
 
 def freshness(material: Material) -> Report:

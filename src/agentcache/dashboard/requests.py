@@ -19,6 +19,7 @@ from agentcache.analytics.labels import labels_of
 from agentcache.analytics.models import UsageEvent
 from agentcache.analytics.queries import NONE, EventFilters, Filters
 from agentcache.gateway.ports import Outcome
+from agentcache.gateway.refusals import REFUSALS
 from agentcache.kit.errors import BadRequest
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import ApiKey, Team
@@ -36,6 +37,7 @@ REASONS: Final = {
     "method": "Requests of this kind are never answered from the cache.",
     "hit": "A stored answer with the same cache key was fresh.",
     "collapsed": "An identical request was under way; its answer was shared.",
+    **REFUSALS,
 }
 
 

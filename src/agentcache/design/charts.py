@@ -14,7 +14,7 @@ Kind = Literal["bars", "lines", "areas"]
 #: What is summed up: nothing happened means zero. Of the others it means that there is no figure.
 _SUMS: Final = frozenset({"count", "usd", "bytes", "seconds", "tokens"})
 TONES: Final = (
-    "hit", "semantic", "stale", "coalesced", "miss", "bypass", "error", "saved", "cost", "1", "2", "3", "4", "5", "6",
+    "hit", "semantic", "stale", "coalesced", "miss", "bypass", "error", "refused", "saved", "cost", "1", "2", "3", "4", "5", "6",
 )  # fmt: skip
 
 

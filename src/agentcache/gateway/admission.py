@@ -46,6 +46,8 @@ class Pass:
     #: Why this call may be answered from the cache only.
     refusal: AgentCacheError | None = None
     budgets: tuple[tuple[Limit, Ask], ...] = ()
+    #: The month's counts that it was charged to.
+    counts: tuple[tuple[Limit, Ask], ...] = ()
     #: What was set aside for it, and in which generation.
     held: list[tuple[Ask, int]] = field(default_factory=list)
 
@@ -143,6 +145,36 @@ class Admission:
         generation = generation_of(now)
         admitted.held += [(ask, generation) for ask in asks]
 
+    async def hold_to_rates(self, principal: Principal, agent: str) -> HeaderList:
+        """Charge a call that is no request of a month to its rates; return their headers, or raise `RateLimited`."""
+        team = await self._team_of(principal.tenant.id)
+        subject = self._subject(team, principal, agent)
+        if not subject.rates:
+            return []
+        now = self._clock.now()
+        asks = [ask for _limit, ask in subject.rates]
+        if self._is_local:
+            got = self._local.ask_now(asks, now)
+        else:
+            try:
+                got = await self._ask_shared(asks, now)
+            except LimitsUnavailable:
+                got = self._local.ask_now(asks, now)
+        self._judge(team, subject.rates, got, now)
+        return _rate_headers(subject.rates, got, now)
+
+    def give_back(self, admitted: Pass) -> None:
+        """Take off the month's counts a call that was let in and yet refused later. Never raises, never waits."""
+        self.settle(admitted, 0)
+        asks = [replace(ask, want=-1) for _limit, ask in admitted.counts]
+        admitted.counts = ()
+        if not asks:
+            return
+        if self._is_local:
+            self._local.ask_now(asks, self._clock.now())
+        else:
+            self._later(self._return(asks))
+
     def settle(self, admitted: Pass, cost_usd_nanos: int) -> None:
         """Free what was set aside for a call, and count what it cost. Never raises, never waits."""
         held, admitted.held = admitted.held, []
@@ -175,6 +207,19 @@ class Admission:
         return admitted if isinstance(admitted, Pass) else await admitted
 
     def _admit_known(self, team: _Team, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
+        subject = self._subject(team, principal, agent)
+        if subject.is_free:
+            return FREE
+        if not subject.charged:
+            return Pass(budgets=subject.budgets)
+        if self._shared is None or self._is_local:
+            return self._charge_here(team, subject)
+        if subject.prepaid > 0 and self._clock.monotonic() - subject.prepaid_at <= BLOCK_SECONDS:
+            subject.prepaid -= 1
+            return Pass(subject.headers, budgets=subject.budgets, counts=subject.counts)
+        return self._charge_shared(self._shared, team, subject)
+
+    def _subject(self, team: _Team, principal: Principal, agent: str) -> _Subject:
         subject = team.subjects.get((principal.api_key_id, agent))
         if subject is None:
             subject = _subject_of(team, principal, agent)
@@ -182,16 +227,12 @@ class Admission:
                 self._later(self._retire(team))
                 team.subjects = {}
             team.subjects[principal.api_key_id, agent] = subject
-        if subject.is_free:
-            return FREE
-        if not subject.charged:
-            return Pass(budgets=subject.budgets)
-        if self._shared is None or self._clock.monotonic() < self._shared_down_until:
-            return self._charge_here(team, subject)
-        if subject.prepaid > 0 and self._clock.monotonic() - subject.prepaid_at <= BLOCK_SECONDS:
-            subject.prepaid -= 1
-            return Pass(subject.headers, budgets=subject.budgets)
-        return self._charge_shared(self._shared, team, subject)
+        return subject
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether this machine's counters decide: there are no others, or they did not answer a moment ago."""
+        return self._shared is None or self._clock.monotonic() < self._shared_down_until
 
     def _charge_here(self, team: _Team, subject: _Subject) -> Pass:
         now = self._clock.now()
@@ -202,7 +243,8 @@ class Admission:
             # Hits are still served, at the rate that is allowed.
             got = self._local.ask_now([ask for _limit, ask in subject.rates], now)
             self._judge(team, subject.rates, got, now)
-        return Pass(_rate_headers(subject.rates, got, now), refusal, subject.budgets)
+        headers = _rate_headers(subject.rates, got, now)
+        return Pass(headers, refusal, subject.budgets, () if refusal is not None else subject.counts)
 
     async def _charge_shared(self, shared: Tally, team: _Team, subject: _Subject) -> Pass:
         now = self._clock.now()
@@ -221,7 +263,7 @@ class Admission:
         except (StoreUnavailable, TimeoutError):
             self._note_outage()
             return self._charge_here(team, subject)
-        return Pass(headers, refusal, subject.budgets)
+        return Pass(headers, refusal, subject.budgets, () if refusal is not None else subject.counts)
 
     async def _take_block(
         self, shared: Tally, subject: _Subject, got: list[Got], now: float, headers: HeaderList
@@ -265,10 +307,14 @@ class Admission:
         # Rates come back by themselves.
         asks = [replace(ask, want=-unused) for _limit, ask in subject.counts]
         if asks:
-            try:
-                await self._shared.ask(asks, self._clock.now())
-            except StoreUnavailable:
-                _log.warning("taken_ahead_not_returned", requests=unused)
+            await self._return(asks)
+
+    async def _return(self, asks: list[Ask]) -> None:
+        assert self._shared is not None
+        try:
+            await self._shared.ask(asks, self._clock.now())
+        except StoreUnavailable:
+            _log.warning("counted_not_returned", requests=-asks[0].want)
 
     def _judge(
         self, team: _Team, charged: tuple[tuple[Limit, Ask], ...], got: list[Got], now: float
@@ -292,8 +338,10 @@ class Admission:
         return refusal
 
     async def _ask_for_money(self, asks: list[Ask], now: float) -> list[Got]:
-        if self._shared is None:
-            return self._local.ask_now(asks, now)
+        return self._local.ask_now(asks, now) if self._shared is None else await self._ask_shared(asks, now)
+
+    async def _ask_shared(self, asks: list[Ask], now: float) -> list[Got]:
+        assert self._shared is not None
         try:
             async with asyncio.timeout(self._patience_seconds):
                 return await self._shared.ask(asks, now)
@@ -313,6 +361,14 @@ class Admission:
         if self._clock.monotonic() >= self._shared_down_until:
             _log.warning("limits_counted_locally", seconds=LOCAL_SECONDS)
         self._shared_down_until = self._clock.monotonic() + LOCAL_SECONDS
+
+    async def _team_of(self, tenant_id: str) -> _Team:
+        team = self._teams.get(tenant_id)
+        if team is None or self._clock.now() >= team.month_ends:
+            return await self._read_once(tenant_id)
+        if self._clock.monotonic() - team.read_at > REFRESH_SECONDS and not team.is_refreshing:
+            self._refresh_later(tenant_id, team)
+        return team
 
     async def _read(self, tenant_id: str) -> _Team:
         now = self._clock.now()

@@ -13,13 +13,13 @@ from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
-from agentcache.gateway.limit_errors import LimitReached
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome, Scope
 from agentcache.gateway.predictions import answer_prediction, serve_file, serves_file, serves_prediction_path
 from agentcache.gateway.problems import dialect_error, problem
 from agentcache.gateway.proxy import answer
+from agentcache.gateway.refusals import is_refusal
 from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 from agentcache.kit.ids import new_id
 from agentcache.kit.logs import get_logger
@@ -91,6 +91,8 @@ class Gateway:
             return
         except AgentCacheError as error:
             status, reason = error.status, error.code
+            if call is not None and not call.is_recorded and is_refusal(error):
+                call.refuse(error)
             await self._refuse(watched, dialect, error, request_id)
         except Exception:  # noqa: BLE001 - the last resort: no trace of ours reaches a caller
             status, reason = AgentCacheError.status, AgentCacheError.code
@@ -133,8 +135,6 @@ class Gateway:
         _check_target(asgi_scope, path)
         caller = self._callers.read(dialect, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
-        if principal.networks is not None:
-            require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
         call = Call(
             parts=self._parts,
             asgi_scope=asgi_scope,
@@ -153,15 +153,13 @@ class Gateway:
         return call
 
     async def _serve(self, call: Call) -> None:
-        try:
-            admitted = self._parts.admission.admit(call.principal, call.caller.directives.agent)
-            if admitted is not FREE:
-                await _note_limits(call, admitted)
-        except LimitReached:
-            # What is refused at the door is no usage: no limit is charged for it, and no page counts it.
-            call.is_recorded = True
-            raise
+        # Where the key may be used before what it may do before what is left: no limit is charged for what is refused.
+        if call.principal.networks is not None:
+            require_address(call.principal, call.asgi_scope, call.caller, self._parts.settings.trusted_proxies)
         require(call.principal, Scope.CACHE_READ)
+        admitted = self._parts.admission.admit(call.principal, call.caller.directives.agent)
+        if admitted is not FREE:
+            await _note_limits(call, admitted)
         handler = _HANDLERS.get(call.endpoint.kind) if call.endpoint is not None else None
         if handler is not None and _is_json(call):
             await handler(call)

@@ -52,6 +52,12 @@ class InactiveKey(InvalidAPIKey):
     code = "inactive_key"
 
 
+class MissingScope(Forbidden):
+    """This key lacks a scope that the call needs."""
+
+    code = "insufficient_scope"
+
+
 class AddressNotAllowed(Forbidden):
     """This key may not be used from this address."""
 
@@ -147,4 +153,4 @@ def require_address(principal: Principal, asgi_scope: ASGIScope, caller: Caller,
 def require(principal: Principal, scope: Scope) -> None:
     """Raise `Forbidden` unless the principal has the scope (`admin` implies all)."""
     if scope not in principal.scopes and Scope.ADMIN not in principal.scopes:
-        raise Forbidden(f"This key lacks the scope {scope.value}.", code="insufficient_scope")
+        raise MissingScope(f"This key lacks the scope {scope.value}.")

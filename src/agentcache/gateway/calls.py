@@ -17,9 +17,11 @@ from agentcache.gateway.directives import Directives
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.gateway.prepared import PreparedRequests
+from agentcache.gateway.refusals import Refusals
 from agentcache.gateway.replies import HitHeaders
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
+from agentcache.kit.errors import AgentCacheError
 from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent, Usage
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
@@ -61,6 +63,7 @@ class Parts:
     hit_headers: HitHeaders
     authenticator: Authenticator
     meter: Meter
+    refusals: Refusals
     prices: Prices
     jobs: JobQueue
     admission: Admission
@@ -200,6 +203,30 @@ class Call:
                 reason=reason,
                 entry_key=self.key.hex(),
                 freshness=served.value if served is not None else "",
+                user_id=principal.user_id,
+            )
+        )
+
+    def refuse(self, error: AgentCacheError) -> None:
+        """Tell that a limit, a scope or a network kept the call out, and charge no limit for it."""
+        self.is_recorded = True
+        parts, principal, endpoint = self.parts, self.principal, self.endpoint
+        parts.admission.give_back(self.admitted)
+        parts.refusals.record(
+            UsageEvent(
+                id=self.request_id,
+                at_ms=int(parts.clock.now() * 1000),
+                tenant_id=principal.tenant.id,
+                api_key_id=principal.api_key_id,
+                dialect=self.dialect.name,
+                endpoint=endpoint.name if endpoint is not None else "pass",
+                model=self.model,
+                namespace=self.namespace,
+                outcome=Outcome.REFUSED.value,
+                status=error.status,
+                latency_us=int((parts.clock.monotonic() - self.started) * 1e6),
+                agent=self.directives.agent,
+                reason=error.code,
                 user_id=principal.user_id,
             )
         )

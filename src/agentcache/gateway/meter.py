@@ -96,6 +96,16 @@ class Meter:
             self._count.add_recorded()
         self._metrics.count_call(event.dialect, event.outcome, event.latency_us, event.upstream_us)
 
+    def count_refused(self, event: UsageEvent) -> None:
+        """Count a refused request that another event will stand for."""
+        self._metrics.count_call(event.dialect, event.outcome, event.latency_us, 0)
+
+    def keep(self, event: UsageEvent) -> None:
+        """Record an event whose requests have been counted. Never raises, never waits."""
+        self._waiting.append(event)
+        if self._count is not None:
+            self._count.add_recorded()
+
     def count_fill(self, *, stored: bool) -> None:
         """Count an answer from upstream."""
         self._metrics.count("stored" if stored else "not_stored")

@@ -70,6 +70,7 @@ class Outcome(Enum):
     MISS = "miss"
     BYPASS = "bypass"
     ERROR = "error"
+    REFUSED = "refused"
 
 
 class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
@@ -100,6 +101,8 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     freshness: str = ""
     #: Who made the key.
     user_id: str = ""
+    #: How many requests this stands for: refused ones that are alike are summed up.
+    requests: int = 1
 
 
 class UsageSink(Protocol):

@@ -12,6 +12,8 @@ from django.db import connection, transaction
 
 from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
+from agentcache.gateway.native.routes import NOT_REQUESTS
+from agentcache.gateway.ports import Outcome
 from agentcache.quotas.errors import InvalidLimit, LimitSubjectNotFound, TooManyLimits
 from agentcache.quotas.models import Limit, MonthlyUse, SubjectKind, TeamPlan
 from agentcache.quotas.plans import PlanName
@@ -85,13 +87,17 @@ def set_quota_behaviour(team: Team, *, is_hard: bool, serves_hits_over_quota: bo
 def count_usage(rows: Iterable[Sequence[str | int]], columns: Sequence[str]) -> None:
     """Add usage events to the month's use, in the transaction that keeps them; each event must come only once.
 
-    Rows and columns are those of the events' table.
+    Rows and columns are those of the events' table. What limits do not count is not counted here: calls that were
+    refused, and those of our own API that look nothing up.
     """
     additions: Additions = {}
     places = {name: place for place, name in enumerate(columns)}
     team, key, agent, at = (places[name] for name in ("team_id", "api_key_id", "agent", "at_ms"))
     member, cost = places["user_id"], places["cost_usd_nanos"]
+    outcome, endpoint = places["outcome"], places["endpoint"]
     for row in rows:
+        if row[outcome] == Outcome.REFUSED.value or row[endpoint] in NOT_REQUESTS:
+            continue
         month, nanos = month_at(int(row[at]) / 1000), max(0, int(row[cost]))
         subjects = (
             (SubjectKind.TEAM.value, ""),

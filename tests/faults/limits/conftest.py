@@ -44,7 +44,14 @@ class LimitedGateway(FullGateway):
             connection.execute(statement, values)
 
 
-TEAMS = tuple(f"team{number}" for number in range(8))
+TEAMS = (
+    *(f"team{number}" for number in range(8)),
+    *(f"native{number}" for number in range(3)),
+    "batch0",
+    "batch1",
+    "flood",
+    "budget0",
+)
 
 
 @pytest.fixture(scope="package", params=["sqlite", "redis"])

@@ -47,14 +47,28 @@ def test_each_outcome_counts_where_it_belongs(teams):
     totals = queries.totals(teams[0], DAY)
     counted = {outcome: number for number, outcome in enumerate(Outcome, 1)}
     assert totals.by_outcome == counted
-    assert totals.requests == 28
+    assert totals.requests == 36
     assert totals.hits == counted[Outcome.EXACT] + counted[Outcome.SEMANTIC] + counted[Outcome.STALE]
     assert totals.misses == counted[Outcome.MISS]
     assert totals.coalesced == counted[Outcome.COALESCED]
     lookups = totals.hits + totals.misses + totals.coalesced
     assert totals.hit_ratio == totals.hits / lookups
     sums = (totals.input_tokens, totals.output_tokens, totals.cost_usd_nanos, totals.saved_usd_nanos)
-    assert sums == (28, 56, 84, 112)
+    assert sums == (36, 72, 108, 144)
+    assert totals.refused == counted[Outcome.REFUSED]
+    assert totals.error_ratio == counted[Outcome.ERROR] / 28
+
+
+def test_one_event_stands_for_many_refused_requests(teams):
+    record(teams[0], Outcome.REFUSED, requests=1)
+    record(teams[0], Outcome.REFUSED, requests=5_000)
+    record(teams[0], Outcome.MISS)
+    totals = queries.totals(teams[0], DAY)
+    assert (totals.requests, totals.refused, totals.misses, totals.lookups) == (5_002, 5_001, 1, 1)
+    assert totals.hit_ratio == 0.0
+    assert totals.error_ratio == 0.0
+    by_reason = queries.breakdown(teams[0], DAY, "outcome").rows
+    assert {row.value: row.totals.requests for row in by_reason} == {"refused": 5_001, "miss": 1}
 
 
 def test_another_teams_events_are_not_counted(teams):

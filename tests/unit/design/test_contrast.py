@@ -16,7 +16,7 @@ PAIRS = [
     # What shows where a field ends, and marks of charts.
     ("line-strong", "surface", 3.0),
     *((f"series-{name}", "surface", 3.0) for name in (
-        "hit", "semantic", "stale", "coalesced", "miss", "bypass", "error", "saved", "cost", *"123456",
+        "hit", "semantic", "stale", "coalesced", "miss", "bypass", "error", "refused", "saved", "cost", *"123456",
     )),
 ]  # fmt: skip
 

@@ -65,6 +65,11 @@ class Totals:
         return self.sum_of("requests", [Outcome.ERROR])
 
     @property
+    def refused(self) -> int:
+        """Requests that were turned away at the door."""
+        return self.sum_of("requests", [Outcome.REFUSED])
+
+    @property
     def lookups(self) -> int:
         """Requests that asked the cache."""
         return self.sum_of("requests", LOOKUPS)
@@ -81,8 +86,9 @@ class Totals:
 
     @property
     def error_ratio(self) -> float | None:
-        """Share of requests that ended without an answer, or None without a request."""
-        return self.errors / self.requests if self.requests else None
+        """Share of the requests let in that ended without an answer, or None without one."""
+        let_in = self.requests - self.refused
+        return self.errors / let_in if let_in else None
 
     @property
     def input_tokens(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from agentcache.engine.stores.port import StoreUnavailable
+from agentcache.gateway.admission import Pass, with_headers
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, Receive, Send, send_whole
 from agentcache.gateway.authenticate import require, require_address
 from agentcache.gateway.callers import CallerReader
@@ -16,6 +17,7 @@ from agentcache.gateway.native.routes import ROUTES, Route
 from agentcache.gateway.native.targets import NATIVE
 from agentcache.gateway.ports import Outcome, Principal, UsageTotals
 from agentcache.gateway.problems import problem
+from agentcache.gateway.refusals import is_refusal
 from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 
 OPENAPI_PATH = "/api/openapi.json"
@@ -61,7 +63,6 @@ class NativeAPI:
         route, segments = found
         caller = callers.read(None, asgi_scope["headers"])
         principal = await self._parts.authenticator.authenticate(caller.api_key)
-        require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
         exchange = Exchange(
             parts=self._parts,
             asgi_scope=asgi_scope,
@@ -80,12 +81,18 @@ class NativeAPI:
         """Serve, and make a usage event of what the route itself does not record: all but look-ups."""
         status = ClientGone.status
         try:
+            require_address(
+                exchange.principal, exchange.asgi_scope, exchange.caller, self._parts.settings.trusted_proxies
+            )
             require_any(exchange.principal, route)
+            await self._hold_to_limits(route, exchange)
             check_directives(exchange.caller.headers, may_limit_age=route.may_limit_age)
             await route.serve(exchange)
             status = route.status
         except AgentCacheError as error:
             status = error.status
+            if not exchange.is_recorded and is_refusal(error):
+                exchange.refuse(error, dialect=NATIVE, endpoint=route.name)
             if isinstance(error, StoreUnavailable):
                 self._parts.meter.count_store_error()
             raise
@@ -102,6 +109,17 @@ class NativeAPI:
                     model="",
                     namespace=exchange.caller.directives.namespace or exchange.principal.namespace,
                 )
+
+    async def _hold_to_limits(self, route: Route, exchange: Exchange) -> None:
+        admission, agent = self._parts.admission, exchange.caller.directives.agent
+        if route.is_request:
+            admitted = admission.admit(exchange.principal, agent)
+            exchange.admitted = admitted if isinstance(admitted, Pass) else await admitted
+            headers = exchange.admitted.headers
+        else:
+            headers = await admission.hold_to_rates(exchange.principal, agent)
+        if headers:
+            exchange.send = with_headers(exchange.send, headers)
 
     async def _send_document(self, send: Send, request_id: str) -> None:
         if self._document is None:

@@ -13,12 +13,13 @@ import msgspec
 
 from agentcache.engine.canonical import parse_body
 from agentcache.engine.freshness import Freshness
+from agentcache.gateway.admission import FREE, Pass
 from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send, read_body, send_whole
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.directives import InvalidDirective
 from agentcache.gateway.ports import Outcome, Principal, UsageEvent, UsageTotals
-from agentcache.kit.errors import BadRequest
+from agentcache.kit.errors import AgentCacheError, BadRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -54,6 +55,8 @@ class Exchange:
     totals: UsageTotals | None = None
     #: Whether the meter has been told how this ended; each request is one usage event.
     is_recorded: bool = False
+    #: What its limits let it do.
+    admitted: Pass = FREE
 
     async def read(self, kind: type[T], limit: int) -> T:
         """Return the JSON body as a `kind`; raise `BadRequest` naming what is wrong with it."""
@@ -91,7 +94,8 @@ class Exchange:
         """Tell the meter how the call ended."""
         self.is_recorded = True
         clock, principal = self.parts.clock, self.principal
-        self.parts.meter.record(
+        keep = self.parts.refusals.record if outcome is Outcome.REFUSED else self.parts.meter.record
+        keep(
             UsageEvent(
                 id=self.request_id,
                 at_ms=int(clock.now() * 1000),
@@ -113,6 +117,19 @@ class Exchange:
                 freshness=served.value if served is not None else "",
                 user_id=principal.user_id,
             )
+        )
+
+    def refuse(self, error: AgentCacheError, *, dialect: str, endpoint: str) -> None:
+        """Tell that a limit, a scope or a network kept the call out, and charge no limit for it."""
+        self.parts.admission.give_back(self.admitted)
+        self.record(
+            Outcome.REFUSED,
+            error.status,
+            dialect=dialect,
+            endpoint=endpoint,
+            model="",
+            namespace=self.caller.directives.namespace or self.principal.namespace,
+            reason=error.code,
         )
 
 

@@ -46,6 +46,8 @@ async def get_by_request(exchange: Exchange) -> None:
     if entry is not None:
         await _send_hit(exchange, target, entry)
         return
+    if exchange.admitted.refusal is not None:
+        raise exchange.admitted.refusal
     key = target.key.hex()
     reply = GetReply(
         hit=False,
@@ -71,6 +73,8 @@ async def get_by_key(exchange: Exchange) -> None:
     target = named_target(exchange.principal, query.key, namespace, bucket)
     entry, reason = await find_entry(exchange, target)
     if entry is None:
+        if exchange.admitted.refusal is not None:
+            raise exchange.admitted.refusal
         _record_miss(exchange, target, 404)
         raise EntryExpired if reason == "expired" else NotInCache
     await _send_hit(exchange, target, entry)

@@ -34,6 +34,8 @@ class Route:
     #: Problems beyond those of every route.
     problems: tuple[int, ...] = ()
     may_limit_age: bool = False
+    #: Whether a call counts as a request of the month; every call is held to rates.
+    is_request: bool = False
     pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
         reply=schemas.GetReply,
         problems=(413,),
         may_limit_age=True,
+        is_request=True,
     ),
     Route(
         name="cache.getByKey",
@@ -74,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
         reply=schemas.GetReply,
         problems=(404,),
         may_limit_age=True,
+        is_request=True,
     ),
     Route(
         name="cache.set",
@@ -158,3 +162,6 @@ ROUTES: tuple[Route, ...] = (
         problems=(413,),
     ),
 )
+
+#: Names of the operations that no month's number counts: keeping, seeing and removing what is stored.
+NOT_REQUESTS: frozenset[str] = frozenset(route.name for route in ROUTES if not route.is_request)

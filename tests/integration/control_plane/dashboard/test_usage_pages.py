@@ -123,6 +123,21 @@ def test_requests_are_listed_filtered_and_told_why(team, member):
     assert HOSTILE not in opened(member, f"/dashboard/requests/{events[31].id}")
 
 
+def test_refused_calls_are_listed_with_their_reason_and_number_and_are_no_misses(team, member):
+    flood = usage_event(team, outcome="refused", status=429, reason="rate_limited", requests=4_321)
+    services.record_events([flood, usage_event(team, outcome="refused", status=403, reason="address_not_allowed")])
+    page = opened(member, "/dashboard/requests?outcome=refused")
+    assert page.count('data-label="Outcome"') == 2
+    assert "4,321 × rate_limited" in page
+    assert "address_not_allowed" in page
+    shown = opened(member, f"/dashboard/requests/{flood.id}")
+    assert "More requests within a minute than a limit allows." in shown
+    assert "4,321 requests that were refused" in shown
+    errors = opened(member, "/dashboard/analytics/errors?period=24h")
+    assert "4.32 k were refused" in errors or "4,322 were refused" in errors
+    assert opened(member, "/dashboard/requests?outcome=miss").count('data-label="Outcome"') == 0
+
+
 @pytest.mark.parametrize("query", ["status=lots", "outcome=lucky", "before=x"])
 def test_a_filter_that_means_nothing_is_said(team, member, query):
     some_requests(team)

@@ -1,0 +1,163 @@
+"""Every route is held to limits, each call is counted once, and what is refused is on record: two workers, callers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+
+from tests.faults.scenes import chat, client, headers
+from tests.support.guarded import wait_until
+
+CHAT = "/openai/v1/chat/completions"
+EMBEDDINGS = "/openai/v1/embeddings"
+PREDICTIONS = "/replicate/v1/models/acme/writer/predictions"
+
+
+async def at_once(gateway, team, number, ask):
+    """Make `number` calls over connections that both workers take; `ask(http, turn, headers)` makes one."""
+    gate = asyncio.Semaphore(24)
+
+    async def one(http, turn):
+        async with gate:
+            return await ask(http, turn, headers(gateway, team))
+
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(client(gateway)) for _ in range(8)]
+        return await asyncio.gather(*(one(clients[turn % 8], turn) for turn in range(number)))
+
+
+def codes(answers):
+    return Counter(answer.status_code for answer in answers)
+
+
+def of_team(gateway, team):
+    return [event for event in gateway.events if event.tenant_id == gateway.team_id(team)]
+
+
+def requests_of(gateway, team, **members):
+    return sum(
+        event.requests
+        for event in of_team(gateway, team)
+        if all(getattr(event, name) == value for name, value in members.items())
+    )
+
+
+def look_up(http, turn, given):
+    return http.post("/api/cache/get", json={"provider": "openai", "prompt": f"question {turn}"}, headers=given)
+
+
+def keep(http, turn, given):
+    return http.post(
+        "/api/cache/set", json={"provider": "openai", "prompt": f"question {turn}", "value": turn}, headers=given
+    )
+
+
+def embed(http, turn, given):
+    body = {"model": "text-embedding-3-small", "input": [f"text {turn}", "the same"], "dimensions": 8}
+    return http.post(EMBEDDINGS, json=body, headers=given)
+
+
+def predict(http, turn, given):
+    body = {"input": {"prompt": f"a fox {turn}", "seed": 7}}
+    return http.post(PREDICTIONS, json=body, headers={**given, "Prefer": "wait"})
+
+
+async def test_a_native_look_up_is_a_request_and_keeping_is_none(limited, provider):
+    limited.set_behaviour("native0", serves_hits=False)
+    limited.set_limit("native0", requests_per_month=40)
+    kept = await at_once(limited, "native0", 60, keep)
+    assert codes(kept) == {201: 60}
+    found = await at_once(limited, "native0", 100, look_up)
+    assert codes(found) == {200: 40, 429: 60}
+    refused = next(answer for answer in found if answer.status_code == 429)
+    assert refused.json()["code"] == "quota_exceeded"
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["x-agentcache-limit"].startswith("team; measure=requests; reset=")
+    wait_until(lambda: requests_of(limited, "native0") >= 160, what="the usage to be recorded", seconds=60)
+    assert limited.use("native0")[0] == 40
+    assert max(limited.use("native0")) == 40
+    assert requests_of(limited, "native0", outcome="refused", reason="quota_exceeded") == 60
+    looked_up = requests_of(limited, "native0", outcome="exact") + requests_of(limited, "native0", outcome="miss")
+    assert looked_up == 40
+
+
+async def test_beyond_the_quota_native_hits_are_served_and_misses_refused(limited, provider):
+    limited.set_limit("native1", requests_per_month=5)
+    await at_once(limited, "native1", 5, keep)
+    assert codes(await at_once(limited, "native1", 5, look_up)) == {200: 5}
+    assert codes(await at_once(limited, "native1", 12, look_up)) == {200: 5, 429: 7}
+
+
+async def test_every_native_call_is_held_to_a_rate(limited, provider):
+    limited.set_limit("native2", requests_per_minute=30)
+
+    async def any_call(http, turn, given):
+        match turn % 4:
+            case 0:
+                return await keep(http, turn, given)
+            case 1:
+                return await look_up(http, turn, given)
+            case 2:
+                return await http.get("/api/cache/entries", headers=given)
+            case _:
+                return await http.post("/api/cache/purge", json={"tags": ["nothing"]}, headers=given)
+
+    answers = await at_once(limited, "native2", 160, any_call)
+    let_in = sum(answer.status_code < 400 for answer in answers)
+    # One comes back every two seconds that the asking takes.
+    assert 30 <= let_in <= 30 + 10
+    assert codes(answers)[429] == 160 - let_in
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.json()["code"] == "rate_limited"
+    assert int(refused.headers["retry-after"]) >= 1
+    passed = next(answer for answer in answers if answer.status_code < 400)
+    assert passed.headers["ratelimit-policy"] == '"team";q=30;w=60'
+
+
+@pytest.mark.parametrize(("team", "ask", "good"), [("batch0", embed, 200), ("batch1", predict, 201)])
+async def test_embeddings_and_predictions_are_held_to_the_number(limited, provider, team, ask, good):
+    limited.set_behaviour(team, serves_hits=False)
+    limited.set_limit(team, requests_per_month=30)
+    answers = await at_once(limited, team, 80, ask)
+    assert codes(answers) == {good: 30, 429: 50}
+    wait_until(lambda: requests_of(limited, team) >= 80, what="the usage to be recorded", seconds=60)
+    assert limited.use(team)[0] == 30
+    assert max(limited.use(team)) == 30
+    assert requests_of(limited, team, outcome="refused") == 50
+
+
+async def test_a_flood_of_refused_calls_is_counted_and_makes_few_rows(limited, provider):
+    limited.set_limit("flood", requests_per_minute=1)
+
+    async def ask(http, turn, given):
+        given = {**given, "X-AgentCache-Agent": f"agent {turn}", "X-AgentCache-Namespace": f"n{turn}"}
+        return await http.post(CHAT, json=chat("flood"), headers=given)
+
+    answers = await at_once(limited, "flood", 600, ask)
+    refused = codes(answers)[429]
+    assert refused >= 590
+    wait_until(
+        lambda: requests_of(limited, "flood", outcome="refused") == refused, what="every refusal counted", seconds=60
+    )
+    rows = [event for event in of_team(limited, "flood") if event.outcome == "refused"]
+    assert len(rows) <= 2 * 2 * 9 + 18
+    assert {event.reason for event in rows} == {"rate_limited"}
+    assert limited.use("flood")[0] == 600 - refused
+
+
+async def test_a_call_that_the_budget_refuses_takes_nothing_from_the_quota(limited, provider):
+    limited.set_limit("budget0", budget_usd_nanos_per_month=1, requests_per_month=100)
+
+    def ask(http, turn, given):
+        return http.post(CHAT, json=chat(f"costly {turn}", max_tokens=100), headers=given)
+
+    answers = await at_once(limited, "budget0", 150, ask)
+    assert codes(answers) == {429: 150}
+    assert {answer.headers["x-agentcache-error"] for answer in answers} <= {"budget_exceeded", "quota_exceeded"}
+    wait_until(
+        lambda: requests_of(limited, "budget0", outcome="refused") == 150, what="every refusal counted", seconds=60
+    )
+    assert limited.use("budget0")[0] == 0
