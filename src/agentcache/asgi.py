@@ -17,6 +17,7 @@ from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Receive, S
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.limit_counters import NoLimits, open_admission
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
@@ -192,6 +193,7 @@ def build_parts(
         prepared=PreparedRequests(),
         hit_headers=HitHeaders(),
         authenticator=authenticator,
+        key_failures=KeyFailures(settings.key_failures_per_minute, clock, settings.trusted_proxies),
         meter=meter,
         refusals=Refusals(meter),
         prices=prices,

@@ -80,6 +80,9 @@ class Settings:
     egress_allow: AllowList
     drain_seconds: float
     trusted_proxies: int
+    key_failures_per_minute: int
+    connections_per_address: int
+    connections_exempt: tuple[str, ...]
     session_idle_minutes: int
     session_hours: int
     kept_session_idle_hours: int

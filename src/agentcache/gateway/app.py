@@ -8,7 +8,7 @@ from itertools import count
 
 from agentcache.gateway.admission import FREE, Pass, with_headers
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, HeaderList, Message, Receive, Send, send_whole
-from agentcache.gateway.authenticate import require, require_address
+from agentcache.gateway.authenticate import InvalidAPIKey, require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
@@ -134,7 +134,11 @@ class Gateway:
         """Know the caller and the endpoint."""
         _check_target(asgi_scope, path)
         caller = self._callers.read(dialect, asgi_scope["headers"])
-        principal = await self._parts.authenticator.authenticate(caller.api_key)
+        try:
+            principal = await self._parts.authenticator.authenticate(caller.api_key)
+        except InvalidAPIKey as error:
+            self._parts.key_failures.check(error, asgi_scope, caller)
+            raise
         call = Call(
             parts=self._parts,
             asgi_scope=asgi_scope,

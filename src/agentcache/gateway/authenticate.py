@@ -87,15 +87,18 @@ class Authenticator:
         self._clock = clock
         # By the whole key, never a part of it (CVE-2026-35030).
         self._verdicts: dict[str, _Verdict] = {}
+        #: Keys that let nobody in, apart: however many are tried, none pushes out a key that does.
+        self._failing: dict[str, _Verdict] = {}
+        #: Keys that this worker does not know are looked up one at a time, so that a flood of them leaves the database
+        #: to those it knows.
+        self._unknown = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def authenticate(self, api_key: str) -> Principal:
         """Return the principal of a key. Keys with a wrong checksum never reach the database."""
         verdict = self._verdicts.get(api_key)
         if verdict is None:
-            if not is_well_formed(api_key):
-                raise InvalidAPIKey
-            verdict = await self._check(api_key, None)
+            verdict = await self._check_unknown(api_key)
         else:
             age = self._clock.monotonic() - verdict.checked_at
             if age > VERDICT_SECONDS:
@@ -110,6 +113,18 @@ class Authenticator:
     def forget(self) -> None:
         """Forget every verdict."""
         self._verdicts.clear()
+        self._failing.clear()
+
+    async def _check_unknown(self, api_key: str) -> _Verdict:
+        if not is_well_formed(api_key):
+            raise InvalidAPIKey
+        failing = self._failing.get(api_key)
+        if failing is not None and self._clock.monotonic() - failing.checked_at <= VERDICT_SECONDS:
+            return failing
+        async with self._unknown:
+            # Others may have asked for the same key while this call waited its turn.
+            verdict = self._verdicts.get(api_key)
+            return verdict if verdict is not None else await self._check(api_key, None)
 
     async def _check(self, api_key: str, known: _Verdict | None) -> _Verdict:
         try:
@@ -119,9 +134,13 @@ class Authenticator:
                 return known
             raise
         verdict = _Verdict(principal, self._clock.monotonic())
-        if len(self._verdicts) >= REMEMBERED_MAX:
-            self._verdicts.clear()
-        self._verdicts[api_key] = verdict
+        lets_in = isinstance(principal, Principal)
+        remembered = self._verdicts if lets_in else self._failing
+        if not lets_in:
+            self._verdicts.pop(api_key, None)
+        if len(remembered) >= REMEMBERED_MAX:
+            remembered.clear()
+        remembered[api_key] = verdict
         return verdict
 
     def _refresh_later(self, api_key: str, verdict: _Verdict) -> None:

@@ -14,6 +14,7 @@ from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
+from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.gateway.prepared import PreparedRequests
@@ -62,6 +63,7 @@ class Parts:
     prepared: PreparedRequests
     hit_headers: HitHeaders
     authenticator: Authenticator
+    key_failures: KeyFailures
     meter: Meter
     refusals: Refusals
     prices: Prices

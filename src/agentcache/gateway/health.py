@@ -54,7 +54,7 @@ class Health:
             await send_whole(send, status, [*headers, (b"content-type", b"application/json")], body)
         else:
             caller = callers.read(None, asgi_scope["headers"])
-            principal = await self._parts.authenticator.authenticate(caller.api_key)
+            principal = await self._parts.key_failures.authenticate(self._parts.authenticator, asgi_scope, caller)
             require_address(principal, asgi_scope, caller, self._parts.settings.trusted_proxies)
             require(principal, Scope.ADMIN)
             body = self._metrics.exposition()

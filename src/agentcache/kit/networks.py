@@ -61,6 +61,15 @@ def caller_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
         return ""
 
 
+def one_caller(address: str) -> str:
+    """Return what counts as one caller: an IPv4 address, an IPv6 network of 64 bits, "" for what is no address."""
+    try:
+        parsed = _plain(ip_address(address))
+    except ValueError:
+        return ""
+    return str(parsed) if isinstance(parsed, IPv4Address) else f"{int(parsed) >> 64:x}::/64"
+
+
 @lru_cache(maxsize=4096)
 def _parsed(address: str) -> tuple[int, int]:
     try:

@@ -248,6 +248,33 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "1",
     ),
     Setting(
+        "AGENTCACHE_KEY_FAILURES_PER_MINUTE",
+        "key_failures_per_minute",
+        values.whole_number(1, 1_000_000),
+        "60",
+        "Calls with AgentCache keys that let nobody in, from one address and to one server process, before they are "
+        "answered 429; valid keys are let in regardless.",
+        "600",
+    ),
+    Setting(
+        "AGENTCACHE_CONNECTIONS_PER_ADDRESS",
+        "connections_per_address",
+        values.whole_number(0, 1_000_000),
+        "256",
+        "Open connections from one address that a server process takes; further ones are closed at once. 0 takes any "
+        "number, and so does AGENTCACHE_TRUSTED_PROXIES from 1 on, because then they are your proxies'.",
+        "64",
+    ),
+    Setting(
+        "AGENTCACHE_CONNECTIONS_EXEMPT",
+        "connections_exempt",
+        values.network_list,
+        "127.0.0.0/8,::1",
+        "Addresses and networks whose connections are not counted, comma-separated: whatever many callers share, such "
+        "as a load balancer.",
+        "127.0.0.0/8,::1,10.0.0.0/24",
+    ),
+    Setting(
         "AGENTCACHE_SESSION_IDLE_MINUTES",
         "session_idle_minutes",
         values.whole_number(1, 60),

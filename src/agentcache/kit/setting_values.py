@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from agentcache.kit.networks import parse_network
+
 _SIZE: Final = re.compile(r"([0-9]+)\s*(B|[KMGT]i?B)?", re.IGNORECASE)
 _UNIT_BYTES: Final[dict[str, int]] = {
     "b": 1,
@@ -120,6 +122,17 @@ def host_list(text: str) -> tuple[str, ...]:
             raise ValueError(f'holds "{item}", which is not a host name (no scheme, no port, no path)') from None
         hosts.append(item.lower())
     return tuple(hosts)
+
+
+def network_list(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of addresses and networks."""
+    networks = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            networks.append(parse_network(item))
+        except ValueError:
+            raise ValueError(f'holds "{item}", which is neither an address nor a network (10.0.0.0/24)') from None
+    return tuple(networks)
 
 
 def directory(text: str) -> Path:

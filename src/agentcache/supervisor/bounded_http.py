@@ -18,6 +18,7 @@ from agentcache.gateway.callers import HEADER_BYTES_MAX, HEADER_COUNT_MAX, Heade
 from agentcache.gateway.problems import problem
 from agentcache.kit.errors import AgentCacheError, BadRequest
 from agentcache.kit.ids import new_id
+from agentcache.supervisor.open_connections import OpenConnections
 
 #: A whole head has to come within this time.
 HEAD_SECONDS: Final = 10.0
@@ -72,16 +73,28 @@ class BoundedHTTP(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
+        #: Put there by `server.configure`; None where connections are not counted.
+        self._connections: OpenConnections | None = getattr(self.config, "open_connections", None)
+        self._counted_as: str | None = ""
 
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request, but not for ever."""
+        """Wait for the first request, but not for ever; take no more connections of one address than is allowed."""
         super().connection_made(transport)
+        if self._connections is not None:
+            peer = transport.get_extra_info("peername")
+            self._counted_as = self._connections.open(peer[0]) if isinstance(peer, tuple) else ""
+            if self._counted_as is None:
+                self._discarding = True
+                transport.abort()
+                return
         self._await(_Phase.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every timer."""
+        if self._connections is not None and self._counted_as:
+            self._connections.close(self._counted_as)
         self._stop_waiting()
         self._stop_write_timer()
         super().connection_lost(exc)

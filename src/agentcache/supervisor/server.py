@@ -20,6 +20,7 @@ from agentcache.settings import Settings
 from agentcache.supervisor import quick_cycle
 from agentcache.supervisor.bounded_http import BoundedHTTP
 from agentcache.supervisor.lifeline import Lifeline
+from agentcache.supervisor.open_connections import OpenConnections
 
 #: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
 KEEP_ALIVE_SECONDS = 75
@@ -110,7 +111,7 @@ async def call_application(application: Any, path: str) -> tuple[int, bytes]:
 def configure(settings: Settings, application: Any) -> uvicorn.Config:
     """Return how uvicorn runs our application."""
     quick_cycle.install()
-    return uvicorn.Config(
+    config = uvicorn.Config(
         application,
         interface="asgi3",
         loop="uvloop",
@@ -126,6 +127,9 @@ def configure(settings: Settings, application: Any) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
     )
+    # Where the protocol finds it: uvicorn makes one for each connection, and gives it nothing but its configuration.
+    config.open_connections = OpenConnections.of(settings)  # type: ignore[attr-defined]
+    return config
 
 
 def main() -> None:

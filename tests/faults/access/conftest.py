@@ -23,5 +23,7 @@ def gateway(tmp_path: Path, provider: FakeProvider) -> Iterator[LightGateway]:
 def server(tmp_path_factory: pytest.TempPathFactory, _provider: FakeProvider) -> Iterator[FullGateway]:
     """Both planes as they are delivered, logging everything they would ever log."""
     settings: dict[str, Any] = {**every_upstream(_provider), "AGENTCACHE_LOG_LEVEL": "debug"}
+    # Knocking with thousands of keys is what is done here.
+    settings["AGENTCACHE_KEY_FAILURES_PER_MINUTE"] = "1000000"
     with FullGateway(tmp_path_factory.mktemp("server"), _provider, **settings) as running:
         yield running

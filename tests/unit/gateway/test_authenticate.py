@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agentcache.engine.entries import Tenant
+from agentcache.gateway import authenticate
 from agentcache.gateway.authenticate import Authenticator, InvalidAPIKey, require
 from agentcache.gateway.ports import Principal, Scope
 from agentcache.kit.api_keys import new_api_key
@@ -110,6 +111,53 @@ async def test_without_the_database_verdicts_last_thirty_seconds_then_it_is_clos
         await authenticator.authenticate(KEY)
     with pytest.raises(Unavailable):
         await authenticator.authenticate(new_api_key())
+
+
+async def test_however_many_keys_fail_a_known_key_stays_known(authenticator: Authenticator, keys: Keys) -> None:
+    await authenticator.authenticate(KEY)
+    for _ in range(authenticate.REMEMBERED_MAX + 10):
+        with pytest.raises(InvalidAPIKey):
+            await authenticator.authenticate(new_api_key())
+    assert len(authenticator._failing) <= authenticate.REMEMBERED_MAX
+    assert await authenticator.authenticate(KEY) is PRINCIPAL
+    assert keys.asked.count(KEY) == 1
+
+
+async def test_a_flood_of_unknown_keys_asks_the_database_one_at_a_time(keys: Keys, clock: ManualClock) -> None:
+    at_once = most = 0
+    find = keys.find_principal
+
+    async def find_slowly(api_key: str) -> Principal | None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await find(api_key)
+
+    keys.find_principal = find_slowly  # type: ignore[method-assign]
+    authenticator = Authenticator(keys, clock)
+    answers = await asyncio.gather(
+        *(authenticator.authenticate(new_api_key()) for _ in range(200)),
+        *(authenticator.authenticate(KEY) for _ in range(20)),
+        return_exceptions=True,
+    )
+    assert most == 1
+    assert [answer for answer in answers if isinstance(answer, Principal)] == [PRINCIPAL] * 20
+    assert keys.asked.count(KEY) == 1
+
+
+async def test_a_failing_key_is_asked_for_again_after_five_seconds(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    late = new_api_key()
+    for _ in range(3):
+        with pytest.raises(InvalidAPIKey):
+            await authenticator.authenticate(late)
+    assert keys.asked == [late]
+    keys.known[late] = PRINCIPAL
+    clock.move(5.1)
+    assert await authenticator.authenticate(late) is PRINCIPAL
 
 
 def test_scopes() -> None:

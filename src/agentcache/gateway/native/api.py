@@ -62,7 +62,7 @@ class NativeAPI:
             return
         route, segments = found
         caller = callers.read(None, asgi_scope["headers"])
-        principal = await self._parts.authenticator.authenticate(caller.api_key)
+        principal = await self._parts.key_failures.authenticate(self._parts.authenticator, asgi_scope, caller)
         exchange = Exchange(
             parts=self._parts,
             asgi_scope=asgi_scope,
