@@ -9,6 +9,7 @@ const NARROW = 480;
 // A step in dash per series, so that lines can be told apart without colour.
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 2"];
 
+const tickCount = (width) => Math.max(5, Math.floor(width / 110));
 const colour = (tone) => `var(--series-${tone})`;
 
 function lineMarks(chart) {
@@ -88,12 +89,12 @@ function figure(chart, width) {
     width, height: width < NARROW ? 210 : HEIGHT,
     marginLeft: 54, marginRight: 12, marginTop: 12, marginBottom: 26,
     ariaLabel: chart.title, ariaDescription: chart.caption,
-    x: { type: "utc", domain: [first, end], label: null, ticks: Math.max(2, Math.floor(width / 110)) },
+    x: { type: "utc", domain: [first, end], label: null, ticks: tickCount(width) },
     y: { domain: [0, top || 1], nice: true, label: null },
     marks: [
       Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 4 }),
       Plot.axisY({ ticks: 4, tickSize: 0, tickFormat: (value) => data.tick(value, chart.unit), fontSize: 11.5 }),
-      Plot.axisX({ tickSize: 0, tickPadding: 8, fontSize: 11.5, ticks: Math.max(2, Math.floor(width / 110)) }),
+      Plot.axisX({ tickSize: 0, tickPadding: 8, fontSize: 11.5, ticks: tickCount(width) }),
       ...marks,
       Plot.ruleY([0], { stroke: "var(--line-strong)", ariaHidden: true }),
       ...tip(chart),
@@ -129,7 +130,7 @@ function legend(chart) {
   if (chart.series.some((series) => series.before)) {
     const item = document.createElement("li");
     item.className = "quiet";
-    item.textContent = "lighter: the period before";
+    item.textContent = `${chart.kind === "lines" ? "lighter" : "grey line"}: the period before`;
     list.append(item);
   }
   if (chart.isLastOpen) {

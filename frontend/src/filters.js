@@ -1,5 +1,21 @@
 // Filter forms send themselves on a change and after a pause in typing, and leave empty fields out of the address.
 const PAUSE_MS = 400;
+// Fields behind a button of their own wait for it.
+const isApart = (field) => Boolean(field.closest("details"));
+
+// A page that is loaded anew begins with the field that asked for it, or people without a mouse would begin at the top.
+const FOCUS = "agentcache-filter";
+
+function keepFocus(form) {
+  form.addEventListener("submit", () => {
+    const name = document.activeElement?.name;
+    if (name && form.contains(document.activeElement) && !form.hasAttribute("hx-get")) sessionStorage.setItem(FOCUS, name);
+  });
+  const name = sessionStorage.getItem(FOCUS);
+  sessionStorage.removeItem(FOCUS);
+  const field = name && form.elements.namedItem(name);
+  if (field instanceof HTMLElement && field.checkVisibility?.()) field.focus({ preventScroll: true });
+}
 
 function leaveOutEmpty(form) {
   form.addEventListener("formdata", (event) => {
@@ -14,11 +30,12 @@ export function arm(root) {
     form.dataset.armed = "";
     form.querySelector("[data-apply]")?.setAttribute("hidden", "");
     leaveOutEmpty(form);
+    keepFocus(form);
     let timer = 0;
     const send = () => { clearTimeout(timer); form.requestSubmit(); };
     form.addEventListener("change", (event) => {
       // A date is typed in parts, each of them a change.
-      if (event.target.type === "date" || event.target.type === "datetime-local") return;
+      if (isApart(event.target) || event.target.type === "date" || event.target.type === "datetime-local") return;
       if (event.target.type !== "search") send();
     });
     form.addEventListener("input", (event) => {
@@ -28,7 +45,7 @@ export function arm(root) {
     });
     form.addEventListener("focusout", (event) => {
       const field = event.target;
-      if ((field.type === "date" || field.type === "datetime-local") && field.value !== field.defaultValue) send();
+      if (!isApart(field) && (field.type === "date" || field.type === "datetime-local") && field.value !== field.defaultValue) send();
     });
   }
 }

@@ -46,6 +46,8 @@ class Asking:
         now = now or datetime.now(UTC)
         start, end = query.get("start", ""), query.get("end", "")
         preset = query.get("period", "")
+        if query.get("dates") and (start or end):
+            preset = "custom"
         if preset != "custom" and preset:
             start = end = ""
         try:
@@ -66,7 +68,7 @@ class Asking:
     def presets(self) -> list[tuple[str, str, bool]]:
         """The periods to choose from: code, label, whether it is the current one."""
         found = [(preset.code, preset.label, preset is self.period.preset) for preset in Preset]
-        return [*found, ("custom", "Custom", self.period.preset is None)]
+        return found if self.period.preset is not None else [*found, ("custom", "Custom", True)]
 
     @property
     def before(self) -> Period | None:

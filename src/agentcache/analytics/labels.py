@@ -14,6 +14,14 @@ _NAMELESS: Mapping[str, str] = {
     "freshness": "Not from the cache",
     "reason": "Not recorded",
 }
+#: Words of ours, as people say them.
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "outcome": {
+        "exact": "Exact hit", "semantic": "Semantic hit", "stale": "Served stale", "coalesced": "Shared a call",
+        "miss": "Miss", "bypass": "Bypass", "error": "Error",
+    },
+    "freshness": {"fresh": "Fresh", "stale": "Stale", "expired": "Expired"},
+}  # fmt: skip
 
 
 def labels_of(team: Team, by: str, values: Iterable[str]) -> dict[str, str]:
@@ -33,6 +41,8 @@ def labels_of(team: Team, by: str, values: Iterable[str]) -> dict[str, str]:
 def _label(by: str, value: str) -> str:
     if not value:
         return _NAMELESS.get(by, "None")
+    if by in _WORDS:
+        return _WORDS[by].get(value, value)
     if by == "api_key" and not value.startswith("("):
         return f"Deleted key …{value[-6:]}"
     if by == "member" and not value.startswith("("):

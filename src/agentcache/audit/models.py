@@ -39,5 +39,12 @@ class AuditEvent(models.Model):
             models.Index(fields=["-at", "-id"], name="audit_event_newest"),
         ]
 
+    @property
+    def changes(self) -> list[tuple[str, object, object]]:
+        """What changed: name, value before, value after; None where there was or is nothing."""
+        before, after = self.before or {}, self.after or {}
+        pairs = [(name, before.get(name), after.get(name)) for name in {**before, **after}]
+        return [(name, was, is_now) for name, was, is_now in pairs if was is not None or is_now is not None]
+
     def __str__(self) -> str:
         return f"{self.action} {self.target_kind} {self.target_name or self.target_id}"

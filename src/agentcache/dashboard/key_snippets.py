@@ -25,11 +25,11 @@ def snippets(api_key: str, origin: str) -> list[Snippet]:
     """Return ways to use a key; `api_key` may be the masked one."""
     return [
         Snippet("Environment", env_file(api_key, origin).rstrip()),
-        Snippet("curl: a call through the cache", _CALL.format(origin=origin, key=api_key, provider=_PROVIDER_KEY)),
-        Snippet("curl: store and look up", _STORE.format(origin=origin, key=api_key)),
-        Snippet("Python, OpenAI SDK", _PYTHON.format(origin=origin, key=api_key)),
-        Snippet("JavaScript, OpenAI SDK", _JAVASCRIPT.format(origin=origin, key=api_key)),
-        Snippet("OpenAI base URL, for any other tool", f"{origin}/openai/v1"),
+        Snippet("curl", _CALL.format(origin=origin, key=api_key, provider=_PROVIDER_KEY)),
+        Snippet("curl, native API", _STORE.format(origin=origin, key=api_key)),
+        Snippet("Python", _PYTHON.format(origin=origin, key=api_key)),
+        Snippet("JavaScript", _JAVASCRIPT.format(origin=origin, key=api_key)),
+        Snippet("Other tools", f"OpenAI base URL: {origin}/openai/v1\nHeader: X-AgentCache-Key: {api_key}"),
     ]
 
 

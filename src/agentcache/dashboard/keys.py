@@ -107,7 +107,7 @@ def detail(request: TeamRequest, key_id: str) -> HttpResponse:
         "key": row,
         "former": queries.former_values(row),
         "figures": figures_of(team, row, timezone.now()),
-        "snippets": snippets(row.display, _origin()),
+        "calls": [(one.label, one.code) for one in snippets(row.display, _origin())],
         "may_manage": request.team_context.may(Permission.KEYS_MANAGE) and key_manager(request).owns(row),
         "is_ended": row.revoked_at is not None,
     })  # fmt: skip
@@ -196,7 +196,7 @@ def _show_once(request: TeamRequest, created: CreatedApiKey, title: str, **more:
         "title": title,
         "key": created.row,
         "api_key": created.api_key,
-        "snippets": snippets(created.api_key, origin),
+        "calls": [(one.label, one.code) for one in snippets(created.api_key, origin)],
         **more,
     }
     return render(request, "dashboard/key_created.html", context, status=201)

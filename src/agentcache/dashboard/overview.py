@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from agentcache.analytics import queries
 from agentcache.analytics.asking import Asking
 from agentcache.analytics.csv_files import csv_response
-from agentcache.analytics.reports import COST, ERRORS, HIT_RATE, REQUESTS, SAVED, Material, Stat, chart_rows, table_rows
+from agentcache.analytics.reports import ERRORS, HIT_RATE, REQUESTS, SAVED, Material, Stat, chart_rows, table_rows
 from agentcache.analytics.sections import requests_chart
 from agentcache.dashboard.key_figures import BarShown
 from agentcache.dashboard.key_snippets import snippets
@@ -28,7 +28,7 @@ from agentcache.teams.permissions import Permission
 _TOP_ROWS = 8
 #: The shell puts the key in.
 _KEY_VARIABLE = "$AGENTCACHE_API_KEY"
-_COLUMNS = (REQUESTS, HIT_RATE, COST, SAVED)
+_COLUMNS = (REQUESTS, HIT_RATE, SAVED)
 
 
 @require_safe

@@ -106,7 +106,7 @@ def requests(request: TeamRequest) -> HttpResponse:
         "is_filtered": bool(filters.conditions),
         "chips": _chips(team, filters),
         "keys": rows_of(team, ApiKey).order_by("name").values_list("pk", "name"),
-        "outcomes": [outcome.value for outcome in Outcome],
+        "outcomes": labels_of(team, "outcome", [outcome.value for outcome in Outcome]),
         "searched_max": queries.SEARCHED_MAX,
         "is_live": not query.get("before") and query.get("live") != "0",
         "now": datetime.now(UTC),

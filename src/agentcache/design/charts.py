@@ -65,8 +65,13 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to draw."""
-        return not any(value is not None for series in self.series for value in series.values)
+        """Whether there is nothing to draw: no figure, or sums of nothing."""
+        return not any(
+            value
+            for series in self.series
+            for values in (series.values, series.before or ())
+            for value in self._drawn(values)
+        )
 
     @property
     def has_comparison(self) -> bool:
@@ -93,6 +98,10 @@ class Chart:
         """Return values as they count: a sum that is missing is zero, an average that is missing is a gap."""
         fills = self.unit in _SUMS if self.fills is None else self.fills
         return [0 if value is None and fills else value for value in values]
+
+    def _drawn(self, values: Sequence[Value]) -> list[bool]:
+        fills = self.unit in _SUMS if self.fills is None else self.fills
+        return [bool(value) if fills else value is not None for value in values]
 
     def as_json(self) -> dict[str, Any]:
         """Return what the drawing script reads."""

@@ -89,6 +89,13 @@ def byte_size(value: float | None) -> str:
     return f"{value:.0f} B"
 
 
+def stamp(value: datetime, now: datetime) -> str:
+    """Return a time in UTC for a column of times: the year only where it is another one than that of `now`."""
+    value, now = value.astimezone(UTC), now.astimezone(UTC)
+    shape = "%d %b %H:%M:%S" if value.year == now.year else "%d %b %Y %H:%M:%S"
+    return value.strftime(shape).removeprefix("0")
+
+
 def moment(value: datetime | float | None) -> str:
     """Return a time in UTC, to the second; Unix seconds are taken, too."""
     if value is None:

@@ -19,6 +19,8 @@ class Entry:
     permission: str = ""
     #: Pressed after `g`, opens the page.
     key: str = ""
+    #: Beginnings of further addresses that belong to it.
+    also: tuple[str, ...] = ()
 
 
 #: Heading and entries; the first section needs no heading.
@@ -36,10 +38,10 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Team",
         (
-            Entry("Members", "teams:members", "team", "members.read", "m"),
-            Entry("Usage and limits", "quotas:usage", "gauge", "stats.read", "u"),
+            Entry("Members", "teams:members", "team", "members.read", "m", ("/dashboard/team",)),
+            Entry("Usage and limits", "quotas:usage", "gauge", "stats.read", "u", ("/dashboard/team/usage",)),
             Entry("Audit log", "teams:audit", "list", "audit.read", "l"),
-            Entry("Team settings", "teams:settings", "gear", "team.manage", "t"),
+            Entry("Team settings", "teams:settings", "gear", "team.manage", "t", ("/dashboard/team/delete",)),
         ),
     ),
 )
@@ -65,12 +67,18 @@ def links(path: str, permissions: Collection[str]) -> list[tuple[str, list[Link]
         if (not entry.permission or entry.permission in permissions) and (url := _address(entry.url_name)) is not None
     }
     # The longest one: the overview's address is the beginning of all others'.
-    current = max((url for url in found.values() if path == url or path.startswith(f"{url}/")), key=len, default=None)
+    begun = [
+        (beginning, entry)
+        for entry, url in found.items()
+        for beginning in (url, *entry.also)
+        if path == beginning or path.startswith(f"{beginning}/")
+    ]
+    _, current = max(begun, key=lambda one: len(one[0]), default=("", None))
     sections = [
         (
             heading,
             [
-                Link(entry.label, found[entry], entry.icon, entry.key, found[entry] == current)
+                Link(entry.label, found[entry], entry.icon, entry.key, entry == current)
                 for entry in entries
                 if entry in found
             ],

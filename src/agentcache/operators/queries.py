@@ -50,6 +50,16 @@ class TeamUsage:
     cost_usd_nanos: int
     saved_usd_nanos: int
 
+    @property
+    def cost_usd(self) -> float:
+        """What providers charged."""
+        return self.cost_usd_nanos / 1e9
+
+    @property
+    def saved_usd(self) -> float:
+        """What was not paid again."""
+        return self.saved_usd_nanos / 1e9
+
 
 def operators() -> QuerySet[User]:
     """Return who may open the console."""

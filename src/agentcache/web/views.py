@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 import agentcache
 from agentcache.analytics import queries as usage
 from agentcache.analytics.periods import last_days
+from agentcache.design.context import theme_of
 from agentcache.gateway.problems import problem
 from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound
 from agentcache.teams.queries import find_local_team
@@ -99,5 +100,18 @@ def refuse(request: HttpRequest, error: AgentCacheError, title: str, advice: str
             response[name.decode()] = value.decode()
         return security_policy.use(security_policy.NO_PAGE, response)
     # No request in the context: processors may need what has just failed.
-    context = {"status": error.status, "title": title, "advice": advice, "request_id": request_id}
+    context = {
+        "status": error.status,
+        "title": title,
+        "advice": advice,
+        "request_id": request_id,
+        "theme": _theme(request) if error.status < 500 else "system",
+    }
     return render(None, "web/error.html", context, status=error.status)
+
+
+def _theme(request: HttpRequest) -> str:
+    try:
+        return theme_of(request)
+    except DatabaseError:
+        return "system"

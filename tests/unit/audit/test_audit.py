@@ -118,3 +118,15 @@ def test_old_events_go_after_their_time():
     AuditEvent.objects.filter(pk=AuditEvent.objects.first().pk).update(at=datetime(2020, 1, 1, tzinfo=UTC))
     assert services.prune(datetime(2021, 1, 1, tzinfo=UTC)) == 1
     assert AuditEvent.objects.count() == 1
+
+
+def test_an_event_lists_what_changed():
+    note(
+        before={"name": "Old", "expires_at": None, "gone": 1},
+        after={"name": "New", "expires_at": None, "is_shared": False},
+    )
+    assert queries.page_of("t1").events[0].changes == [
+        ("name", "Old", "New"),
+        ("gone", 1, None),
+        ("is_shared", None, False),
+    ]

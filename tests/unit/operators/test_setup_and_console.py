@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agentcache.accounts.models import User
+from agentcache.analytics.services import record_events
 from agentcache.audit.models import AuditEvent
 from agentcache.jobs import services as jobs
 from agentcache.jobs.models import Job
@@ -22,6 +23,7 @@ from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.secrets import current_secrets
 from agentcache.teams.services import create_api_key
 from tests.support.accounts import HOST, PASSWORD, Person
+from tests.support.usage import usage_event
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -126,6 +128,14 @@ def test_every_list_and_row_opens_without_secrets_or_inline_code(operator):
         model.__name__ for model in admin.site._registry
     }
     assert operator.client.get("/admin/usage/").status_code == 200
+
+
+def test_usage_is_in_dollars(operator):
+    team = Team.objects.create(name="Payers", slug="payers")
+    record_events([usage_event(team, cost_usd_nanos=250_000_000, saved_usd_nanos=1_500_000_000)])
+    text = operator.client.get("/admin/usage/").content.decode()
+    assert "$0.2500" in text
+    assert "$1.50" in text
 
 
 def act(operator, path, action, ids, *, confirmed=True):

@@ -126,7 +126,7 @@ async def test_an_unknown_page_is_a_404_in_our_style(app):
     page = await call(app, "/nowhere")
     assert page.status == 404
     assert "There is nothing here" in page.text
-    assert "site." in page.text
+    assert "design/tokens." in page.text
 
 
 async def test_an_unknown_api_route_is_a_problem(app):

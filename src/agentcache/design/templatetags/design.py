@@ -65,6 +65,35 @@ def ago(value: datetime | None) -> SafeString:
     )  # fmt: skip
 
 
+@register.filter
+def stamp(value: datetime | None) -> SafeString:
+    """Show a time in a column that is headed "Time, UTC"; the whole of it is in the tip."""
+    if value is None:
+        return mark_safe(formats.DASH)  # noqa: S308 - a constant
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}">{}</time>',
+        value.isoformat(), formats.moment(value), formats.stamp(value, now()),
+    )  # fmt: skip
+
+
+@register.filter
+def said(value: object) -> str:
+    """Show a recorded value as people say it: yes, no, none, or a list with commas."""
+    if value is None or value in ([], ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+@register.filter
+def words(value: object) -> str:
+    """Show a name of ours as words: `expires_at` is `expires at`."""
+    return str(value).replace("_", " ").replace(".", ", ")
+
+
 @register.simple_tag
 def icon(name: str, size: int = 18, label: str = "") -> SafeString:
     """Draw an icon: decoration that screen readers pass by, unless it has a label."""
@@ -188,14 +217,18 @@ def stat(
     tone: str = "1",
 ) -> dict[str, Any]:
     """Show a key figure; `change` is a share (0.1 is ten per cent more than the period before), None without one."""
-    trend = "quiet"
-    if change:
-        trend = "good" if (change > 0) is is_more_good else "bad"
+    shown, trend, has_risen = None, "quiet", change is not None and change > 0
+    if change is not None:
+        size, word = abs(change) * 100, "%" if unit == "percent" else "pp"
+        digits = f"{size:.0f}" if unit == "percent" else f"{size:.1f}"
+        shown = f"{digits} {word}"
+        # What rounds to nothing has neither risen nor fallen.
+        if float(digits):
+            trend = "good" if has_risen is is_more_good else "bad"
     return {
         "label": label, "value": value, "note": note, "definition": definition, "href": href, "trend": trend,
         "spark": spark, "tone": tone,
-        "change": None if change is None else f"{change * 100:+.0f} %" if unit == "percent" else f"{change * 100:+.1f} pp",
-        "has_risen": change is not None and change > 0, "has_fallen": change is not None and change < 0,
+        "change": shown, "has_risen": trend != "quiet" and has_risen, "has_fallen": trend != "quiet" and not has_risen,
     }  # fmt: skip
 
 
