@@ -24,6 +24,8 @@ FRESH_SECONDS = 15 * 60
 AUTHENTICATED_AT = "authenticated_at"
 #: In `request.META`, says to the middleware that the answer shall empty the browser's stores.
 SIGNED_OUT = "agentcache.signed_out"
+#: In `request.META`, the origins that forms of the page lead on to, which the content security policy then allows.
+FORMS_LEAD_TO = "agentcache.forms_lead_to"
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import base64
+import logging
+import secrets
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.providers.base.constants import AuthError, AuthProcess
 from django.conf import settings as django_conf
 from django.http import Http404, HttpRequest
 
+from agentcache.accounts import queries
 from agentcache.accounts.models import User
 from agentcache.accounts.services import login, registration
+from agentcache.accounts.views import providers
 from agentcache.kit.crypto import DecryptionFailed, associated_data, derive, open_sealed, seal
 
+_log = logging.getLogger(__name__)
 _PLACE = associated_data("second factor", "seed")
 
 
@@ -95,14 +103,52 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # all
         except SocialApp.DoesNotExist as error:
             raise Http404 from error
 
+    def generate_state_param(self, state: dict[str, Any]) -> str:
+        """Return what ties the way back to this session: 256 random bits, used once."""
+        return secrets.token_urlsafe(32)
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Connect a provider our way, to the account of a fresh session; anything else goes on."""
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            raise ImmediateHttpResponse(providers.connect(request, sociallogin))
+
+    def on_authentication_error(
+        self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None
+    ) -> None:
+        """Have our own sign-in page say what went wrong."""
+        if exception is not None:
+            _log.warning("a sign-in provider failed", extra={"provider": provider.sub_id, "error": repr(exception)})
+        raise ImmediateHttpResponse(
+            providers.turn_back(request, "cancelled" if error == AuthError.CANCELLED else "failed")
+        )
+
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Make a new user only where the provider vouches for the address."""
-        return any(address.verified for address in sociallogin.email_addresses)
+        """Make a new user only where the provider vouches for the address, and where nobody has an account with it.
+
+        An account that is there is not signed in to, whoever vouches for the address: its owner connects the provider.
+        """
+        email = _vouched_for(sociallogin)
+        if email is None:
+            raise ImmediateHttpResponse(providers.turn_back(request, "unverified"))
+        if queries.find_user(email) is not None:
+            raise ImmediateHttpResponse(providers.turn_back(request, "taken"))
+        return True
+
+    def is_auto_signup_allowed(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        """Ask for nothing more: the address was judged above."""
+        sociallogin.email_addresses = [EmailAddress(email=_vouched_for(sociallogin), verified=True, primary=True)]
+        return True
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the user; unverified claims on the same address end here."""
-        verified = next(address.email for address in sociallogin.email_addresses if address.verified)
-        return registration.take_in_from_provider(request, sociallogin, verified.lower())
+        return registration.take_in_from_provider(request, sociallogin, _vouched_for(sociallogin) or "")
+
+
+def _vouched_for(sociallogin: SocialLogin) -> str | None:
+    """Return the address that a provider has verified, the primary one before others."""
+    verified = [address for address in sociallogin.email_addresses if address.verified]
+    verified.sort(key=lambda address: not address.primary)
+    return verified[0].email.strip().lower() if verified else None
 
 
 def _seed_keys() -> list[bytes]:

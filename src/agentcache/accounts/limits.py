@@ -36,6 +36,8 @@ class Door(StrEnum):
     VERIFY_MAIL = "verify-mail"
     RESET_MAIL = "reset-mail"
     CHANGE_EMAIL = "change-email"
+    #: Ways to GitHub and Google. Nothing can be guessed there; each costs a session and a call to the provider.
+    PROVIDER = "provider"
     #: Mails that ask people to join a team; the account is the team.
     INVITE = "invite"
     #: Redeeming links; a token cannot be guessed, so this guards the hashing slots.
@@ -79,6 +81,7 @@ LIMITS = {
     Door.VERIFY_MAIL: Limits(account=(Limit(3, 6 * _HOUR),), network=(Limit(20, _HOUR),)),
     Door.RESET_MAIL: Limits(account=(Limit(5, _DAY),), network=(Limit(20, _HOUR),)),
     Door.CHANGE_EMAIL: Limits(account=(Limit(5, 5 * _MINUTE), Limit(20, _HOUR)), network=(Limit(20, _HOUR),)),
+    Door.PROVIDER: Limits(network=(Limit(30, 5 * _MINUTE),)),
     Door.INVITE: Limits(account=(Limit(50, _DAY),), network=(Limit(20, _HOUR),)),
     Door.KEY_LEAK: Limits(network=(Limit(30, _MINUTE), Limit(300, _HOUR))),
     Door.LINK: Limits(network=(Limit(30, 5 * _MINUTE),)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.socialaccount.providers.github.provider import GitHubProvider
-from allauth.socialaccount.providers.oauth2.urls import default_urlpatterns
 from django.http import HttpRequest, HttpResponseRedirect
-from django.urls import include, path, reverse
+from django.urls import path, reverse
+
+from agentcache.accounts.views import providers
 
 
 def _to(name: str, **query: str) -> Any:
@@ -20,8 +20,10 @@ def _to(name: str, **query: str) -> Any:
 
 
 urlpatterns = [
-    path("", include(default_urlpatterns(GitHubProvider))),
-    path("", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("github/login/", providers.begin, {"provider_id": "github"}, name="github_login"),
+    path("github/login/callback/", providers.callback, {"provider_id": "github"}, name="github_callback"),
+    path("oidc/<str:provider_id>/login/", providers.begin, name="openid_connect_login"),
+    path("oidc/<str:provider_id>/login/callback/", providers.callback, name="openid_connect_callback"),
     path("login", _to("accounts:login"), name="account_login"),
     path("signup", _to("accounts:signup"), name="account_signup"),
     path("inactive", _to("accounts:login"), name="account_inactive"),

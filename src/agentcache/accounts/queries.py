@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.stagekit import unstash_login
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import get_adapter as get_provider_adapter
 from allauth.socialaccount.models import SocialAccount
+from django.conf import settings as django_conf
 from django.contrib.sessions.backends.base import SessionBase
 from django.db.models.functions import Lower
 from django.http import HttpRequest
@@ -61,6 +63,17 @@ class Provider:
     id: str
     name: str
     login_url: str
+    #: Where that page sends people on to, which the browser has to allow.
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLink:
+    """An account at a provider that signs in to an account here."""
+
+    id: int
+    name: str
+    since: datetime
 
 
 def find_user(email: str) -> User | None:
@@ -124,8 +137,24 @@ def sign_in_providers(request: HttpRequest) -> list[Provider]:
     found = []
     for app in get_provider_adapter().list_apps(request):
         provider = app.get_provider(request)
-        found.append(Provider(app.provider_id or app.provider, provider.name, provider.get_login_url(request)))
+        base = app.settings.get("server_url") or django_conf.AGENTCACHE.github_url  # type: ignore[misc]  # put there by web.project
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(base))
+        found.append(Provider(app.provider_id or app.provider, provider.name, provider.get_login_url(request), origin))
     return found
+
+
+def provider_links_of(user: User, provider_id: str) -> list[ProviderLink]:
+    """Return the accounts at a provider that sign in to this one."""
+    return [
+        ProviderLink(row.pk, _called(row.extra_data), row.date_joined)
+        for row in SocialAccount.objects.filter(user=user, provider=provider_id).order_by("date_joined")
+    ]
+
+
+def _called(profile: dict[str, Any]) -> str:
+    # Google's profile lies one level deeper than GitHub's.
+    profile = profile.get("userinfo") or profile
+    return str(profile.get("login") or profile.get("email") or profile.get("name") or "")
 
 
 def export_of(user: User) -> dict[str, Any]:

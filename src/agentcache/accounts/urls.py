@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from django.views.generic import RedirectView
 
-from agentcache.accounts.views import entering, factors, own, passwords
+from agentcache.accounts.views import entering, factors, own, passwords, providers
 
 app_name = "accounts"
 
@@ -27,6 +27,7 @@ urlpatterns = [
     path("settings/security/app", factors.add_totp, name="totp-add"),
     path("settings/security/app/remove", factors.remove_totp, name="totp-remove"),
     path("settings/security/recovery-codes", factors.recovery_codes, name="recovery-codes"),
+    path("settings/security/providers/<int:link_id>/remove", providers.disconnect, name="provider-disconnect"),
     path("settings/passkeys", factors.passkeys, name="passkeys"),
     path("settings/passkeys/new", factors.add_passkey, name="passkey-add"),
     path("settings/passkeys/<int:passkey_id>", factors.rename_passkey, name="passkey-rename"),

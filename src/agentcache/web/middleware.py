@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from agentcache.accounts import devices
-from agentcache.accounts.access import SIGNED_OUT
+from agentcache.accounts.access import FORMS_LEAD_TO, SIGNED_OUT
 from agentcache.accounts.errors import ForeignOrigin
 from agentcache.accounts.session_store import SessionStore
 from agentcache.kit.ids import new_id
@@ -47,7 +47,7 @@ class SecurityHeaders:
         response = self._get_response(request)
         is_admin = request.resolver_match is not None and request.resolver_match.app_name == "admin"
         policy = getattr(response, "security_policy", ADMIN if is_admin else PAGE)
-        response["Content-Security-Policy"] = csp_header(policy)
+        response["Content-Security-Policy"] = csp_header(policy, request.META.get(FORMS_LEAD_TO, ()))
         response["Permissions-Policy"] = PERMISSIONS_POLICY
         response["Cross-Origin-Opener-Policy"] = "same-origin"
         response["Cross-Origin-Resource-Policy"] = "same-origin"

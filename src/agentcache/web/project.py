@@ -153,6 +153,7 @@ def _accounts(settings: Settings) -> dict[str, Any]:
         "ACCOUNT_SIGNUP_FIELDS": ["email*", "password1*"],
         "ACCOUNT_EMAIL_VERIFICATION": "mandatory",
         "ACCOUNT_UNIQUE_EMAIL": True,
+        "ACCOUNT_DEFAULT_HTTP_PROTOCOL": "https" if (settings.public_url or "").startswith("https://") else "http",
         # Limits of our own hold at every door, for all workers together.
         "ACCOUNT_RATE_LIMITS": False,
         "MFA_RATE_LIMITS": False,
@@ -161,8 +162,8 @@ def _accounts(settings: Settings) -> dict[str, Any]:
         "SOCIALACCOUNT_ADAPTER": "agentcache.accounts.adapters.ProviderAdapter",
         "SOCIALACCOUNT_AUTO_SIGNUP": True,
         "SOCIALACCOUNT_EMAIL_VERIFICATION": "mandatory",
-        "SOCIALACCOUNT_EMAIL_AUTHENTICATION": True,
-        "SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT": True,
+        # An address that a provider vouches for does not open the account that has it here.
+        "SOCIALACCOUNT_EMAIL_AUTHENTICATION": False,
         "SOCIALACCOUNT_STORE_TOKENS": False,
         "SOCIALACCOUNT_PROVIDERS": _sign_in_providers(settings),
     }
@@ -173,7 +174,8 @@ def _sign_in_providers(settings: Settings) -> dict[str, Any]:
     if settings.github_client_id and settings.github_client_secret:
         providers["github"] = {
             "APPS": [{"client_id": settings.github_client_id, "secret": settings.github_client_secret}],
-            "GITHUB_URL": settings.github_url,
+            # An Enterprise Server has its API below its own address; that of github.com has a host of its own.
+            **({"GITHUB_URL": settings.github_url} if settings.github_url != "https://github.com" else {}),
             "SCOPE": ["read:user", "user:email"],
             "OAUTH_PKCE_ENABLED": True,
         }

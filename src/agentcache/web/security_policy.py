@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -60,10 +60,11 @@ def use(policy: Policy, response: Response) -> Response:
     return response
 
 
-def csp_header(policy: Policy) -> str:
-    """Return a policy as the value of its header."""
+def csp_header(policy: Policy, forms_lead_to: Sequence[str] = ()) -> str:
+    """Return a policy as the value of its header. Browsers ask it about redirects after a form, too."""
     if policy is PAGE:
-        policy = {**PAGE, "style-src": f"{PAGE['style-src']}{_plot_style()}"}
+        form_action = " ".join([PAGE["form-action"], *forms_lead_to])
+        policy = {**PAGE, "style-src": f"{PAGE['style-src']}{_plot_style()}", "form-action": form_action}
     return "; ".join(f"{name} {sources}".strip() for name, sources in policy.items())
 
 

@@ -14,6 +14,7 @@ from agentcache.accounts.services.login import (
 )
 from agentcache.accounts.services.passkeys import add_passkey, begin_passkey, remove_passkey, rename_passkey
 from agentcache.accounts.services.passwords import change_password, forgot_password, reset_password
+from agentcache.accounts.services.providers import connect_provider, disconnect_provider
 from agentcache.accounts.services.registration import (
     change_email,
     change_profile,
@@ -35,8 +36,10 @@ __all__ = [
     "change_password",
     "change_profile",
     "confirm_totp",
+    "connect_provider",
     "delete_account",
     "disable",
+    "disconnect_provider",
     "enable",
     "end_all_sessions",
     "end_other_sessions",

@@ -15,6 +15,7 @@ from agentcache.accounts.access import signed_in, user_of
 from agentcache.accounts.errors import LinkInvalid, NoPendingLogin
 from agentcache.accounts.models import LinkPurpose
 from agentcache.accounts.services import SignIn
+from agentcache.accounts.views import providers
 from agentcache.accounts.views.forms import (
     AddressForm,
     AppCodeForm,
@@ -27,15 +28,8 @@ from agentcache.accounts.views.forms import (
     TokenForm,
     show_error,
 )
-from agentcache.accounts.views.pages import answer, attempt, form_page, go_on, with_next
+from agentcache.accounts.views.pages import answer, attempt, form_page, go_on, offered_providers, with_next
 from agentcache.kit.errors import AgentCacheError
-
-#: What became of a visit to GitHub or Google.
-_PROVIDER_NEWS = {
-    "unverified": "The provider has not verified your e-mail address. Verify it there, or sign up with it here.",
-    "cancelled": "You left the provider's page before you were signed in.",
-    "failed": "The provider could not sign you in. Try again, or take another way.",
-}
 
 
 @form_page
@@ -50,7 +44,7 @@ def signup(request: HttpRequest) -> HttpResponse:
         error = attempt(form, partial(services.register, request, email))
         if error is None:
             return _mail_sent(request, email)
-    context = {"providers": queries.sign_in_providers(request), "login_url": with_next(request, "accounts:login")}
+    context = {"providers": offered_providers(request), "login_url": with_next(request, "accounts:login")}
     return answer(request, "accounts/signup.html", form, error, **context)
 
 
@@ -126,8 +120,8 @@ def login(request: HttpRequest) -> HttpResponse:
         form,
         error,
         passkey_form=passkey_form,
-        providers=queries.sign_in_providers(request),
-        provider_news=_PROVIDER_NEWS.get(request.GET.get("provider", "")),
+        providers=offered_providers(request),
+        provider_news=providers.NEWS.get(request.GET.get("provider", "")),
         is_interrupted="next" in request.GET,
         signup_url=with_next(request, "accounts:signup"),
     )
@@ -183,7 +177,7 @@ def reauthenticate(request: HttpRequest) -> HttpResponse:
     context = {
         "has_password": user.has_usable_password(),
         "factors": factors,
-        "providers": [] if user.has_usable_password() else queries.sign_in_providers(request),
+        "providers": [] if user.has_usable_password() else offered_providers(request),
         **forms,
     }
     bound = next((form for form in forms.values() if form.is_bound), forms["password_form"])

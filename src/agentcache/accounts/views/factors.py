@@ -17,7 +17,7 @@ from agentcache.accounts.access import fresh_session, signed_in, user_of
 from agentcache.accounts.errors import FactorNotFound, FactorRefused
 from agentcache.accounts.queries import Passkey
 from agentcache.accounts.views.forms import AppCodeForm, NewPasskeyForm, PasskeyNameForm, show_error
-from agentcache.accounts.views.pages import answer, attempt, form_page, settings_tabs
+from agentcache.accounts.views.pages import answer, attempt, form_page, offered_providers, settings_tabs
 from agentcache.kit.errors import AgentCacheError
 
 
@@ -29,7 +29,10 @@ def security(request: HttpRequest) -> HttpResponse:
     context = {
         "factors": queries.factors_of(user),
         "has_password": user.has_usable_password(),
-        "providers": queries.sign_in_providers(request),
+        "providers": [
+            (provider, queries.provider_links_of(user, provider.id))
+            for provider in offered_providers(request, process="connect")
+        ],
         **settings_tabs("security"),
     }
     return render(request, "accounts/security.html", context)

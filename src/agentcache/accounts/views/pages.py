@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,8 +14,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from agentcache.accounts.access import is_own_path
+from agentcache.accounts import queries
+from agentcache.accounts.access import FORMS_LEAD_TO, is_own_path
 from agentcache.accounts.errors import TooManyAttempts
+from agentcache.accounts.queries import Provider
 from agentcache.accounts.views.forms import show_error, status_of
 from agentcache.kit.errors import AgentCacheError
 
@@ -60,6 +63,19 @@ def answer(
     if isinstance(error, TooManyAttempts):
         response["Retry-After"] = str(error.retry_after_seconds)
     return response
+
+
+def offered_providers(request: HttpRequest, **query: str) -> list[Provider]:
+    """Return the providers that the page offers, and let its forms lead on to them, and back to where this page would."""
+    found = queries.sign_in_providers(request)
+    request.META[FORMS_LEAD_TO] = [provider.origin for provider in found]
+    wanted = request.GET.get("next", "")
+    if is_own_path(wanted):
+        query = {"next": wanted, **query}
+    return [
+        replace(provider, login_url=provider.login_url + (f"?{urlencode(query)}" if query else ""))
+        for provider in found
+    ]
 
 
 def settings_tabs(current: str) -> dict[str, Any]:
