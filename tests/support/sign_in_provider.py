@@ -135,7 +135,7 @@ class SignInProvider:
             "email": self.account.email, "email_verified": self.account.is_verified, **self.claims,
         }  # fmt: skip
         if self.signs_with == "nothing":
-            return jwt.encode(claims, None, algorithm="none", headers={"kid": "one"})
+            return jwt.encode(claims, "", algorithm="none", headers={"kid": "one"})
         if self.signs_with == "a shared secret":
             return jwt.encode(claims, CLIENT_SECRET * 2, algorithm="HS256", headers={"kid": "one"})
         key = self.KEYS[0 if self.signs_with == "own key" else 1]
