@@ -157,7 +157,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             gateway,
             tracing.application(gateway, parts.dialects),
             health,
-            get_control_plane_app(settings),
+            get_control_plane_app(settings, health.ready),
         )
 
 

@@ -30,9 +30,9 @@ _FOREIGN_PREFIXES: Final = ("AGENTCACHE_TEST_",)
 _FOREIGN_NAMES: Final = frozenset({"AGENTCACHE_API_KEY", "AGENTCACHE_BASE_URL", "AGENTCACHE_CHROMIUM"})
 #: First path segments that are ours (now, or named in the design), so that no provider may be called so.
 _RESERVED: Final = (
-    "account accounts admin affiliates analytics api apps assets auth billing cache connect console dashboard demo dev "
+    "account accounts admin affiliates analytics api apps assets auth billing cache changelog connect console dashboard demo dev "
     "developers docs files forgot graphql healthz help integrations invitations invite jobs keys listeners login logout "
-    "mcp media metrics oauth pricing prewarm problems readyz reauthenticate resend reset settings signup static status "
+    "mcp media metrics oauth pricing prewarm problems readyz reauthenticate resend reset security settings signup static status "
     "teams tokens v1 verify webhooks well-known"
 )
 RESERVED_UPSTREAM_NAMES: Final = frozenset(_RESERVED.split())
@@ -94,6 +94,8 @@ class Settings:
     google_client_secret: str | None = field(repr=False)
     smtp_url: str | None = field(repr=False)
     mail_from: str | None
+    public_figures: bool
+    security_contact: str | None
     otel_endpoint: str | None
 
     @classmethod

@@ -367,6 +367,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "AgentCache <cache@example.com>",
     ),
     Setting(
+        "AGENTCACHE_PUBLIC_FIGURES",
+        "public_figures",
+        values.boolean,
+        "on",
+        "Whether the start page shows what the whole server answered and saved. Where others than this machine can look, only "
+        "once at least three teams are in it.",
+        "off",
+    ),
+    Setting(
+        "AGENTCACHE_SECURITY_CONTACT",
+        "security_contact",
+        values.contact_url,
+        None,
+        "Where to report vulnerabilities: a mail address or an https:// page. It is on the page about security, and with it "
+        "there is a /.well-known/security.txt.",
+        "mailto:security@example.com",
+    ),
+    Setting(
         "AGENTCACHE_OTEL_ENDPOINT",
         "otel_endpoint",
         values.base_url,

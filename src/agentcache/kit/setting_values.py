@@ -205,6 +205,19 @@ def mail_address(text: str) -> str:
     return text
 
 
+def contact_url(text: str) -> str:
+    """Read where somebody can be reached: an https URL, or a mail address with or without `mailto:`."""
+    if text.lower().startswith("https://"):
+        _split(text, ("https",))
+        return text
+    address = re.sub(r"(?i)\Amailto:", "", text)
+    if not re.fullmatch(r"[\x21-\x7e]+@[a-z0-9.-]+\.[a-z]+", address, re.IGNORECASE) or set(address) & set(
+        '<>,;:?&%"\\'
+    ):
+        raise ValueError("is neither an address like mailto:security@example.com nor an https:// URL")
+    return f"mailto:{address}"
+
+
 def token(text: str) -> str:
     """Read an id or secret that somebody else has given out."""
     if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):

@@ -10,13 +10,12 @@ from django.db.models import Count, QuerySet, Sum
 from agentcache.accounts.models import User
 from agentcache.analytics.models import UsageGap, UsageTotal
 from agentcache.jobs.models import Job
+from agentcache.jobs.queries import OVERDUE
 from agentcache.mails.models import Mail, MailState
 from agentcache.teams.models import Team
 
 DAY_SECONDS = 86400
 _HIT_OUTCOMES = ("exact", "semantic", "stale")
-#: A job that waits this long beyond its time waits for a worker that is not there.
-OVERDUE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,3 +45,6 @@ PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({
         Plan(PlanName.ENTERPRISE, "Enterprise", 10_000_000, 400, None, 1_000, 15, 299),
     )
 })  # fmt: skip
+
+#: Members of a plan beyond which something is refused today. The others say what a plan is meant for.
+ENFORCED: Final = frozenset({"requests_per_month"})

@@ -14,11 +14,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def get_control_plane_app(settings: Settings) -> ASGIApp:
-    """Return the application of pages and static files; answers `http` scopes only, whatever their path."""
+#: Answers what /readyz says: its status and its report.
+Ready = Callable[[], Awaitable[tuple[int, dict[str, object]]]]
+
+
+def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASGIApp:
+    """Return the application of pages and static files; answers `http` scopes only, whatever their path.
+
+    `ready` tells the page about the server's status how the gateway beside it is.
+    """
     configure(settings)
     from django.core.handlers.asgi import ASGIHandler
 
+    from agentcache.site.server_status import READY
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
     pages: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
@@ -28,6 +36,6 @@ def get_control_plane_app(settings: Settings) -> ASGIApp:
         if scope["path"].startswith(STATIC_URL):
             await static_files(scope, send)
         else:
-            await pages(scope, receive, send)
+            await pages({**scope, READY: ready}, receive, send)
 
     return control_plane

@@ -16,8 +16,11 @@ from agentcache.accounts.errors import ForeignOrigin
 from agentcache.accounts.session_store import SessionStore
 from agentcache.kit.ids import new_id
 from agentcache.settings import Settings
+from agentcache.site.server_status import records_answer
 from agentcache.web.security_policy import ADMIN, PAGE, PERMISSIONS_POLICY, csp_header
 
+#: Pages that say how the server is have to be there while sessions cannot be read: everybody is a stranger then.
+_WITHOUT_RECORDS = frozenset({"/", "/status"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -108,7 +111,10 @@ class Sessions(SessionMiddleware):
         """Open the session; nothing is read before somebody asks."""
         token = request.headers.get("X-Session-Token")
         request.META["agentcache.by_token"] = token is not None
-        request.session = SessionStore(token or request.COOKIES.get(django_conf.SESSION_COOKIE_NAME))
+        session_id = token or request.COOKIES.get(django_conf.SESSION_COOKIE_NAME)
+        if session_id and request.path in _WITHOUT_RECORDS and not records_answer():
+            session_id = None
+        request.session = SessionStore(session_id)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Keep the session and tell its id."""

@@ -38,6 +38,7 @@ APPS = [
     "agentcache.quotas",
     "agentcache.analytics",
     "agentcache.dashboard",
+    "agentcache.site",
     "agentcache.web",
 ]
 

@@ -10,7 +10,7 @@ from agentcache.web.api import api
 from agentcache.web.preferences import preferences
 
 urlpatterns = [
-    path("", views.start, name="start"),
+    path("", include("agentcache.site.urls")),
     path("favicon.ico", views.favicon, name="favicon"),
     path("preferences", preferences, name="preferences"),
     path("api/docs", views.api_docs, name="api-docs"),

@@ -21,6 +21,9 @@ CROSSING = {
     ("teams/queries/api_keys.py", "_with_member"),  # adds the maker's role in the key's own team to each key
     ("teams/services/api_keys.py", "touch_api_key"),  # follows from it, by the same key's id
     ("teams/queries/members.py", "memberships_of"),  # a user's own teams
+    ("analytics/queries/installation.py", "installation_totals"),  # sums over all teams, for the start page
+    ("analytics/queries/installation.py", "installation_latency"),
+    ("analytics/queries/installation.py", "active_teams"),
     ("analytics/services.py", "prune_events"),  # retention is the same for all
 }
 #: Adding a row names its team.

@@ -16,6 +16,15 @@ from tests.support.sessions import stranger
 #: Pages that everybody may see, and why.
 PUBLIC_PAGES = {
     "/": "the start page",
+    "/pricing": "what a team gets",
+    "/status": "how this server is, without any name or number of a team",
+    "/security": "how to report, and what is protected",
+    "/.well-known/security.txt": "the same for machines",
+    "/changelog": "what has changed",
+    "/docs": "the manual",
+    "/docs/{name}": "the manual",
+    "/robots.txt": "for search engines",
+    "/sitemap.xml": "for search engines",
     "/favicon.ico": "browsers ask for it",
     "/api/docs": "the documentation of the API",
     "/preferences": "how pages look, in this browser or with the account that is signed in",

@@ -1,18 +1,13 @@
-import asyncio
 import json
 import re
 from dataclasses import replace
 
 import pytest
-from django.db import connection
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from agentcache.analytics.services import record_events, record_gap
-from agentcache.gateway import ports
-from agentcache.kit.ids import new_id
+from agentcache.site.views import product
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.services import ensure_local_team
-from agentcache.web import views
 from agentcache.web.asgi import get_control_plane_app
 from agentcache.web.security_policy import ADMIN, NO_PAGE, PAGE, SWAGGER, csp_header
 from tests.support.asgi_call import call
@@ -27,80 +22,6 @@ def first(project):
 @pytest.fixture
 def app(project):
     return get_control_plane_app(project)
-
-
-def record(first, outcome, saved_usd_nanos=0):
-    record_events(
-        [
-            ports.UsageEvent(
-                id=new_id(), at_ms=int(views.timezone.now().timestamp() * 1000), tenant_id=first.team_id, api_key_id="k",
-                dialect="openai", endpoint="chat.completions", model="gpt-5-mini", namespace="default",
-                outcome=outcome, status=200, saved_usd_nanos=saved_usd_nanos,
-            )
-        ]
-    )  # fmt: skip
-
-
-async def test_the_start_page_says_where_to_point_a_client(app, first):
-    page = await call(app, "/")
-    assert page.status == 200
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for url in ("openai/v1", "anthropic", "replicate", "together"):
-        assert f"<code>http://127.0.0.1:8787/{url}</code>" in page.text
-    assert "http://127.0.0.1:8787/api/cache/set" in page.text
-    assert "$AGENTCACHE_API_KEY" in page.text
-    assert first.api_key not in page.text
-    for target in ("/api/docs", "/api/openapi.json", "/healthz"):
-        assert f'href="{target}"' in page.text
-
-
-async def test_without_calls_the_start_page_says_so(app, first):
-    assert "No calls in the last 30 days" in (await call(app, "/")).text
-
-
-async def test_before_the_first_start_there_is_a_page_too(app, project):
-    page = await call(app, "/")
-    assert page.status == 200
-    assert "No calls" not in page.text
-
-
-async def test_the_start_page_counts_what_happened(app, first):
-    def happen():
-        for _ in range(3):
-            record(first, "exact", saved_usd_nanos=2_000_000)
-        record(first, "miss")
-        record_gap("meter-1", 2)
-        connection.close()
-
-    await asyncio.to_thread(happen)
-    page = (await call(app, "/")).text
-    figures = re.findall(r'<dd class="value">(.*?)</dd>', page)
-    assert figures == ["4", "3", "1", "$0.006"]
-    assert "75% of look-ups" in page
-    assert "2 more requests were answered but not counted" in page
-
-
-async def test_a_database_that_fails_leaves_the_start_page_up(app, first, monkeypatch):
-    def fail():
-        raise views.DatabaseError("secret detail")
-
-    monkeypatch.setattr(views, "find_local_team", fail)
-    page = await call(app, "/")
-    assert page.status == 200
-    assert "The database does not answer" in page.text
-    assert "secret detail" not in page.text
-
-
-@pytest.mark.parametrize(
-    "change", [{"host": "0.0.0.0"}, {"public_url": "https://cache.example.com"}], ids=["host", "url"]
-)
-async def test_figures_are_not_for_strangers(project, first, change):
-    settings = replace(project, **change)
-    with use_settings(settings):
-        page = await call(get_control_plane_app(settings), "/", host=settings.origin.partition("://")[2])
-    assert page.status == 200
-    assert "No calls" not in page.text
-    assert "figure" not in re.sub(r"<figure.*?</figure>|<style.*?</style>", "", page.text, flags=re.DOTALL)
 
 
 async def test_the_api_docs_use_nothing_from_elsewhere(app):
@@ -143,7 +64,7 @@ async def test_a_page_that_breaks_tells_nothing_but_an_id(app, monkeypatch, capl
     def fail(*_):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(views, "base_urls", fail)
+    monkeypatch.setattr(product, "base_urls", fail)
     page = await call(app, "/")
     assert page.status == 500
     assert "Something went wrong" in page.text

@@ -11,7 +11,7 @@ def app(sqlite_project):
 
 
 async def test_a_hashed_name_may_be_kept_for_ever(app):
-    url = static("web/site.css")
+    url = static("design/tokens.css")
     answer = await call(app, url)
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
@@ -22,14 +22,14 @@ async def test_a_hashed_name_may_be_kept_for_ever(app):
 
 
 async def test_a_plain_name_has_to_be_revalidated(app):
-    first = await call(app, "/static/web/site.css")
+    first = await call(app, "/static/design/tokens.css")
     assert first.headers["cache-control"] == "no-cache"
-    again = await call(app, "/static/web/site.css", if_none_match=first.headers["etag"])
+    again = await call(app, "/static/design/tokens.css", if_none_match=first.headers["etag"])
     assert (again.status, again.body) == (304, b"")
 
 
 async def test_a_hash_of_other_content_is_not_served(app):
-    url = static("web/site.css")
+    url = static("design/tokens.css")
     wrong = url.replace(url.split(".")[-2], "0" * 12)
     assert (await call(app, wrong)).status == 404
 
@@ -48,10 +48,10 @@ async def test_nothing_but_static_files_is_served(app, path):
 
 
 async def test_heads_are_answered_without_a_body_and_other_methods_are_not(app):
-    head = await call(app, "/static/web/site.css", method="HEAD")
+    head = await call(app, "/static/design/tokens.css", method="HEAD")
     assert (head.status, head.body) == (200, b"")
     assert int(head.headers["content-length"]) > 1000
-    assert (await call(app, "/static/web/site.css", method="POST")).status == 405
+    assert (await call(app, "/static/design/tokens.css", method="POST")).status == 405
 
 
 def test_a_page_cannot_name_a_file_that_does_not_exist(sqlite_project):

@@ -14,6 +14,7 @@ from agentcache.analytics.queries.events import (
 )
 from agentcache.analytics.queries.figures import TimeSaved, Totals, change
 from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
+from agentcache.analytics.queries.installation import active_teams, installation_latency, installation_totals
 from agentcache.analytics.queries.latency import Latency, Percentiles, latency, latency_breakdown, latency_series
 from agentcache.analytics.queries.sums import (
     ROWS_MAX,
@@ -40,11 +41,14 @@ __all__ = [
     "Percentiles",
     "TimeSaved",
     "Totals",
+    "active_teams",
     "breakdown",
     "change",
     "data_as_of",
     "find_event",
     "has_events",
+    "installation_latency",
+    "installation_totals",
     "latency",
     "latency_breakdown",
     "latency_series",

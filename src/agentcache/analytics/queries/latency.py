@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,9 +57,14 @@ def may_tell(filters: Filters) -> bool:
 
 def latency(team: Team, period: Period, filters: Filters = NO_FILTERS) -> Latency:
     """Return the percentiles of a period. Raises `InvalidFilter`."""
+    return latency_of(_rows(team, span, filters, "") for span in period.spans())
+
+
+def latency_of(parts: Iterable[QuerySet[UsageLatency]]) -> Latency:
+    """Return the percentiles of all histograms in some rows together."""
     counts = _Counts()
-    for span in period.spans():
-        for row in _rows(team, span, filters, "").values("answer").annotate(**_SUMS):
+    for rows in parts:
+        for row in rows.values("answer").annotate(**_SUMS):
             counts.add("", row)
     return counts.latency("")
 

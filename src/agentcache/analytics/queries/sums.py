@@ -51,7 +51,7 @@ def totals(team: Team, period: Period, filters: Filters = NO_FILTERS) -> Totals:
     for span in period.spans():
         rows, _ = _rows(team, span, filters, "")
         for row in rows.values("outcome").annotate(**_SUMS):
-            _add(found, row)
+            add_row(found, row)
     return found
 
 
@@ -60,7 +60,7 @@ def timeseries(team: Team, period: Period, filters: Filters = NO_FILTERS) -> lis
     found = [Totals() for _ in period.starts]
     rows, _ = _rows(team, (period.stored_grain, period.start, period.end), filters, "")
     for row in rows.values("start", "outcome").annotate(**_SUMS):
-        _add(found[period.place(row["start"])], row)
+        add_row(found[period.place(row["start"])], row)
     return found
 
 
@@ -75,7 +75,7 @@ def breakdown(
     for span in period.spans():
         rows, column = _rows(team, span, filters, by)
         for row in rows.values(column, "outcome").annotate(**_SUMS):
-            _add(found.setdefault(row[column], Totals()), row)
+            add_row(found.setdefault(row[column], Totals()), row)
     ordered = sorted(found.items(), key=lambda item: (-item[1].requests, item[0]))
     return Breakdown(by, tuple(BreakdownRow(*item) for item in ordered[:limit]), len(found))
 
@@ -104,7 +104,8 @@ def _rows(
     return rows_of(team, UsageTotal).filter(**wanted, dimension=dimension), "value"
 
 
-def _add(found: Totals, row: Mapping[str, Any]) -> None:
+def add_row(found: Totals, row: Mapping[str, Any]) -> None:
+    """Add sums that were selected as `sum_…` beside their outcome."""
     outcome = _OUTCOMES.get(row["outcome"])
     if outcome is not None:
         found.add(outcome, [row[name] for name in _SUMS])

@@ -1,0 +1,1 @@
+"""The public pages: thin, each renders what the modules beside this folder return."""

@@ -1,0 +1,100 @@
+"""The public pages in a browser: whole at both widths, light and dark, usable by everybody, also without scripts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+PAGES = (
+    "/", "/pricing", "/status", "/security", "/changelog", "/docs", "/docs/how-to/limits", "/docs/reference/settings",
+    "/docs/examples/streaming.py", "/nothing",
+)  # fmt: skip
+
+
+def _name(path: str) -> str:
+    return "public-" + (re.sub(r"\W+", "-", path).strip("-") or "start")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_looks_right_and_everybody_can_use_it(visit, sqlite_site, screenshot, axe, path):
+    stranger = visit(sqlite_site)
+    stranger.page.goto(path)
+    screenshot(stranger.page, _name(path))
+    axe(stranger.page, path)
+
+
+def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, screenshot):
+    stranger = visit(sqlite_site)
+    page = stranger.open("/api/docs")
+    expect(page.get_by_text("/api/cache/set", exact=True).first).to_be_visible()
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html.dark-mode")).to_have_count(1)
+    page.get_by_role("button", name="Light").click()
+    expect(page.locator("html.dark-mode")).to_have_count(0)
+
+
+def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, screenshot, axe):
+    ada = visit(site).sign_up()
+    ada.open("/dashboard/keys/new")
+    ada.fill(name="first")
+    ada.page.locator("main form button.primary").first.click()
+    key = ada.page.locator("code.secret").first.inner_text()
+    for _ in range(3):
+        assert site.call(key, "Which port?").status_code == 200
+    page = ada.page
+    figures = page.locator("section[aria-labelledby=live] .stat-value")
+    for _ in range(40):
+        ada.open("/")
+        if figures.count():
+            break
+        page.wait_for_timeout(1000)
+    expect(figures).to_have_count(4)
+    expect(page.get_by_text("Method: the sums of all teams")).to_be_visible()
+    screenshot(page, "public-start-live")
+    axe(page, "the start page with figures")
+    expect(page.get_by_role("link", name="Open the dashboard").first).to_be_visible()
+
+
+def test_copying_from_the_start_page_is_announced_and_keeps_the_focus(visit, sqlite_site):
+    stranger = visit(sqlite_site)
+    stranger.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = stranger.open("/")
+    page.get_by_text("Anthropic, Python").click()
+    button = page.get_by_role("button", name="Copy Anthropic, Python")
+    button.click()
+    expect(page.get_by_role("status").filter(has_text="Copied")).to_have_count(1)
+    expect(button).to_be_focused()
+    assert "/anthropic" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_without_scripts_nothing_is_missing(visit, sqlite_site):
+    stranger = visit(sqlite_site, java_script_enabled=False)
+    page = stranger.open("/")
+    page.get_by_text("curl", exact=True).click()
+    expect(page.get_by_text("Cache-Status: AgentCache; hit")).to_be_visible()
+    page.get_by_role("link", name="Pricing").first.click()
+    page.get_by_text("When does the month begin?").click()
+    expect(page.get_by_text("On the first, at 00:00 UTC.")).to_be_visible()
+    stranger.open("/docs/how-to/limits")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Back up and restore")
+
+
+def test_the_status_is_that_of_the_server(visit, sqlite_site):
+    page = visit(sqlite_site).open("/status")
+    for part in ("Gateway", "Cache store", "Records"):
+        row = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=part))
+        expect(row.get_by_text("Works", exact=True)).to_be_visible()
+
+
+def test_the_manual_can_be_walked_by_keyboard_on_a_small_screen(visit, sqlite_site):
+    stranger = visit(sqlite_site, viewport={"width": 390, "height": 844})
+    page = stranger.open("/docs/how-to/limits")
+    page.get_by_text("All pages").focus()
+    page.keyboard.press("Enter")
+    link = page.get_by_role("navigation", name="Manual, folded").get_by_role("link", name="Glossary")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Glossary")
