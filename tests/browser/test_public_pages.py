@@ -40,7 +40,7 @@ def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, scree
     ada.open("/dashboard/keys/new")
     ada.fill(name="first")
     ada.page.locator("main form button.primary").first.click()
-    key = ada.page.locator("code.secret").first.inner_text()
+    key = ada.page.locator(".snippet code").first.inner_text()
     for _ in range(3):
         assert site.call(key, "Which port?").status_code == 200
     page = ada.page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.conf import settings as django_conf
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -40,7 +42,7 @@ def pricing(request: HttpRequest) -> HttpResponse:
     return public_page(request, "site/pricing.html", {"plans": shown, "rows": rows()})
 
 
-def public_page(request: HttpRequest, template: str, context: dict[str, object]) -> HttpResponse:
+def public_page(request: HttpRequest, template: str, context: Mapping[str, object]) -> HttpResponse:
     """Render a page that search engines may know, under the one address that counts."""
     return render(request, template, {"canonical": current_settings().origin + request.path, **context})
 
