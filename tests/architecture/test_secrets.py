@@ -70,9 +70,23 @@ def members(archive):
             yield from ((entry.name, source.extractfile(entry).read()) for entry in source if entry.isfile())
 
 
+#: What a build reads.
+BUILT_FROM = {
+    "src",
+    "scripts",
+    "docs",
+    "examples",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "SECURITY.md",
+}
+
+
 def test_what_is_released_holds_no_credential_and_every_source_file(tmp_path):
     for path in tracked_files():
-        if path.relative_to(ROOT).parts[0] in {"src", "pyproject.toml", "README.md", "LICENSE"}:
+        if path.relative_to(ROOT).parts[0] in BUILT_FROM:
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
