@@ -18,6 +18,7 @@ from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
 from agentcache.gateway.key_failures import KeyFailures
+from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.limit_counters import NoLimits, open_admission
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
@@ -60,6 +61,11 @@ class Application:
         elif asgi_scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1003})
+
+    @property
+    def known_hits(self) -> KnownHits | NoKnownHits | None:
+        """What the server may answer by the bytes of a request; None before the start and after the end."""
+        return self._server.parts.known_hits if self._server is not None else None
 
     def begin_drain(self, seconds: float) -> None:
         """Let upstream calls in progress end within `seconds`; what is left then ends in an error event."""
@@ -175,6 +181,10 @@ def build_parts(
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)
     prices = Prices(settings.prices_file, dialects)
+    hit_headers, admission = HitHeaders(), open_admission(settings, clock, limits or NoLimits())
+    known_hits: KnownHits | NoKnownHits = NoKnownHits()
+    if stores.current is not None:
+        known_hits = KnownHits(stores.current, authenticator, admission, meter, hit_headers, clock)
     return Parts(
         settings=settings,
         clock=clock,
@@ -191,14 +201,15 @@ def build_parts(
             total=settings.upstream_total_seconds,
         ),
         prepared=PreparedRequests(),
-        hit_headers=HitHeaders(),
+        hit_headers=hit_headers,
+        known_hits=known_hits,
         authenticator=authenticator,
         key_failures=KeyFailures(settings.key_failures_per_minute, clock, settings.trusted_proxies),
         meter=meter,
         refusals=Refusals(meter),
         prices=prices,
         jobs=jobs,
-        admission=open_admission(settings, clock, limits or NoLimits()),
+        admission=admission,
     )
 
 

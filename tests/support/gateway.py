@@ -34,6 +34,7 @@ from agentcache.gateway.asgi_types import ASGIScope, Message, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.known_hits import KnownHit
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
@@ -43,7 +44,7 @@ from agentcache.kit.clock import SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.kit.errors import Unavailable
 from agentcache.settings import Settings
-from agentcache.supervisor.bounded_http import BoundedHTTP
+from agentcache.supervisor.quick_http import QuickHTTP
 from tests.support.asgi_server import ASGIServer
 from tests.support.entries import make_tenant
 from tests.support.server_process import ServerProcess
@@ -155,13 +156,14 @@ class LightGateway:
         self.metrics = Metrics()
         #: Every answer since the start, in the order in which they began.
         self.replies: list[Reply] = []
+        #: How many of them were known by the bytes of their requests.
+        self.known_hits = 0
         self.parts: Parts
         self._keys: dict[tuple[str, frozenset[Scope], str], str] = {}
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop
         self._gateway: Gateway
-        # Said explicitly: the server takes a bound method for an application of the old kind.
-        self._server = ASGIServer(self._serve, interface="asgi3", http=BoundedHTTP)
+        self._server = ASGIServer(_Noted(self), http=QuickHTTP, proxy_headers=False)
 
     @property
     def url(self) -> str:
@@ -233,7 +235,8 @@ class LightGateway:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    async def _serve(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
+    async def serve(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Be an ASGI application that notes its replies."""
         if asgi_scope["type"] != "lifespan":
             await self._gateway(asgi_scope, receive, self._noting(asgi_scope, send))
             return
@@ -279,6 +282,41 @@ class LightGateway:
         stack.callback(self.parts.refusals.close)
         stack.push_async_callback(self.parts.flights.drain, 0.0)
         self._gateway = Gateway(self.parts, NativeAPI(self.parts, plane), Health(self.parts, plane, self.metrics))
+
+
+class _Noted:
+    """A gateway as the server's application, with its known hits: their replies are noted, too."""
+
+    def __init__(self, gateway: LightGateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, asgi_scope: ASGIScope, receive: Receive, send: Send) -> None:
+        await self._gateway.serve(asgi_scope, receive, send)
+
+    @property
+    def known_hits(self) -> Self:
+        return self
+
+    def begins(self, head: bytes) -> bool:
+        return self._gateway.parts.known_hits.begins(head)
+
+    def answer(self, request: bytes) -> KnownHit | None:
+        hit = self._gateway.parts.known_hits.answer(request)
+        if hit is not None:
+            method, target, _ = request.split(b" ", 2)
+            said = {
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in (
+                    *hit.headers,
+                    (b"x-agentcache-request-id", hit.request_id),
+                    (b"content-length", b"%d" % len(hit.body)),
+                    *hit.limits,
+                )
+            }
+            path = target.partition(b"?")[0].decode("latin-1")
+            self._gateway.replies.append(Reply(method.decode(), path, hit.status, said))
+            self._gateway.known_hits += 1
+        return hit
 
 
 class FullGateway:

@@ -18,6 +18,7 @@ from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
@@ -27,6 +28,7 @@ from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.kit.errors import Unavailable
 from agentcache.settings import Settings
+from agentcache.supervisor.quick_http import QuickHTTP
 from tests.support.asgi_server import ASGIServer
 from tests.support.entries import make_tenant
 
@@ -60,7 +62,7 @@ class RunningGateway:
         self.parts: Parts
         self._loop: asyncio.AbstractEventLoop
         self._gateway: Gateway
-        self._server = ASGIServer(self)
+        self._server = ASGIServer(self, http=QuickHTTP, proxy_headers=False)
 
     @property
     def url(self) -> str:
@@ -83,6 +85,11 @@ class RunningGateway:
     def tenant(self, team: str = "team_a") -> Tenant:
         """Return a team's tenant."""
         return make_tenant(team)
+
+    @property
+    def known_hits(self) -> KnownHits | NoKnownHits:
+        """What the server may answer by the bytes of a request."""
+        return self.parts.known_hits
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the server's event loop and return its result."""

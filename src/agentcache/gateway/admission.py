@@ -8,9 +8,10 @@ no limit is near. Money is set aside when a call goes to a provider, and settled
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.engine.stores.tallies import Ask, FileTally, Got, Kind, Tally, generation_of, rate_left
@@ -118,7 +119,7 @@ class Admission:
         self._reading: dict[str, asyncio.Task[_Team]] = {}
         self._shared_down_until = 0.0
 
-    def admit(self, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
+    def admit(self, principal: Principal, agent: str) -> Pass | Coroutine[Any, Any, Pass]:
         """Let a call in or raise why not. What it returns is to be awaited unless it is a `Pass`."""
         team = self._teams.get(principal.tenant.id)
         if team is None or self._clock.now() >= team.month_ends:
@@ -128,6 +129,15 @@ class Admission:
         if not team.limits.limits:
             return FREE
         return self._admit_known(team, principal, agent)
+
+    def admit_at_once(self, principal: Principal, agent: str) -> Pass | None:
+        """Let a call in or raise why not; None, with nothing charged, when that takes waiting."""
+        admitted = self.admit(principal, agent)
+        if isinstance(admitted, Pass):
+            return admitted
+        # Not begun, so it has done nothing.
+        admitted.close()
+        return None
 
     async def before_upstream(self, admitted: Pass, estimate: Callable[[], int]) -> None:
         """Set aside what a provider's call may cost, or raise why it may not be made."""
@@ -206,7 +216,7 @@ class Admission:
         admitted = self._admit_known(team, principal, agent)
         return admitted if isinstance(admitted, Pass) else await admitted
 
-    def _admit_known(self, team: _Team, principal: Principal, agent: str) -> Pass | Awaitable[Pass]:
+    def _admit_known(self, team: _Team, principal: Principal, agent: str) -> Pass | Coroutine[Any, Any, Pass]:
         subject = self._subject(team, principal, agent)
         if subject.is_free:
             return FREE

@@ -110,6 +110,13 @@ class Authenticator:
             return principal
         raise InvalidAPIKey if principal is None else REFUSALS[principal]
 
+    def recent(self, api_key: str) -> Principal | Refusal | None:
+        """Return what is known of a key without asking anybody; None when it has to be checked, now or soon."""
+        verdict = self._verdicts.get(api_key)
+        if verdict is None or self._clock.monotonic() - verdict.checked_at > REFRESH_SECONDS:
+            return None
+        return verdict.principal
+
     def forget(self) -> None:
         """Forget every verdict."""
         self._verdicts.clear()
@@ -133,6 +140,9 @@ class Authenticator:
             if known is not None and self._clock.monotonic() - known.checked_at <= VERDICT_SECONDS_MAX:
                 return known
             raise
+        if known is not None and principal == known.principal:
+            # The same object, for what others remember of it.
+            principal = known.principal
         verdict = _Verdict(principal, self._clock.monotonic())
         lets_in = isinstance(principal, Principal)
         remembered = self._verdicts if lets_in else self._failing

@@ -15,6 +15,7 @@ from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
 from agentcache.gateway.key_failures import KeyFailures
+from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.gateway.prepared import PreparedRequests
@@ -62,6 +63,7 @@ class Parts:
     timeouts: UpstreamTimeouts
     prepared: PreparedRequests
     hit_headers: HitHeaders
+    known_hits: KnownHits | NoKnownHits
     authenticator: Authenticator
     key_failures: KeyFailures
     meter: Meter

@@ -8,15 +8,15 @@ from agentcache.engine.entries import Entry
 from agentcache.engine.freshness import freshness
 from agentcache.gateway.calls import Call
 from agentcache.gateway.ports import Outcome
-from agentcache.gateway.replies import hit_headers
+from agentcache.gateway.replies import form_header, hit_headers
 from agentcache.providers.dialect import Endpoint, Json
 from agentcache.providers.sse import SSEParser
 
 _JSON = msgspec.json.Encoder()
 
 
-async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
-    """Answer from an entry and record it. Raises nothing of its own before the first byte is sent."""
+async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> bytes:
+    """Answer from an entry and record it; return the body. Raises nothing of its own before the first byte is sent."""
     meta = entry.meta
     now = call.parts.clock.now()
     body = render(call, entry)
@@ -28,7 +28,7 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
     ]
     wants_stream = call.body.get("stream") is True
     if wants_stream != meta.streamed:
-        headers[0] = (b"content-type", b"text/event-stream; charset=utf-8" if wants_stream else b"application/json")
+        headers[0] = form_header(wants_stream=wants_stream)
     await call.send({"type": "http.response.start", "status": meta.status, "headers": headers})
     # Before its last byte leaves: a process that is killed now has told of this answer, or nobody has got it.
     call.record(
@@ -43,6 +43,7 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> None:
         served=freshness(meta, now),
     )
     await call.send({"type": "http.response.body", "body": body})
+    return body
 
 
 def render(call: Call, entry: Entry) -> bytes:

@@ -52,7 +52,7 @@ async def answer(call: Call) -> None:
         return
     entry = await look_up(call)
     if entry is not None and directives.reads and may_serve(entry.meta, parts.clock.now(), max_age=directives.max_age):
-        await serve_hit(call, entry)
+        parts.known_hits.learn(call, entry, await serve_hit(call, entry))
         return
     if directives.only_if_cached:
         raise NotCached

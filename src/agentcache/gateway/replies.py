@@ -44,6 +44,11 @@ def hit_headers(key: bytes, meta: EntryMeta, now: float, request_id: str = "", *
     return headers
 
 
+def form_header(*, wants_stream: bool) -> tuple[bytes, bytes]:
+    """Return the content type of an answer that was stored in the other form; it stands first among a hit's headers."""
+    return b"content-type", b"text/event-stream; charset=utf-8" if wants_stream else b"application/json"
+
+
 class HitHeaders:
     """The headers of hits, made once a second for each entry instead of once a request: ages are whole seconds."""
 

@@ -19,6 +19,7 @@ from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
 from agentcache.engine.stores.port import EntryStore, Put
 from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Message, Receive, Send
 from agentcache.gateway.calls import Parts
+from agentcache.gateway.known_hits import NoKnownHits
 from agentcache.gateway.native.routes import ROUTES
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamResponse, UpstreamTimeouts
 from agentcache.kit.errors import AgentCacheError
@@ -132,7 +133,8 @@ class OTLPTracing:
         """Return the parts with spans around the entry store and the upstream client."""
         entries = cast("EntryStore", _TracedEntries(parts.entries, self._tracer))
         upstream = cast("UpstreamClient", _TracedUpstream(parts.upstream, self._tracer))
-        return replace(parts, entries=cast("Any", entries), upstream=upstream)
+        # A hit that is known by its bytes would have no span.
+        return replace(parts, entries=cast("Any", entries), upstream=upstream, known_hits=NoKnownHits())
 
     def application(self, application: ASGIApplication, dialects: Mapping[str, Dialect]) -> ASGIApplication:
         """Return an application that makes a span of every request, continuing the caller's trace."""

@@ -46,7 +46,9 @@ class InvalidHTTP(BadRequest):
     code = "invalid_http"
 
 
-class _Phase(Enum):
+class Phase(Enum):
+    """What a connection is in the middle of."""
+
     IDLE = "idle"  # between requests, or a whole request has come
     HEAD = "head"
     BODY = "body"
@@ -57,7 +59,7 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._phase = _Phase.IDLE
+        self._phase = Phase.IDLE
         #: At least as many bytes as the head that is being read has so far.
         self._head_bytes = 0
         self._refusal: AgentCacheError | None = None
@@ -65,7 +67,7 @@ class BoundedHTTP(HttpToolsProtocol):
         #: Set when the server ends: the next answer on this connection is its last.
         self._is_leaving = False
         #: What the timer of receiving waits for, and since when; meanwhile so many bytes of body came.
-        self._awaited = _Phase.IDLE
+        self._awaited = Phase.IDLE
         self._since = 0.0
         self._body_bytes = 0
         #: Bytes that came since the last byte of body: endless chunk extensions and trailers end here.
@@ -89,7 +91,7 @@ class BoundedHTTP(HttpToolsProtocol):
                 self._discarding = True
                 transport.abort()
                 return
-        self._await(_Phase.HEAD)
+        self._await(Phase.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every timer."""
@@ -106,7 +108,7 @@ class BoundedHTTP(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         before = self._phase
-        self._head_bytes = self._head_bytes + len(data) if before is _Phase.HEAD else len(data)
+        self._head_bytes = self._head_bytes + len(data) if before is Phase.HEAD else len(data)
         self._overhead += len(data)
         try:
             self.parser.feed_data(data)
@@ -115,7 +117,7 @@ class BoundedHTTP(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or InvalidHTTP())
             return
-        if self._phase is not _Phase.IDLE:
+        if self._phase is not Phase.IDLE:
             self._while_incomplete(len(data))
         elif self._served() is None:
             self._while_silent(before)
@@ -138,7 +140,7 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._phase = _Phase.HEAD
+        self._phase = Phase.HEAD
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -151,7 +153,7 @@ class BoundedHTTP(HttpToolsProtocol):
             and sum(len(name) + len(value) for name, value in self.headers) > HEADER_BYTES_MAX
         ):
             self._raise(HeadersTooLarge())
-        self._phase = _Phase.BODY
+        self._phase = Phase.BODY
         self._overhead = 0
         super().on_headers_complete()
         if self._is_leaving:
@@ -164,7 +166,7 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._phase = _Phase.IDLE
+        self._phase = Phase.IDLE
         super().on_message_complete()
 
     # What the answer's end brings.
@@ -172,14 +174,14 @@ class BoundedHTTP(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Serve the next request; the rest of this one gets a moment to come, and is dropped."""
         super().on_response_complete()
-        if self._phase is _Phase.BODY and not self.transport.is_closing():
+        if self._phase is Phase.BODY and not self.transport.is_closing():
             self._stop_waiting()
-            self._awaited = _Phase.BODY
+            self._awaited = Phase.BODY
             self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def shutdown(self) -> None:
         """End after the answer that is being given; if there is none, wait a moment for what is already on its way."""
-        if self._served() is not None or self._phase is not _Phase.IDLE:
+        if self._served() is not None or self._phase is not Phase.IDLE:
             super().shutdown()
             return
         self._is_leaving = True
@@ -194,7 +196,7 @@ class BoundedHTTP(HttpToolsProtocol):
     # Waiting.
 
     def _while_incomplete(self, came: int) -> None:
-        if self._phase is _Phase.HEAD:
+        if self._phase is Phase.HEAD:
             if self._head_bytes > HEADER_BYTES_MAX + URL_BYTES_MAX:
                 self._refuse(URLTooLong() if len(self.url) > URL_BYTES_MAX else HeadersTooLarge())
                 return
@@ -206,35 +208,35 @@ class BoundedHTTP(HttpToolsProtocol):
         if self._awaited is not self._phase:
             self._await(self._phase)
 
-    def _while_silent(self, before: _Phase) -> None:
+    def _while_silent(self, before: Phase) -> None:
         """Bytes came and no request is being served: the rest of one that was answered early, or idle line ends."""
-        if before is _Phase.BODY:
+        if before is Phase.BODY:
             self._stop_waiting()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-        elif self._awaited is not _Phase.HEAD:
-            self._await(_Phase.HEAD)
+        elif self._awaited is not Phase.HEAD:
+            self._await(Phase.HEAD)
 
-    def _await(self, phase: _Phase) -> None:
+    def _await(self, phase: Phase) -> None:
         self._stop_waiting()
         self._awaited = phase
         self._since = self.loop.time()
         self._body_bytes = 0
-        seconds = HEAD_SECONDS if phase is _Phase.HEAD else BODY_SECONDS
+        seconds = HEAD_SECONDS if phase is Phase.HEAD else BODY_SECONDS
         self._timer = self.loop.call_later(seconds, self._check_arrival)
 
     def _stop_waiting(self) -> None:
-        self._awaited = _Phase.IDLE
+        self._awaited = Phase.IDLE
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _check_arrival(self) -> None:
-        if self._awaited is _Phase.BODY:
+        if self._awaited is Phase.BODY:
             if self.flow.read_paused:
                 # It is us who do not read: the application is behind.
-                self._await(_Phase.BODY)
+                self._await(Phase.BODY)
                 return
             ends_at = self._since + BODY_SECONDS + self._body_bytes / BODY_BYTES_PER_SECOND
             if ends_at > self.loop.time():
@@ -268,13 +270,13 @@ class BoundedHTTP(HttpToolsProtocol):
         self._discarding = True
         cycle = self._served()
         if cycle is not None:
-            if cycle.response_started or self._phase is _Phase.HEAD or self.pipeline:
+            if cycle.response_started or self._phase is Phase.HEAD or self.pipeline:
                 # Bytes of ours would land in the middle of another answer.
                 self.transport.abort()
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        elif isinstance(error, RequestTimeout) and self._phase is _Phase.IDLE:
+        elif isinstance(error, RequestTimeout) and self._phase is Phase.IDLE:
             self.transport.close()  # nothing was asked
             return
         headers, body = problem(error, new_id())

@@ -42,6 +42,22 @@ _names: Final = _Names()
 _STATUS: Final = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
 
 
+def head_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the lines of headers, each beginning with its line break; raise `ValueError` for what is no header."""
+    pieces: list[bytes] = []
+    for name, value in headers:
+        lowered, begin = _names[name]
+        if lowered in _FRAMING or _FORBIDDEN.search(value) is not None:
+            raise ValueError(f"{name!r} cannot be a header here")
+        pieces += (begin, value)
+    return b"".join(pieces)
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line without its line break."""
+    return _STATUS[status]
+
+
 class QuickCycle(RequestResponseCycle):
     """Answers one request. Takes over answers of known length in one piece; everything else is uvicorn's.
 

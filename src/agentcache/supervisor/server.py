@@ -18,9 +18,9 @@ import uvicorn
 from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor import quick_cycle
-from agentcache.supervisor.bounded_http import BoundedHTTP
 from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.open_connections import OpenConnections
+from agentcache.supervisor.quick_http import QuickHTTP
 
 #: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
 KEEP_ALIVE_SECONDS = 75
@@ -115,7 +115,7 @@ def configure(settings: Settings, application: Any) -> uvicorn.Config:
         application,
         interface="asgi3",
         loop="uvloop",
-        http=BoundedHTTP,
+        http=QuickHTTP,
         ws="none",
         lifespan="on",
         log_config=None,

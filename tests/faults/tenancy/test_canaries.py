@@ -49,7 +49,7 @@ def test_fifty_tenants_over_sqlite(tmp_path, provider):
         load = CanaryLoad({tenant: gateway.key(tenant) for tenant in TENANTS}, seed=1)
         started = time.perf_counter()
         asyncio.run(load.run(gateway.url, SQLITE_OPERATIONS // 8))
-        gateway.run(load.run_inside(gateway._serve, SQLITE_OPERATIONS - load.verdict.operations), seconds=110)
+        gateway.run(load.run_inside(gateway.serve, SQLITE_OPERATIONS - load.verdict.operations), seconds=110)
         seconds = time.perf_counter() - started
         check(gateway, load.verdict, allowed={200, 201, 202, 204, 404})
     record(
@@ -73,7 +73,7 @@ def test_fifty_tenants_over_a_redis_that_fails(tmp_path, provider, redis_server)
                     await asyncio.to_thread(change)
 
         async def run():
-            whole = asyncio.create_task(load.run_inside(gateway._serve, REDIS_OPERATIONS * 7 // 8))
+            whole = asyncio.create_task(load.run_inside(gateway.serve, REDIS_OPERATIONS * 7 // 8))
             await break_and_mend(whole)
             await whole
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from agentcache.engine.entries import Tenant
 from agentcache.gateway import authenticate
-from agentcache.gateway.authenticate import Authenticator, InvalidAPIKey, require
+from agentcache.gateway.authenticate import (
+    REFRESH_SECONDS,
+    VERDICT_SECONDS,
+    Authenticator,
+    InvalidAPIKey,
+    require,
+)
 from agentcache.gateway.ports import Principal, Scope
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.clock import ManualClock
@@ -165,3 +172,27 @@ def test_scopes() -> None:
     require(Principal(PRINCIPAL.tenant, "a", frozenset({Scope.ADMIN})), Scope.CACHE_WRITE)
     with pytest.raises(Forbidden):
         require(PRINCIPAL, Scope.CACHE_WRITE)
+
+
+async def test_what_is_known_of_a_key_is_told_without_asking(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    assert authenticator.recent(KEY) is None
+    principal = await authenticator.authenticate(KEY)
+    assert authenticator.recent(KEY) is principal
+    assert authenticator.recent(new_api_key()) is None
+    clock.move(REFRESH_SECONDS + 0.1)
+    assert authenticator.recent(KEY) is None
+    assert keys.asked == [KEY]
+
+
+async def test_a_principal_that_did_not_change_stays_the_same_object(
+    authenticator: Authenticator, keys: Keys, clock: ManualClock
+) -> None:
+    first = await authenticator.authenticate(KEY)
+    keys.known[KEY] = replace(PRINCIPAL)
+    clock.move(VERDICT_SECONDS + 0.1)
+    assert await authenticator.authenticate(KEY) is first
+    keys.known[KEY] = replace(PRINCIPAL, namespace="other")
+    clock.move(VERDICT_SECONDS + 0.1)
+    assert (await authenticator.authenticate(KEY)).namespace == "other"

@@ -8,7 +8,7 @@ from agentcache.engine.stores.boards import NoFlightBoard
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.encrypted import EncryptedStore
 from agentcache.engine.stores.guarded import CountedStore, GuardedStore
-from agentcache.engine.stores.port import FlightBoard
+from agentcache.engine.stores.port import CurrentEntries, FlightBoard
 from agentcache.engine.stores.redis_board import RedisFlightBoard
 from agentcache.engine.stores.redis_entries import RedisEntries
 from agentcache.engine.stores.sqlite_board import SqliteFlightBoard
@@ -23,6 +23,8 @@ class Stores:
 
     entries: GuardedStore
     board: FlightBoard
+    #: What tells on the spot whether an entry still stands, where something does.
+    current: CurrentEntries | None = None
 
     @property
     def counters(self) -> StoreCounters:
@@ -61,7 +63,8 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
     )
     sqlite.open()
     board: FlightBoard = SqliteFlightBoard(sqlite, clock=clock) if settings.workers > 1 else NoFlightBoard()
-    return Stores(_guard(sqlite, settings, clock), board)
+    # What is opened for one look-up is no copy that could be current.
+    return Stores(_guard(sqlite, settings, clock), board, None if settings.encrypt_entries else sqlite)
 
 
 def _guard(store: CountedStore, settings: Settings, clock: Clock) -> GuardedStore:

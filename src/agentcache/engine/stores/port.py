@@ -75,6 +75,13 @@ class StoreStats:
     namespaces: dict[str, int]
 
 
+class CurrentEntries(Protocol):
+    """The part of a store that tells on the spot whether an entry still stands; not every store can."""
+
+    def is_current(self, tenant: Tenant, entry: Entry) -> bool:
+        """Say whether a look-up would return this very entry; counts as a use then. False where only a look-up tells."""
+
+
 class EntryStore(Protocol):
     """Keeps entries. Every adapter passes `tests/contract/entry_store.py`.
 

@@ -117,6 +117,20 @@ class SqliteEntries:
             self._recent.keep(key, Recent(epoch, generation, tenant.id, row_id, dead_at, lookup))
         return lookup
 
+    def is_current(self, tenant: Tenant, entry: Entry) -> bool:
+        """Say whether a look-up would return this very entry; counts as a use then. False where only a look-up tells."""
+        shared = self._shared
+        if shared is None:
+            return False
+        recent = self._recent.find(entry.key, tenant.id, shared.epoch, shared.generation())
+        if recent is None or recent.lookup.entry is not entry:
+            return False
+        now = self._clock.now()
+        if recent.dead_at <= now:
+            return False
+        self._note_use(recent.row_id, now)
+        return True
+
     def _read(self, tenant: Tenant, key: bytes) -> tuple[Lookup, int, float]:
         """Look a key up in the file; return with it the row and when the entry dies."""
         try:
