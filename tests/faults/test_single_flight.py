@@ -236,6 +236,23 @@ async def test_c11_across_processes_everyone_is_answered(two_workers, provider, 
     record(f"C11 two processes {kind}", callers=60, calls_per_burst=2, failed=1)
 
 
+async def test_c11_across_processes_a_provider_that_is_down_is_asked_twice_per_burst(two_workers, provider, request):
+    kind = request.node.callspec.params["two_workers"]
+    bursts = 12
+    for number in range(bursts):
+        before = provider.call_count
+        # The replacement fails at once, before the other process can have claimed anything.
+        provider.script(delay=0.4, status=500, times=1)
+        provider.script(status=500, times=None)
+        answers = await burst(two_workers, chat(f"c11 twice {kind} {number}"), 24, mixed=False)
+        assert {answer.status_code for answer in answers} == {500}
+        assert provider.call_count - before == 2
+        provider.clear_scripts()
+    (later,) = await burst(two_workers, chat(f"c11 twice {kind} 0"), 1, mixed=False)
+    assert (later.status_code, status_of(later)) == (200, "miss")
+    record(f"C11 down, two processes {kind}", bursts=bursts, calls_per_burst=2)
+
+
 def server_processes(gateway: Any) -> list[psutil.Process]:
     children = psutil.Process(gateway.server.process.pid).children(recursive=True)
     return [child for child in children if "agentcache.supervisor.server" in child.cmdline()]

@@ -78,7 +78,8 @@ def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[An
 
 
 async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
-    board, name = call.parts.board, flight.key.hex()
+    # A replacement goes by a name of its own: it stays a moment, and nobody who comes new must meet it.
+    board, name = call.parts.board, flight.key.hex() + ("-again" if flight.is_replacement else "")
     seconds = BUDGETS_PER_CLAIM * call.parts.settings.store_budget_ms / 1000
     try:
         token = await claim(board, name, seconds)
@@ -91,7 +92,7 @@ async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
         except NotShared:
             await _fetch(flight, call, NoMirror())
         return
-    mirror = BoardMirror(board, name, token, seconds)
+    mirror = BoardMirror(board, name, token, seconds, lingers=flight.is_replacement)
     try:
         # Another worker may have finished between our look-up and our claim.
         if not await _replay_stored(flight, call, mirror):
@@ -136,7 +137,7 @@ async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
     is_live = False
     flight.led_elsewhere = True
     try:
-        async for frame in follow(call.parts.board, name):
+        async for frame in follow(call.parts.board, name, lingers=flight.is_replacement):
             if isinstance(frame, Head):
                 head = frame
                 is_live = head.streamed and head.is_success

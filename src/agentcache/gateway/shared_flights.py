@@ -21,6 +21,9 @@ from agentcache.kit.errors import AgentCacheError
 #: A claim is two or three operations of the store. The look-up just before it went well, so a board that takes longer
 #: has only now got into trouble.
 BUDGETS_PER_CLAIM = 3
+#: How long a replacement stays on the board after its end: other workers' callers, whose first call failed just now as
+#: well, find its end there instead of making a third call.
+LINGER_SECONDS = 1.0
 _HEAD, _PART, _END, _ERROR = b"h", b"p", b"e", b"x"
 _TOO_LARGE = "too_large_to_share"
 #: Response headers that concern every caller of a shared flight.
@@ -89,13 +92,14 @@ class NoMirror:
 
 
 class BoardMirror:
-    """Shows a flight on the board."""
+    """Shows a flight on the board; one that `lingers` can still be read a moment after its end."""
 
-    def __init__(self, board: FlightBoard, name: str, token: str, seconds: float) -> None:
+    def __init__(self, board: FlightBoard, name: str, token: str, seconds: float, *, lingers: bool = False) -> None:
         self._board = board
         self._name = name
         self._token = token
         self._seconds = seconds
+        self._lingers = lingers
         self._is_over = False
         self._is_closed = False
 
@@ -126,6 +130,9 @@ class BoardMirror:
         """Let others lead the next flight of this name."""
         if not self._is_closed:
             self._is_closed = True
+            if self._lingers:
+                _in_background(_finish(self._board, self._name, self._token, after_seconds=LINGER_SECONDS))
+                return
             await asyncio.wait({_in_background(_finish(self._board, self._name, self._token))}, timeout=self._seconds)
 
     async def _publish(self, frame: bytes) -> None:
@@ -149,8 +156,11 @@ async def claim(board: FlightBoard, name: str, seconds: float) -> str | None:
         raise
 
 
-async def follow(board: FlightBoard, name: str) -> AsyncIterator[Head | bytes]:
+async def follow(board: FlightBoard, name: str, *, lingers: bool = False) -> AsyncIterator[Head | bytes]:
     """Yield the head, then the parts of the body that another worker gets; returns only if that was the whole.
+
+    The end of a flight that `lingers` is the end; another is followed until it has left the board as well when it
+    failed, for whoever tries again must not meet it.
 
     Raises `NotShared` where nothing was lost and the caller can ask for itself, `LeaderLost`, or what the leader
     failed with.
@@ -171,13 +181,12 @@ async def follow(board: FlightBoard, name: str) -> AsyncIterator[Head | bytes]:
                 yield content
             elif tag == _END:
                 is_whole = True
-                if head is not None and head.is_success:
+                if lingers or (head is not None and head.is_success):
                     return
             else:
                 failure = SharedCallFailed(*msgspec.msgpack.decode(content, type=tuple[int, str, str]))
-                if failure.code == _TOO_LARGE:
+                if lingers or failure.code == _TOO_LARGE:
                     break
-            # After a failure the rest is read, too: whoever tries again must not meet the same flight.
     except StoreUnavailable as error:
         raise (NotShared if head is None else LeaderLost) from error
     if failure is not None:
@@ -199,6 +208,8 @@ def _give_back(board: FlightBoard, name: str, claiming: asyncio.Task[str | None]
         _in_background(_finish(board, name, token))
 
 
-async def _finish(board: FlightBoard, name: str, token: str) -> None:
+async def _finish(board: FlightBoard, name: str, token: str, *, after_seconds: float = 0.0) -> None:
+    if after_seconds:
+        await asyncio.sleep(after_seconds)
     with contextlib.suppress(StoreUnavailable):
         await board.finish(name, token)
