@@ -19,17 +19,17 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
     fields = ("email", "name", "is_active", "is_staff", "theme", "created_at", "last_login")
-    actions = ("disable", "enable", "end_sessions")
+    actions: tuple[str, ...] = ("disable", "enable", "end_sessions")
 
     @admin.action(description="Disable…")
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        """These people are shut out at once, on every device. Operators are left alone."""
+        """These people are shut out at once, on every device. API keys that are their own answer `inactive_key` within five seconds, and work again when they are enabled; shared keys of their teams go on. Operators are left alone."""
         for user in queryset.filter(is_staff=False):
             services.disable(user, request)
 
     @admin.action(description="Enable")
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        """Let these people in again."""
+        """Let these people in again; their own API keys work again, too."""
         for user in queryset:
             services.enable(user, request)
 

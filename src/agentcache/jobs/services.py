@@ -117,6 +117,11 @@ def cancel(job_id: str) -> bool:
     return Job.objects.filter(pk=job_id, claim="", period_seconds__isnull=True).delete()[0] == 1
 
 
+def exists(job_id: str) -> bool:
+    """Say whether a job is still to be done, or was given up."""
+    return Job.objects.filter(pk=job_id).exists()
+
+
 def prune_failed(before: datetime) -> int:
     """Delete jobs given up before a time; return how many."""
     return Job.objects.filter(failed_at__lt=before).delete()[0]

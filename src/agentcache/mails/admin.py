@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
+from agentcache.mails import services
 from agentcache.mails.models import Mail
 
 
@@ -16,3 +19,23 @@ class MailAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when
     search_fields = ("to",)
     ordering = ("-created_at",)
     exclude = ("sealed_body", "key")
+    actions = ("resend", "stop")
+
+    @admin.action(description="Send again now")
+    def resend(self, request: HttpRequest, queryset: QuerySet[Mail]) -> None:
+        """Send these as soon as a worker has time: those that wait, and those that failed within a day."""
+        for mail in queryset:
+            if services.resend(mail.pk):
+                self.log_change(request, mail, "mail.resent")
+            else:
+                text = f"{mail} was sent or stopped, or failed more than a day ago: its text is gone."
+                self.message_user(request, text, messages.WARNING)
+
+    @admin.action(description="Cancel…")
+    def stop(self, request: HttpRequest, queryset: QuerySet[Mail]) -> None:
+        """These never go out, and their text is forgotten. What is being sent just now, was sent or has failed is left alone."""
+        for mail in queryset:
+            if services.stop(mail.pk):
+                self.log_change(request, mail, "mail.stopped")
+            else:
+                self.message_user(request, f"{mail} does not wait, and was left alone.", messages.WARNING)

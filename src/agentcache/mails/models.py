@@ -14,6 +14,8 @@ class MailState(models.TextChoices):
     QUEUED = "queued", "Queued"
     SENT = "sent", "Sent"
     FAILED = "failed", "Failed"
+    #: An operator did not want it to go out.
+    STOPPED = "stopped", "Stopped"
 
 
 class Mail(models.Model):
@@ -25,7 +27,8 @@ class Mail(models.Model):
     template = models.CharField(max_length=64)
     to = models.CharField(max_length=254)
     subject = models.CharField(max_length=200)
-    #: Texts, encrypted: they hold links that let people in. Gone once the mail is sent or given up.
+    #: Texts, encrypted: they hold links that let people in. Gone once the mail is sent or stopped, and a day after it
+    #: was given up: until then an operator may have it sent again.
     sealed_body = models.BinaryField(null=True)
     state = models.CharField(max_length=8, choices=MailState, default=MailState.QUEUED)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -53,7 +53,7 @@ def send(template: str, to: str, context: Mapping[str, object], *, key: str | No
     try:
         with transaction.atomic():
             mail.save(force_insert=True)
-            jobs.enqueue(f"mail:{mail.id}", SEND_MAIL, {"mail_id": mail.id}, timezone.now())
+            jobs.enqueue(_job_of(mail.id), SEND_MAIL, {"mail_id": mail.id}, timezone.now())
     except IntegrityError:
         if key is None or not Mail.objects.filter(key=key).exists():
             raise
@@ -82,16 +82,46 @@ def note_sent(mail_id: str) -> None:
 
 
 def note_failure(mail_id: str, reason: str, *, is_final: bool) -> None:
-    """Note that a mail could not be sent; a final failure forgets its text, too."""
+    """Note that a mail could not be sent, and whether that is final."""
     found = Mail.objects.filter(pk=mail_id)
     found.update(last_error=reason[:200], attempts=F("attempts") + 1)
     if is_final:
-        found.update(state=MailState.FAILED, sealed_body=None)
+        found.update(state=MailState.FAILED)
+
+
+def resend(mail_id: str) -> bool:
+    """Have a mail that waits or failed sent at once, with all its tries anew; False when it is gone out or its text gone."""
+    with transaction.atomic():
+        found = Mail.objects.filter(pk=mail_id, state__in=(MailState.QUEUED, MailState.FAILED))
+        if not found.exclude(sealed_body=None).update(state=MailState.QUEUED, attempts=0, last_error=""):
+            return False
+        if not jobs.retry(_job_of(mail_id)) and not jobs.exists(_job_of(mail_id)):
+            jobs.enqueue(_job_of(mail_id), SEND_MAIL, {"mail_id": mail_id}, timezone.now())
+    return True
+
+
+def stop(mail_id: str) -> bool:
+    """Keep a mail that waits from going out, for good; False when it is gone out, given up, or being sent now."""
+    with transaction.atomic():
+        if not jobs.cancel(_job_of(mail_id)) and jobs.exists(_job_of(mail_id)):
+            return False
+        waiting = Mail.objects.filter(pk=mail_id, state=MailState.QUEUED)
+        return waiting.update(state=MailState.STOPPED, sealed_body=None) == 1
+
+
+def forget_texts(before: datetime) -> int:
+    """Forget the texts of mails that failed and are older than a time; return how many."""
+    failed = Mail.objects.filter(state=MailState.FAILED, created_at__lt=before).exclude(sealed_body=None)
+    return failed.update(sealed_body=None)
 
 
 def prune(before: datetime) -> int:
     """Delete what is older than a time, but for what is still to be sent; return how many mails that were."""
     return Mail.objects.filter(created_at__lt=before).exclude(state=MailState.QUEUED).delete()[0]
+
+
+def _job_of(mail_id: str) -> str:
+    return f"mail:{mail_id}"
 
 
 def _rendered(name: str, members: Mapping[str, object]) -> str:

@@ -52,6 +52,11 @@ class OnRecord(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when 
         """Say whether anything can be changed."""
         return bool(self.editable) and super().has_change_permission(request, obj)
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Call a list by what it lists."""
+        plural = str(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": plural[:1].upper() + plural[1:], **(extra_context or {})})
+
     def construct_change_message(  # type: ignore[override]  # read by `log_change` only
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> dict[str, dict[str, object]]:

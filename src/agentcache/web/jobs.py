@@ -37,6 +37,8 @@ FAILED_JOBS_DAYS = 30
 PRUNE_MAILS = "mails.prune"
 #: How long mails that were sent or given up are kept.
 MAILS_DAYS = 30
+#: How long after it was made a mail that was given up can be sent again.
+MAIL_TEXT_HOURS = 24
 PRUNE_AUDIT = "audit.prune"
 #: How long it is kept who did what.
 AUDIT_DAYS = 365
@@ -68,6 +70,7 @@ def job_kinds(
     async def prune_mails(_payload: dict[str, object]) -> None:
         before = services.at(clock.now() - MAILS_DAYS * _DAY_SECONDS)
         await threads.run(partial(mails.prune, before), within_seconds=_PRUNE_WITHIN_SECONDS)
+        await threads.run(partial(mails.forget_texts, services.at(clock.now() - MAIL_TEXT_HOURS * _HOUR_SECONDS)))
 
     async def prune_audit(_payload: dict[str, object]) -> None:
         before = services.at(clock.now() - AUDIT_DAYS * _DAY_SECONDS)

@@ -1,8 +1,11 @@
 """Queued with their cause, once by key, unreadable at rest, and no header from a name."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.utils import timezone
 
 from agentcache.jobs.models import Job
 from agentcache.mails import services
@@ -76,7 +79,7 @@ def test_a_name_cannot_add_a_header_or_grow_the_subject_without_end():
     assert len(subject) == 200
 
 
-def test_a_final_failure_forgets_the_text_and_another_does_not():
+def test_a_final_failure_keeps_the_text_for_a_day():
     send()
     mail = Mail.objects.get()
     services.note_failure(mail.pk, "450 later", is_final=False)
@@ -85,4 +88,40 @@ def test_a_final_failure_forgets_the_text_and_another_does_not():
     assert services.body_of(mail) is not None
     services.note_failure(mail.pk, "550 no such user", is_final=True)
     mail.refresh_from_db()
-    assert (mail.state, mail.sealed_body, mail.attempts) == (MailState.FAILED, None, 2)
+    assert (mail.state, mail.attempts) == (MailState.FAILED, 2)
+    assert services.body_of(mail) is not None
+    assert services.forget_texts(timezone.now() - timedelta(hours=24)) == 0
+    assert services.forget_texts(timezone.now() + timedelta(seconds=1)) == 1
+    assert Mail.objects.get().sealed_body is None
+
+
+def test_a_failed_mail_is_sent_again_and_one_without_text_is_not():
+    send()
+    mail = Mail.objects.get()
+    services.note_failure(mail.pk, "550 no such user", is_final=True)
+    Job.objects.update(failed_at=timezone.now(), attempts=6)
+    assert services.resend(mail.pk)
+    mail.refresh_from_db()
+    assert (mail.state, mail.attempts, mail.last_error) == (MailState.QUEUED, 0, "")
+    job = Job.objects.get(name=services.SEND_MAIL)
+    assert (job.failed_at, job.attempts) == (None, 0)
+    Job.objects.all().delete()
+    assert services.resend(mail.pk)
+    assert Job.objects.get(name=services.SEND_MAIL).payload == {"mail_id": mail.pk}
+    services.note_sent(mail.pk)
+    assert not services.resend(mail.pk)
+    assert not services.resend("unknown")
+
+
+def test_a_waiting_mail_is_stopped_for_good_unless_it_is_being_sent():
+    send()
+    mail = Mail.objects.get()
+    Job.objects.update(claim="a worker's")
+    assert not services.stop(mail.pk)
+    Job.objects.update(claim="")
+    assert services.stop(mail.pk)
+    mail.refresh_from_db()
+    assert (mail.state, mail.sealed_body) == (MailState.STOPPED, None)
+    assert not Job.objects.exists()
+    assert not services.stop(mail.pk)
+    assert not services.resend(mail.pk)

@@ -14,11 +14,15 @@ from django.utils import timezone
 from agentcache.accounts.models import User
 from agentcache.analytics.services import record_events
 from agentcache.audit.models import AuditEvent
+from agentcache.gateway.ports import Refusal
 from agentcache.jobs import services as jobs
 from agentcache.jobs.models import Job
+from agentcache.mails import services as mails
+from agentcache.mails.models import Mail
 from agentcache.operators import services
 from agentcache.operators.models import SetupLink
 from agentcache.operators.queries import has_operator
+from agentcache.teams import queries
 from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.secrets import current_secrets
 from agentcache.teams.services import create_api_key
@@ -172,6 +176,103 @@ def test_a_plan_is_changed_and_on_record(operator):
     assert AuditEvent.objects.get(action="plan.changed").after == {"plan": "pro"}
 
 
+def test_an_operator_makes_another_and_ends_that_after_being_asked_once_more(operator, ada):
+    asked = act(operator, "/admin/accounts/user/", "make_operator", [ada.user.pk], confirmed=False)
+    assert "everything in this console" in asked.content.decode()
+    assert not User.objects.get(pk=ada.user.pk).is_staff
+    assert act(operator, "/admin/accounts/user/", "make_operator", [ada.user.pk]).status_code == 302
+    assert User.objects.get(pk=ada.user.pk).is_staff
+    added = AuditEvent.objects.get(action="operator.added", target_name="ada@example.com")
+    assert (added.actor_email, added.after) == ("root@example.com", {"is_operator": True, "by": "console"})
+    ada.client = browser()
+    ada.sign_in()
+    assert ada.client.get("/admin/").status_code == 200
+    act(operator, "/admin/accounts/user/", "end_operator", [ada.user.pk])
+    assert not User.objects.get(pk=ada.user.pk).is_staff
+    assert ada.client.get("/admin/")["Location"].startswith("/login")
+    assert AuditEvent.objects.get(action="operator.removed").actor_email == "root@example.com"
+
+
+def test_the_last_operator_and_oneself_stay(operator, ada):
+    root = User.objects.get(email="root@example.com")
+    path = "/admin/accounts/user/"
+    answer = operator.client.post(
+        path, {"action": "end_operator", "_selected_action": [root.pk], "confirmed": "yes"}, follow=True
+    )
+    assert "The last operator stays" in answer.content.decode()
+    act(operator, path, "make_operator", [ada.user.pk])
+    act(operator, path, "end_operator", [root.pk])
+    act(operator, path, "disable", [root.pk])
+    root.refresh_from_db()
+    assert root.is_staff and root.is_active
+    assert not AuditEvent.objects.filter(action="operator.removed").exists()
+
+
+def test_a_disabled_person_is_no_operator_and_cannot_become_one(operator, ada):
+    act(operator, "/admin/accounts/user/", "disable", [ada.user.pk])
+    act(operator, "/admin/accounts/user/", "make_operator", [ada.user.pk])
+    assert not User.objects.get(pk=ada.user.pk).is_staff
+
+
+def test_rights_are_given_by_nobody_whose_sign_in_is_old(operator, ada):
+    operator.age(16 * 60)
+    answer = act(operator, "/admin/accounts/user/", "make_operator", [ada.user.pk])
+    assert answer["Location"].startswith("/reauthenticate?next=")
+    assert not User.objects.get(pk=ada.user.pk).is_staff
+
+
+def test_disabling_ends_sessions_and_own_keys_and_spares_shared_ones(operator, ada, project):
+    team = Team.objects.filter(memberships__user=ada.user).get()
+    secrets = current_secrets()
+    own = create_api_key(secrets, team, "Own", created_by=ada.user, is_shared=False)
+    shared = create_api_key(secrets, team, "Shared", created_by=ada.user, is_shared=True)
+
+    def refusal(created):
+        return queries.find_api_key(secrets.possible_hashes(created.api_key)).refusal(timezone.now())
+
+    assert refusal(own) is None
+    asked = act(operator, "/admin/accounts/user/", "disable", [ada.user.pk], confirmed=False).content.decode()
+    assert "inactive_key" in asked
+    act(operator, "/admin/accounts/user/", "disable", [ada.user.pk])
+    assert ada.get("/me").status_code == 401
+    assert (refusal(own), refusal(shared)) == (Refusal.INACTIVE, None)
+    act(operator, "/admin/accounts/user/", "enable", [ada.user.pk])
+    assert refusal(own) is None
+    actions = set(AuditEvent.objects.filter(target_name="ada@example.com").values_list("action", flat=True))
+    assert {"account.disabled", "account.enabled"} <= actions
+
+
+def test_a_teams_page_leads_to_its_plan_and_the_change_is_on_record(operator):
+    team = Team.objects.first()
+    page = f"/admin/teams/team/{team.pk}/change/"
+    assert f"/admin/quotas/teamplan/add/?team={team.pk}" in operator.client.get(page).content.decode()
+    given = {"team": team.pk, "plan": "free", "is_hard": "on", "serves_hits_over_quota": "on"}
+    operator.client.post("/admin/quotas/teamplan/add/", given)
+    assert "Plan: Free" in operator.client.get(page).content.decode()
+    change = f"/admin/quotas/teamplan/{team.pk}/change/"
+    assert operator.client.post(change, {**given, "plan": "pro"}).status_code == 302
+    last = AuditEvent.objects.filter(action="plan.changed").order_by("at").last()
+    assert (last.before, last.after, last.actor_email) == ({"plan": "free"}, {"plan": "pro"}, "root@example.com")
+    assert last.team_id == team.pk
+
+
+def test_mails_are_sent_again_and_stopped_on_record(operator):
+    mails.send("verify", "ada@example.com", {"link": "https://cache.example.com/x"})
+    mails.send("verify", "bob@example.com", {"link": "https://cache.example.com/x"})
+    to_ada, to_bob = (Mail.objects.get(to=to) for to in ("ada@example.com", "bob@example.com"))
+    mails.note_failure(to_ada.pk, "550", is_final=True)
+    act(operator, "/admin/mails/mail/", "resend", [to_ada.pk])
+    assert Mail.objects.get(pk=to_ada.pk).state == "queued"
+    act(operator, "/admin/mails/mail/", "stop", [to_bob.pk])
+    assert Mail.objects.get(pk=to_bob.pk).state == "stopped"
+    actions = set(AuditEvent.objects.filter(target_kind="mail").values_list("action", flat=True))
+    assert actions == {"mail.resent", "mail.stopped"}
+
+
+def root_id():
+    return User.objects.get(email="root@example.com").pk
+
+
 def view_as(operator, person, reason="Ticket 4711: chart is empty"):
     return operator.client.post(f"/admin/view-as/{person.user.pk}/", {"reason": reason})
 
@@ -191,6 +292,13 @@ def test_viewing_as_a_user_needs_a_reason_and_is_on_record(operator, ada):
     assert started.after == {"reason": "Ticket 4711: chart is empty"}
     page = operator.client.post("/settings/danger").content.decode()
     assert "on record as done by root@example.com" in page
+    for path in ("/dashboard", "/settings/profile", "/dashboard/team"):
+        shown = operator.client.get(path, follow=True)
+        assert "on record as done by root@example.com" in shown.content.decode(), path
+    done = operator.client.post("/dashboard/team/new", {"name": "Made in her place"})
+    assert done.status_code == 302, done.content
+    made = AuditEvent.objects.get(action="team.created", target_name="Made in her place")
+    assert (made.actor_email, made.impersonator_id) == ("ada@example.com", root_id())
     assert operator.client.post("/view-as/end").status_code == 302
     assert operator.get("/me").json()["email"] == "root@example.com"
     ended = AuditEvent.objects.get(action="impersonation.ended")
