@@ -25,7 +25,9 @@ def operator(site, visit):
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("lists", [LISTS[:2], LISTS[2:5], LISTS[5:8], LISTS[8:]], ids=["people", "teams", "use", "work"])
+@pytest.mark.parametrize(
+    "lists", [LISTS[:2], LISTS[2:5], LISTS[5:8], LISTS[8:]], ids=["people", "teams", "use", "work"]
+)
 def test_every_list_fits_and_can_be_used(operator, site, visit, axe, screenshot, lists):
     visit(site, "grace-with-a-name-that-is-rather-long").sign_up()
     site.call(site.server.key, "Hello")

@@ -13,10 +13,11 @@ from agentcache.kit.errors import NotFound
 if TYPE_CHECKING:
     from agentcache.teams.models import ApiKey, Team
 
-app = typer.Typer(help="Create, list and revoke the API keys of a team.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, rotate and revoke the API keys of a team.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TeamSlug = Annotated[str, typer.Option("--team", help="The team's slug.")]
+KeyId = Annotated[str, typer.Argument(help="The id that `keys list` shows.")]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -33,14 +34,28 @@ def create(
     ] = None,
     namespace: Annotated[str, typer.Option("--namespace", help="Namespace of requests that name none.")] = "default",
     test: Annotated[bool, typer.Option("--test", help="Make a test key (ac_test_…).")] = False,
-    expires_in: Annotated[
-        str | None, typer.Option("--expires-in", help="Lifetime, such as 30d, 12h or 15m.", show_default=False)
+    ip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ip",
+            help="Address or network that the key may be used from, such as 192.0.2.0/24; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires",
+            "--expires-in",
+            help="When it ends: a lifetime such as 30d, 12h or 15m, or a day or time in UTC such as 2027-01-31.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key and show it, this once: only a hash of it is kept."""
     scopes = _scopes(scope)
-    expires_at = None if expires_in is None else datetime.now(UTC) + _duration(expires_in)
+    expires_at = None if expires is None else _expiry(expires)
     settings = open_records()
     from agentcache.cli.output import console, print_json
     from agentcache.supervisor.preparation import database_errors
@@ -57,12 +72,18 @@ def create(
             is_test=test,
             namespace=namespace,
             expires_at=expires_at,
+            allowed_networks=ip or (),
         )
+        shown = _row(created.row, owner)
     if as_json:
-        print_json({"key": created.api_key, **_row(created.row, owner)})
+        print_json({"key": created.api_key, **shown})
         return
     console().print(f"Your API key, shown this once: [bold]{created.api_key}[/]")
     console().print(f"  may    {', '.join(created.row.scopes)}\n  team   {owner.name}")
+    if created.row.allowed_networks:
+        console().print(f"  from   {', '.join(created.row.allowed_networks)}")
+    if created.row.expires_at:
+        console().print(f"  until  {shown['expires_at']}")
 
 
 @app.command("list")
@@ -71,11 +92,12 @@ def list_keys(team: TeamSlug = "local", as_json: AsJson = False) -> None:
     settings = open_records()
     from agentcache.cli.output import print_json, print_table
     from agentcache.supervisor.preparation import database_errors
-    from agentcache.teams.queries import list_api_keys
+    from agentcache.teams.queries import list_api_keys, rotating_keys
 
     with database_errors(settings):
         owner = _team(team)
-        rows = [_row(row, owner) for row in list_api_keys(owner)]
+        rotating = rotating_keys(owner)
+        rows = [_row(row, owner, rotating) for row in list_api_keys(owner)]
     if as_json:
         print_json({"keys": rows})
         return
@@ -97,9 +119,44 @@ def list_keys(team: TeamSlug = "local", as_json: AsJson = False) -> None:
     )
 
 
+@app.command("rotate")
+def rotate(
+    key_id: KeyId,
+    now: Annotated[
+        bool, typer.Option("--now", help="End the former value at once: somebody else may have it.")
+    ] = False,
+    overlap: Annotated[
+        str | None,
+        typer.Option("--overlap", help="How long the former value works on, up to 30d.", show_default="24h"),
+    ] = None,
+    team: TeamSlug = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new value and show it, this once. Name, rights, limits and usage stay with the key."""
+    if now and overlap is not None:
+        raise typer.BadParameter("give --now or --overlap, not both", param_hint="--overlap")
+    settings = open_records()
+    from agentcache.cli.output import console, print_json
+    from agentcache.supervisor.preparation import database_errors
+    from agentcache.teams.secrets import ServerSecrets
+    from agentcache.teams.services import OVERLAP, rotate_api_key
+
+    span = timedelta(0) if now else OVERLAP if overlap is None else _duration(overlap, "--overlap")
+    with database_errors(settings):
+        owner = _team(team)
+        created = rotate_api_key(ServerSecrets.of(settings), owner, key_id, overlap=span)
+        shown = _row(created.row, owner)
+    if as_json:
+        print_json({"key": created.api_key, **shown})
+        return
+    console().print(f"The new value of {created.row.name}, shown this once: [bold]{created.api_key}[/]")
+    former = f"works until {shown['former'][0]['ends_at']}" if span else "ends now: servers refuse it within 5 seconds"
+    console().print(f"  the former value {former}")
+
+
 @app.command("revoke")
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="The id that `keys list` shows.")],
+    key_id: KeyId,
     team: TeamSlug = "local",
     as_json: AsJson = False,
 ) -> None:
@@ -112,8 +169,9 @@ def revoke(
     with database_errors(settings):
         owner = _team(team)
         row = revoke_api_key(owner, key_id)
+        shown = _row(row, owner)
     if as_json:
-        print_json(_row(row, owner))
+        print_json(shown)
         return
     console().print(f"{row.name} ({row.display}) is revoked.")
 
@@ -131,9 +189,12 @@ def _team(slug: str) -> Team:
     return found
 
 
-def _row(row: ApiKey, team: Team) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    expired = row.expires_at is not None and row.expires_at <= now
+def _row(row: ApiKey, team: Team, rotating: frozenset[str] | None = None) -> dict[str, Any]:
+    """Return everything about a key that is no secret."""
+    from agentcache.teams.queries import former_values, key_state, rotating_keys
+
+    if rotating is None:
+        rotating = rotating_keys(team)
     return {
         "id": row.id,
         "name": row.name,
@@ -142,12 +203,22 @@ def _row(row: ApiKey, team: Team) -> dict[str, Any]:
         "display": row.display,
         "scopes": list(row.scopes),
         "namespace": row.namespace,
+        "allowed_networks": list(row.allowed_networks),
         "is_test": row.is_test,
-        "state": "revoked" if row.revoked_at else "expired" if expired else "live",
+        "is_shared": row.is_shared,
+        "state": key_state(row, rotating).value,
         "created_at": _stamp(row.created_at),
+        "created_by": row.created_by.email if row.created_by is not None else None,
+        "created_by_key": row.created_by_key_id,
         "expires_at": _stamp(row.expires_at),
+        "rotated_at": _stamp(row.rotated_at),
         "revoked_at": _stamp(row.revoked_at),
+        "revoked_because": row.revoked_because or None,
         "last_used_at": _stamp(row.last_used_at),
+        "former": [
+            {"display": one.display, "ends_at": _stamp(one.ends_at), "last_used_at": _stamp(one.last_used_at)}
+            for one in (former_values(row) if row.id in rotating else ())
+        ],
     }
 
 
@@ -168,7 +239,19 @@ def _scopes(given: list[str] | None) -> Any:
         raise typer.BadParameter(f"{', '.join(given)}: use {known}", param_hint="--scope") from None
 
 
-def _duration(text: str) -> timedelta:
+def _expiry(text: str) -> datetime:
+    if text[-1:] in _UNITS:
+        return datetime.now(UTC) + _duration(text, "--expires")
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a lifetime (30d, 12h, 15m) nor a day or time (2027-01-31)", param_hint="--expires"
+        ) from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _duration(text: str, option: str) -> timedelta:
     if len(text) < 2 or not text[:-1].isdecimal() or text[-1] not in _UNITS or not 0 < int(text[:-1]) <= 100_000:
-        raise typer.BadParameter(f"{text!r} is no lifetime; write it as 15m, 12h or 30d", param_hint="--expires-in")
+        raise typer.BadParameter(f"{text!r} is no length of time; write it as 15m, 12h or 30d", param_hint=option)
     return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})

@@ -17,6 +17,7 @@ from agentcache.teams.tenancy import rows_of
 _NANOS = 10**9
 #: How far back a key's page looks.
 DAYS = 30
+_WHOSE = {"key": "This key", "member": "Its member"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class BarShown:
     label: str
     unit: str
     note: str
+    #: Whether it is the one that will stop something first, or of none that stops, the fullest.
+    is_binding: bool = False
 
     @classmethod
-    def of(cls, bar: Bar) -> BarShown:
+    def of(cls, bar: Bar, binding: Bar | None = None) -> BarShown:
         """Say whose limit it is, and what happens beyond it."""
-        whose = {"key": "This key", "member": "Its member"}.get(bar.kind, "The team")
+        whose = _WHOSE.get(bar.kind, "The team")
         scale = _NANOS if bar.measure == BUDGET else 1
         return cls(
             used=bar.used / scale,
@@ -40,15 +43,26 @@ class BarShown:
             label=f"{whose}: {'provider cost' if bar.measure == BUDGET else 'requests'} this month",
             unit="usd" if bar.measure == BUDGET else "count",
             note="calls are refused beyond it" if bar.is_hard else "people are told beyond it",
+            is_binding=bar is binding,
         )
 
 
 @dataclass(frozen=True, slots=True)
+class RateShown:
+    """How many requests a minute are let in."""
+
+    label: str
+    per_minute: int
+    is_binding: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeyFigures:
-    """A key's last 30 days, and every limit that binds it, the fullest first."""
+    """A key's last 30 days, and every limit that binds it: the fullest first, the narrowest rate first."""
 
     totals: Totals
     bars: list[BarShown]
+    rates: list[RateShown]
 
     @property
     def cost_usd(self) -> float:
@@ -64,11 +78,21 @@ class KeyFigures:
 def figures_of(team: Team, row: ApiKey, now: datetime) -> KeyFigures:
     """Return the figures of a key."""
     totals = analytics.totals(team, last_days(DAYS, now), Filters(api_key=row.pk))
-    binding = {(SubjectKind.TEAM.value, ""), (SubjectKind.KEY.value, row.pk)}
+    subjects = {(SubjectKind.TEAM.value, ""), (SubjectKind.KEY.value, row.pk)}
     if not row.is_shared and row.created_by_id is not None:
-        binding.add((SubjectKind.MEMBER.value, str(row.created_by_id)))
-    bars = [BarShown.of(bar) for bar in quotas.usage_of(team, now).bars if (bar.kind, bar.subject) in binding]
-    return KeyFigures(totals, bars)
+        subjects.add((SubjectKind.MEMBER.value, str(row.created_by_id)))
+    bars = [bar for bar in quotas.usage_of(team, now).bars if (bar.kind, bar.subject) in subjects]
+    nearest = next((bar for bar in bars if bar.is_hard), bars[0] if bars else None)
+    rates = sorted(
+        (limit.requests_per_minute, _WHOSE.get(limit.kind, "The team"))
+        for limit in quotas.limits_of_team(team)
+        if (limit.kind, limit.subject) in subjects and limit.requests_per_minute is not None
+    )
+    return KeyFigures(
+        totals,
+        [BarShown.of(bar, nearest) for bar in bars],
+        [RateShown(whose, rate, is_binding=place == 0) for place, (rate, whose) in enumerate(rates)],
+    )
 
 
 def limit_of(row: ApiKey) -> dict[str, object]:

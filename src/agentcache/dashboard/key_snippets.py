@@ -43,10 +43,10 @@ curl -si {origin}/openai/v1/chat/completions \\
 _STORE = """\
 curl -s {origin}/api/cache/set \\
   -H "X-AgentCache-Key: {key}" -H "Content-Type: application/json" \\
-  -d '{{"model": "gpt-4o-mini", "prompt": "Say hello", "value": "Hello!"}}'
+  -d '{{"provider": "openai", "model": "gpt-4o-mini", "prompt": "Say hello", "value": "Hello!"}}'
 curl -s {origin}/api/cache/get \\
   -H "X-AgentCache-Key: {key}" -H "Content-Type: application/json" \\
-  -d '{{"model": "gpt-4o-mini", "prompt": "Say hello"}}'"""
+  -d '{{"provider": "openai", "model": "gpt-4o-mini", "prompt": "Say hello"}}'"""
 
 _PYTHON = """\
 from openai import OpenAI

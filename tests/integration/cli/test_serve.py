@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psutil
 import pytest
 
 from agentcache.demo.fake_provider.server import FakeProvider
+from tests.support.guarded import wait_until
 from tests.support.server_process import ServerProcess
 
 QUESTION = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Which port does the server listen on?"}]}
@@ -102,6 +105,45 @@ def test_keys_are_created_listed_and_revoked(server):
     assert [row["state"] for row in listed if row["id"] == created["id"]] == ["revoked"]
 
 
+def test_a_key_is_bound_to_networks_and_a_day_and_listed_with_all_that_is_no_secret(server):
+    given = ("--ip", "192.0.2.0/24", "--ip", "2001:db8::1", "--expires", "2030-01-31")
+    created = json.loads(server.run("keys", "create", "--name", "Bound", *given, "--json").stdout)
+    assert created["allowed_networks"] == ["192.0.2.0/24", "2001:db8::1/128"]
+    assert created["expires_at"].startswith("2030-01-31T00:00:00")
+    refused = httpx.get(f"{server.url}/api/cache/stats", headers={"X-AgentCache-Key": created["key"]})
+    assert refused.json()["code"] == "address_not_allowed"
+    text = server.run("keys", "list", "--json").stdout
+    [row] = [row for row in json.loads(text)["keys"] if row["id"] == created["id"]]
+    # It was used in between.
+    assert {name: created[name] for name in row} | {"last_used_at": row["last_used_at"]} == row
+    assert set(row) == {
+        "id", "name", "team", "team_id", "display", "scopes", "namespace", "allowed_networks", "is_test", "is_shared",
+        "state", "created_at", "created_by", "created_by_key", "expires_at", "rotated_at", "revoked_at",
+        "revoked_because", "last_used_at", "former",
+    }  # fmt: skip
+    assert created["key"] not in text
+
+
+def test_a_key_is_rotated_with_an_overlap_or_at_once(server):
+    def status(key):
+        return httpx.get(f"{server.url}/api/cache/stats", headers={"X-AgentCache-Key": key}).status_code
+
+    first = json.loads(server.run("keys", "create", "--name", "Turning", "--json").stdout)
+    second = json.loads(server.run("keys", "rotate", first["id"], "--overlap", "2h", "--json").stdout)
+    assert (second["id"], second["state"], len(second["former"])) == (first["id"], "rotating", 1)
+    assert second["former"][0]["display"] == first["display"]
+    assert (status(first["key"]), status(second["key"])) == (200, 200)
+    said = server.run("keys", "rotate", first["id"], "--now").stdout
+    assert "the former value ends now" in said
+    third = re.search(r"ac_live_\w+", said)
+    assert third is not None
+    wait_until(lambda: (status(first["key"]), status(second["key"])) == (401, 401), what="former values to be refused")
+    assert status(third[0]) == 200
+    usual = json.loads(server.run("keys", "rotate", first["id"], "--json").stdout)
+    until = datetime.fromisoformat(usual["former"][0]["ends_at"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < until <= timedelta(hours=24)
+
+
 def test_keys_say_what_is_wrong(server):
     unknown = server.run("keys", "revoke", "0" * 32)
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (6, 1)
@@ -110,6 +152,11 @@ def test_keys_say_what_is_wrong(server):
     assert "local" in nobody.stderr
     assert server.run("keys", "create", "--scope", "everything").returncode == 2
     assert server.run("keys", "create", "--expires-in", "soon").returncode == 2
+    assert server.run("keys", "create", "--expires", "2001-01-01").returncode != 0
+    wrong = server.run("keys", "create", "--ip", "10.0.0.7/8")
+    assert (wrong.returncode != 0, len(wrong.stderr.splitlines())) == (True, 1)
+    assert server.run("keys", "rotate", "0" * 32, "--now", "--overlap", "1h").returncode == 2
+    assert server.run("keys", "rotate", "0" * 32).returncode == 6
 
 
 def test_the_cache_is_read_written_and_cleared(server):
