@@ -25,9 +25,7 @@ def operator(site, visit):
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    "lists", [LISTS[:2], LISTS[2:5], LISTS[5:8], LISTS[8:]], ids=["people", "teams", "use", "work"]
-)
+@pytest.mark.parametrize("lists", [LISTS[:1], LISTS[1:3], LISTS[3:5], LISTS[5:7], LISTS[7:9], LISTS[9:]])
 def test_every_list_fits_and_can_be_used(operator, site, visit, axe, screenshot, lists):
     visit(site, "grace-with-a-name-that-is-rather-long").sign_up()
     site.call(site.server.key, "Hello")
@@ -38,18 +36,16 @@ def test_every_list_fits_and_can_be_used(operator, site, visit, axe, screenshot,
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_rows_and_the_way_to_a_plan_can_be_used(operator, axe, screenshot):
+def test_rows_and_the_way_to_a_plan_can_be_used(operator, screenshot):
     screenshot(operator.open("/admin/"), "console")
     page = operator.open("/admin/accounts/user/")
     page.locator("#result_list tbody th a").first.click()
     screenshot(page, "console-user-row")
-    axe(page, "a user")
     page = operator.open("/admin/teams/team/")
     page.locator("#result_list tbody th a").first.click()
     screenshot(page, "console-team-row")
     page.get_by_role("link", name="Give a plan").click()
     screenshot(page, "console-plan-add")
-    axe(page, "a plan")
     screenshot(operator.open("/admin/usage/"), "console-usage")
 
 
