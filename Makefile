@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test check demo bench bench-peers build lock docs
+.PHONY: help serve test check demo bench bench-peers bench-pages build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -22,6 +22,9 @@ bench: ## measure the hot path against an empty server
 
 bench-peers: ## measure side by side with other gateways
 	@scripts/bench-peers
+
+bench-pages: ## measure every page with ten million usage events, on SQLite and PostgreSQL
+	@scripts/bench-pages
 
 build: ## build the wheel and the source archive
 	@scripts/build

@@ -22,17 +22,19 @@ export function bucketLength(starts) {
   return starts.length > 1 ? new Date(starts[1]) - new Date(starts[0]) : 86_400_000;
 }
 
-/** Stacked rectangles {x1, x2, y1, y2, …} in the order of the series. */
+/** Stacked rectangles {x1, x2, y1, y2, …} in the order of the series: upwards from zero, and downwards what is below it. */
 export function stack(chart) {
   const length = bucketLength(chart.starts);
-  const heights = chart.starts.map(() => 0);
+  const tops = chart.starts.map(() => 0);
+  const bottoms = chart.starts.map(() => 0);
   const pad = length * 0.1;
   return chart.series.flatMap((series) =>
     rowsOf(chart, series.values, series).filter((row) => row.value !== null).map((row) => {
-      const y1 = heights[row.index];
-      heights[row.index] += row.value;
+      const ends = row.value < 0 ? bottoms : tops;
+      const y1 = ends[row.index];
+      ends[row.index] += row.value;
       return {
-        ...row, y1, y2: heights[row.index],
+        ...row, y1, y2: ends[row.index],
         x1: new Date(+row.at + pad), x2: new Date(+row.at + length - pad),
         isOpen: chart.isLastOpen && row.index === chart.starts.length - 1,
       };
@@ -51,7 +53,8 @@ const SCALES = { count: [1e3, ["", "k", "M", "G", "T"]], tokens: [1e3, ["", "k",
 function scaled(value, step, names) {
   let at = 0;
   let rest = value;
-  while (Math.abs(rest) >= step && at < names.length - 1) { rest /= step; at += 1; }
+  // By what is shown: 999,999 is 1M, not 1000k.
+  while (Math.abs(Number(rest.toPrecision(3))) >= step && at < names.length - 1) { rest /= step; at += 1; }
   const text = Number(rest.toPrecision(3)).toString();
   return names[at].length > 1 ? `${text} ${names[at]}` : text + names[at];
 }
@@ -64,6 +67,7 @@ export function tick(value, unit) {
   if (unit === "seconds") return value >= 3600 ? `${Number((value / 3600).toPrecision(3))} h` : `${Number(value.toPrecision(3))} s`;
   if (unit === "usd") {
     if (value === 0) return "$0";
+    if (value < 0) return `-${tick(-value, unit)}`;
     return Math.abs(value) >= 1000 ? `$${scaled(value, 1e3, SCALES.count[1])}` : `$${Number(value.toPrecision(3))}`;
   }
   return String(value);
@@ -73,6 +77,7 @@ export function tick(value, unit) {
 export function exact(value, unit) {
   if (value === null || value === undefined) return "–";
   if (unit === "count" || unit === "tokens") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
+  if (unit === "usd" && value < 0) return `-${exact(-value, unit)}`;
   if (unit === "usd") return `$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: Math.abs(value) >= 1 ? 2 : 6 })}`;
   if (unit === "percent") return `${(value * 100).toFixed(1)} %`;
   return tick(value, unit);
@@ -88,11 +93,11 @@ export function tipLines(chart, index) {
   return [name, ...lines].join("\n");
 }
 
-/** The largest value that is drawn. */
-export function highest(chart) {
+/** The lowest and the highest value that is drawn, zero among them. */
+export function extent(chart) {
   const before = chart.series.flatMap((series) => series.before ?? []);
   const own = chart.kind === "bars" || chart.kind === "areas"
     ? [...stack(chart).map((row) => row.y2), ...(totalBefore(chart) ?? [])]
     : [...chart.series.flatMap((series) => series.values), ...before];
-  return own.reduce((top, value) => Math.max(top, value ?? 0), 0);
+  return own.reduce(([low, high], value) => [Math.min(low, value ?? 0), Math.max(high, value ?? 0)], [0, 0]);
 }

@@ -17,9 +17,11 @@ function lineMarks(chart) {
     const rows = data.rowsOf(chart, series.values, series);
     const { closed, open } = data.splitOpen(rows, chart.isLastOpen);
     const look = { x: "at", y: "value", stroke: colour(series.tone), strokeWidth: 1.9, curve: "linear", ariaHidden: true };
-    const before = series.before
-      ? [Plot.line(data.rowsOf(chart, series.before, series), { ...look, strokeWidth: 1.3, strokeOpacity: 0.5 })]
-      : [];
+    const former = series.before ? data.rowsOf(chart, series.before, series) : [];
+    const before = [
+      Plot.line(former, { ...look, strokeWidth: 1.3, strokeOpacity: 0.5 }),
+      Plot.dot(data.isolated(former), { x: "at", y: "value", fill: colour(series.tone), fillOpacity: 0.5, r: 2, ariaHidden: true }),
+    ];
     const dash = chart.series.length > 1 ? DASHES[index % DASHES.length] : "";
     return [
       ...before,
@@ -80,7 +82,7 @@ function tip(chart) {
 
 function figure(chart, width) {
   const marks = { bars: barMarks, lines: lineMarks, areas: areaMarks }[chart.kind](chart);
-  const top = data.highest(chart);
+  const [low, high] = data.extent(chart);
   const length = data.bucketLength(chart.starts);
   const first = new Date(chart.starts[0]);
   const end = new Date(+new Date(chart.starts.at(-1)) + (chart.kind === "bars" ? length : 0));
@@ -90,7 +92,7 @@ function figure(chart, width) {
     marginLeft: 54, marginRight: 12, marginTop: 12, marginBottom: 26,
     ariaLabel: chart.title, ariaDescription: chart.caption,
     x: { type: "utc", domain: [first, end], label: null, ticks: tickCount(width) },
-    y: { domain: [0, top || 1], nice: true, label: null },
+    y: { domain: [low, high || (low ? 0 : 1)], nice: true, label: null },
     marks: [
       Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 4 }),
       Plot.axisY({ ticks: 4, tickSize: 0, tickFormat: (value) => data.tick(value, chart.unit), fontSize: 11.5 }),

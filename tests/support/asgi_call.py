@@ -23,6 +23,7 @@ class Answer:
 
 async def call(app: Any, path: str, *, method: str = "GET", host: str = "127.0.0.1:8787", **headers: str) -> Answer:
     """Send one request without a body; underscores in header names become hyphens."""
+    path, _, query = path.partition("?")
     given = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     asgi_scope = {
         "type": "http",
@@ -32,7 +33,7 @@ async def call(app: Any, path: str, *, method: str = "GET", host: str = "127.0.0
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         "client": ("127.0.0.1", 40000),

@@ -24,12 +24,18 @@ _SETTINGS = {
 
 
 class PostgresServer:
-    """A cluster in a temporary folder on a free loopback port; everybody on loopback may come in as `postgres`."""
+    """A cluster on a free loopback port; everybody on loopback may come in as `postgres`.
 
-    def __init__(self, **settings: str) -> None:
+    It lives in a temporary folder, or in one that is given and kept.
+    """
+
+    def __init__(self, kept_in: Path | None = None, **settings: str) -> None:
         self.port = free_port()
         self._settings = {**_SETTINGS, **settings, "port": str(self.port)}
-        self._folder = Path(tempfile.mkdtemp(prefix="agentcache-postgres-"))
+        self._is_kept = kept_in is not None
+        if kept_in is not None:
+            kept_in.mkdir(parents=True, exist_ok=True)
+        self._folder = kept_in or Path(tempfile.mkdtemp(prefix="agentcache-postgres-"))
         # PostgreSQL refuses to run as root, so root hands the folder to `nobody` and starts it as that.
         self._user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
         self._bin = self._reachable_bin()
@@ -41,8 +47,11 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
-        """Make the cluster and wait until it takes connections."""
+        """Make the cluster, unless it is there already, and wait until it takes connections."""
         home = self._folder / "cluster"
+        if (home / "PG_VERSION").exists():
+            self.resume()
+            return self
         home.mkdir(mode=0o700)
         if self._user is not None:
             self._folder.chmod(0o755)
@@ -63,12 +72,13 @@ class PostgresServer:
         self.process = GuardedProcess(
             [str(self._bin / "postgres"), "-D", str(home), *options],
             log=home / "server.log",
-            ending="QUIT",
+            # A cluster that is kept is closed in order, or its next start would repeat what was not in its files yet.
+            ending="INT" if self._is_kept else "QUIT",
             user=self._user,
             cwd=home,
             environ={"LC_ALL": "C"},
         )
-        wait_until(self._answers, 30, "PostgreSQL")
+        wait_until(self._answers, 600 if self._is_kept else 30, "PostgreSQL")
 
     def _answers(self) -> bool:
         if not self.process.is_running:
@@ -93,9 +103,10 @@ class PostgresServer:
         self.process.stop()
 
     def stop(self) -> None:
-        """End it at once and remove its folder."""
+        """End it at once and remove its folder, unless that is kept."""
         self.process.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._is_kept:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _reachable_bin(self) -> Path:
         """Return the folder of the programs, copied when the user who shall run them cannot reach it."""
@@ -108,6 +119,7 @@ class PostgresServer:
             return package / "pginstall" / "bin"
         # The programs find their libraries beside the package, so both move.
         copy = self._folder / "lib"
+        shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(package / "pginstall", copy / package.name / "pginstall")
         libraries = package.parent / f"{package.name}.libs"
         shutil.copytree(libraries, copy / libraries.name)

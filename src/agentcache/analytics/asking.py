@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from agentcache.analytics.labels import labels_of
 from agentcache.analytics.periods import Period, Preset, period_of, preset_period
 from agentcache.analytics.queries import NO_FILTERS, NONE, Filters
+from agentcache.analytics.retention import Reach, comparable, reach_of
 from agentcache.kit.errors import BadRequest
 from agentcache.teams.models import Team
 
@@ -29,9 +31,21 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A period to choose from."""
+
+    code: str
+    label: str
+    is_current: bool
+    #: Why it cannot be had, or "".
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
     """A question about usage, as a page's address has it."""
 
+    reach: Reach
     period: Period
     filters: Filters
     compares: bool
@@ -41,9 +55,13 @@ class Asking:
     custom_end: str = ""
 
     @classmethod
-    def of(cls, query: Mapping[str, str], default: Preset = Preset.MONTH, now: datetime | None = None) -> Asking:
-        """Read an address; what cannot be read is said and replaced by the default."""
+    def of(
+        cls, team: Team, query: Mapping[str, str], wanted: Preset = Preset.MONTH, now: datetime | None = None
+    ) -> Asking:
+        """Read an address; what cannot be read or is not shown any more is said, and replaced by the default."""
         now = now or datetime.now(UTC)
+        reach = reach_of(team, now)
+        default = reach.longest(wanted)
         start, end = query.get("start", ""), query.get("end", "")
         preset = query.get("period", "")
         if query.get("dates") and (start or end):
@@ -55,9 +73,11 @@ class Asking:
                 preset="" if preset == "custom" else preset, start=start, end=end, zone=query.get("zone", ""), now=now,
                 default=default,
             )  # fmt: skip
-            return cls(period, Filters.of(query), query.get("compare") == "1", "", start, end)
+            compares = query.get("compare") == "1"
+            return cls(reach, reach.check(period), Filters.of(query), compares, "", start, end)
         except BadRequest as error:
-            return cls(preset_period(default, "UTC", now), NO_FILTERS, compares=False, problem=error.message)
+            shown = preset_period(default, "UTC", now)
+            return cls(reach, shown, NO_FILTERS, compares=False, problem=error.message)
 
     @property
     def code(self) -> str:
@@ -65,15 +85,31 @@ class Asking:
         return self.period.preset.code if self.period.preset is not None else "custom"
 
     @property
-    def presets(self) -> list[tuple[str, str, bool]]:
-        """The periods to choose from: code, label, whether it is the current one."""
-        found = [(preset.code, preset.label, preset is self.period.preset) for preset in Preset]
-        return found if self.period.preset is not None else [*found, ("custom", "Custom", True)]
+    def presets(self) -> list[Choice]:
+        """The periods to choose from."""
+        found = [
+            Choice(
+                preset.code, preset.label, preset is self.period.preset, self.reach.refuses(preset, self.period.zone)
+            )
+            for preset in Preset
+        ]
+        return found if self.period.preset is not None else [*found, Choice("custom", "Custom", is_current=True)]
+
+    @property
+    def first_day(self) -> str:
+        """The first day that may be asked for, as date fields have it; "" where there is no such bound."""
+        first = self.reach.first_day(self.period.zone)
+        return "" if first is None else first.astimezone(ZoneInfo(self.period.zone)).date().isoformat()
+
+    @property
+    def former(self) -> Period | None:
+        """The period before, or None where its sums are not kept any more."""
+        return comparable(self.period, self.reach.now)
 
     @property
     def before(self) -> Period | None:
-        """The period to compare with, when that is wanted."""
-        return self.period.previous() if self.compares else None
+        """The period to compare with, when that is wanted and can be had."""
+        return self.former if self.compares else None
 
     @property
     def members(self) -> dict[str, str]:

@@ -11,6 +11,12 @@ class InvalidPeriod(BadRequest):
     code = "invalid_period"
 
 
+class BeyondRetention(BadRequest):
+    """The period reaches further back than the team's plan, or what is kept."""
+
+    code = "beyond_retention"
+
+
 class InvalidFilter(BadRequest):
     """A filter or breakdown that was asked for does not exist."""
 

@@ -81,9 +81,19 @@ class Period:
         name = {Grain.FIVE_MINUTES: "per 5 minutes", Grain.HOUR: "per hour", Grain.DAY: "per day"}[self.bucket]
         return f"{name}, {self.zone}"
 
-    def place(self, start: int) -> int:
-        """Return the place of the bucket that a roll-up belongs to."""
-        return bisect_right(self.starts, start) - 1
+    def runs(self) -> list[tuple[int, int, int, int]]:
+        """Return the period as runs of buckets of one length: place of the first, start, end, seconds of each bucket.
+
+        There is one, but where days of 23 or 25 hours are in between. Within a run a database can tell the bucket.
+        """
+        found: list[tuple[int, int, int, int]] = []
+        for place, start in enumerate(self.starts):
+            end = self.starts[place + 1] if place + 1 < len(self.starts) else self.end
+            if found and found[-1][3] == end - start:
+                found[-1] = (*found[-1][:2], end, end - start)
+            else:
+                found.append((place, start, end, end - start))
+        return found
 
     def previous(self) -> Period:
         """Return the span of as many buckets just before this one; of a month to date, the same days of the month before."""
@@ -91,35 +101,24 @@ class Period:
             return self._month_before()
         count = len(self.starts)
         if self.bucket is Grain.DAY:
-            first = _local_day(self.start, self.zone)
-            starts = tuple(_day_start(first - timedelta(days=back), self.zone) for back in range(count, 0, -1))
+            first = day_of(self.start, self.zone)
+            starts = tuple(day_start(first - timedelta(days=back), self.zone) for back in range(count, 0, -1))
         else:
             starts = tuple(start - count * int(self.bucket) for start in self.starts)
         return Period(starts, self.start, self.bucket, self.zone, self.asked_at)
 
     def _month_before(self) -> Period:
-        first = _local_day(self.start, self.zone)
+        first = day_of(self.start, self.zone)
         begin = (first - timedelta(days=1)).replace(day=1)
         days = min(len(self.starts), (first - begin).days)
-        starts = tuple(_day_start(begin + timedelta(days=day), self.zone) for day in range(days))
-        return Period(
-            starts, _day_start(begin + timedelta(days=days), self.zone), self.bucket, self.zone, self.asked_at
-        )
+        starts = tuple(day_start(begin + timedelta(days=day), self.zone) for day in range(days))
+        return Period(starts, day_start(begin + timedelta(days=days), self.zone), self.bucket, self.zone, self.asked_at)
 
     def spans(self) -> list[tuple[Grain, int, int]]:
-        """Return what the whole period is made of: roll-ups of few days and, at the edges, of hours or minutes."""
+        """Return what the whole period is made of: few roll-ups of weeks and, at the edges, of days and hours."""
         if self.bucket is Grain.FIVE_MINUTES:
             return [(Grain.FIVE_MINUTES, self.start, self.end)]
-        first_day = -(-self.start // Grain.DAY) * Grain.DAY
-        last_day = self.end // Grain.DAY * Grain.DAY
-        if first_day >= last_day:
-            return [(Grain.HOUR, self.start, self.end)]
-        found = [
-            (Grain.HOUR, self.start, first_day),
-            (Grain.DAY, first_day, last_day),
-            (Grain.HOUR, last_day, self.end),
-        ]
-        return [span for span in found if span[1] < span[2]]
+        return _spans(self.start, self.end, (Grain.WEEK, Grain.DAY, Grain.HOUR))
 
     @property
     def stored_grain(self) -> Grain:
@@ -147,11 +146,11 @@ def preset_period(preset: Preset, zone: str, now: datetime) -> Period:
     """Return a preset's period: it ends with the bucket that is filling now."""
     asked_at = now.timestamp()
     if preset is Preset.MONTH_TO_DATE:
-        today = _local_day(asked_at, zone)
+        today = day_of(asked_at, zone)
         return _days(today.replace(day=1), today, zone, asked_at, preset)
     count, grain = _SPANS[preset]
     if grain is Grain.DAY:
-        today = _local_day(asked_at, zone)
+        today = day_of(asked_at, zone)
         return _days(today - timedelta(days=count - 1), today, zone, asked_at, preset)
     end = (int(asked_at) // grain + 1) * int(grain)
     return _even(end - count * int(grain), end, grain, zone, asked_at, preset)
@@ -162,7 +161,7 @@ def last_days(days: int, now: datetime) -> Period:
     if days <= HOURLY_DAYS_MAX:
         end = (int(now.timestamp()) // Grain.HOUR + 1) * int(Grain.HOUR)
         return _even(end - days * int(Grain.DAY), end, Grain.HOUR, UTC_ZONE, now.timestamp())
-    today = _local_day(now.timestamp(), UTC_ZONE)
+    today = day_of(now.timestamp(), UTC_ZONE)
     return _days(today - timedelta(days=days - 1), today, UTC_ZONE, now.timestamp())
 
 
@@ -187,11 +186,21 @@ def _custom(start: str, end: str, zone: str, now: datetime) -> Period:
         raise InvalidPeriod(f"A period has at most {DAYS_MAX} days.", param="start")
     asked_at = now.timestamp()
     if finish - begin > timedelta(days=HOURLY_DAYS_MAX):
-        last = _local_day(finish.timestamp() - 1, zone)
-        return _days(_local_day(begin.timestamp(), zone), last, zone, asked_at)
+        last = day_of(finish.timestamp() - 1, zone)
+        return _days(day_of(begin.timestamp(), zone), last, zone, asked_at)
     hour = int(Grain.HOUR)
     first = int(begin.timestamp()) // hour * hour
     return _even(first, -(-int(finish.timestamp()) // hour) * hour, Grain.HOUR, zone, asked_at)
+
+
+def _spans(start: int, end: int, grains: tuple[Grain, ...]) -> list[tuple[Grain, int, int]]:
+    grain, *finer = grains
+    if not finer:
+        return [(grain, start, end)] if start < end else []
+    first, last = -(-start // grain) * int(grain), end // grain * int(grain)
+    if first >= last:
+        return _spans(start, end, tuple(finer))
+    return [*_spans(start, first, tuple(finer)), (grain, first, last), *_spans(last, end, tuple(finer))]
 
 
 def _instant(text: str, zone: str, param: str, *, is_end: bool) -> datetime:
@@ -199,7 +208,7 @@ def _instant(text: str, zone: str, param: str, *, is_end: bool) -> datetime:
     try:
         if len(text) == len("2027-01-31"):
             day = date.fromisoformat(text) + timedelta(days=1 if is_end else 0)
-            return datetime.fromtimestamp(_day_start(day, zone), UTC)
+            return datetime.fromtimestamp(day_start(day, zone), UTC)
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -213,15 +222,16 @@ def _even(start: int, end: int, grain: Grain, zone: str, asked_at: float, preset
 
 
 def _days(first: date, last: date, zone: str, asked_at: float, preset: Preset | None = None) -> Period:
-    starts = tuple(_day_start(first + timedelta(days=day), zone) for day in range((last - first).days + 1))
-    return Period(starts, _day_start(last + timedelta(days=1), zone), Grain.DAY, zone, asked_at, preset)
+    starts = tuple(day_start(first + timedelta(days=day), zone) for day in range((last - first).days + 1))
+    return Period(starts, day_start(last + timedelta(days=1), zone), Grain.DAY, zone, asked_at, preset)
 
 
-def _local_day(at: float, zone: str) -> date:
+def day_of(at: float, zone: str) -> date:
+    """Return the day of a zone that a Unix time falls on."""
     return datetime.fromtimestamp(at, ZoneInfo(zone)).date()
 
 
-def _day_start(day: date, zone: str) -> int:
+def day_start(day: date, zone: str) -> int:
     """Return when a day begins; in zones that are off by half an hour, at the whole hour of UTC before.
 
     Roll-ups are of whole hours.

@@ -13,7 +13,7 @@ from agentcache.analytics.asking import TITLES, Asking
 from agentcache.analytics.definitions import BY_NAME
 from agentcache.analytics.labels import labels_of
 from agentcache.analytics.periods import Period
-from agentcache.analytics.queries import Totals, change
+from agentcache.analytics.queries import Breakdown, BreakdownRow, TimeSaved, Totals, change
 from agentcache.analytics.rollups import FILTERED
 from agentcache.design import formats
 from agentcache.design.charts import Chart, Kind, Series, Unit
@@ -136,6 +136,7 @@ class Material:
         self.period = asking.period
         self.filters = asking.filters
         self._csv_path = csv_path
+        self._breakdowns: dict[str, Breakdown] = {}
 
     @cached_property
     def series(self) -> list[Totals]:
@@ -159,8 +160,38 @@ class Material:
 
     @cached_property
     def before(self) -> Totals:
-        """Figures of the period before."""
-        return queries.totals(self.team, self.period.previous(), self.filters)
+        """Figures of the period before; none where its sums are not kept any more."""
+        if self.series_before is not None:
+            return summed(self.series_before)
+        former = self.asking.former
+        return Totals() if former is None else queries.totals(self.team, former, self.filters)
+
+    @cached_property
+    def time_saved(self) -> TimeSaved:
+        """How much time hits saved."""
+        if self.filters.outcome is None:
+            return TimeSaved.of(row.totals for row in self.breakdown("model").rows)
+        return queries.time_saved(self.team, self.period, self.filters)
+
+    def breakdown(self, by: str) -> Breakdown:
+        """Return the figures of every value of a dimension, most requests first."""
+        if by not in self._breakdowns:
+            self._breakdowns |= self._read(by)
+        return self._breakdowns[by]
+
+    def _read(self, by: str) -> dict[str, Breakdown]:
+        given = self.filters.dimensions
+        if by in given:
+            rows = (BreakdownRow(given[by], self.totals),) if self.totals.requests else ()
+            return {by: Breakdown(by, rows, len(rows))}
+        if given and by in FILTERED:
+            # Filtered sums are many, and a page wants several breakdowns of the same ones.
+            return queries.breakdowns(self.team, self.period, self.open_dimensions(*FILTERED), self.filters)
+        return {by: queries.breakdown(self.team, self.period, by, self.filters, None)}
+
+    def open_dimensions(self, *wanted: str) -> list[str]:
+        """Return those of the dimensions that no filter holds to one value."""
+        return [by for by in wanted if by not in self.filters.query]
 
     def csv_url(self, part: str) -> str:
         """Return where a part of the page can be had as CSV."""
@@ -195,7 +226,7 @@ class Material:
         self, by: str, columns: Sequence[Column], *, top: int = queries.ROWS_MAX, order: Figure | None = None
     ) -> Table:
         """Return figures by one dimension."""
-        found = queries.breakdown(self.team, self.period, by, self.filters, None)
+        found = self.breakdown(by)
         rows = sorted(found.rows, key=lambda row: -(order(row.totals) or 0)) if order else list(found.rows)
         shown = rows[:top]
         labels = labels_of(self.team, by, [row.value for row in shown])

@@ -1,4 +1,4 @@
-"""How roll-ups are kept: one upsert per table, the same plain SQL on SQLite and PostgreSQL."""
+"""How roll-ups are kept: one upsert per table, plain SQL that differs between SQLite and PostgreSQL in how rows are passed."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class _Upsert:
     def rows_max(self) -> int:
         return _PARAMETERS_MAX // (len(self.key) + len(self.sums))
 
-    def statement(self, rows: int) -> str:
+    def statement(self, rows: int, vendor: str) -> str:
         table = self.model._meta.db_table
-        columns = (*self.key, *self.sums)
-        row = f"({', '.join(['%s'] * len(columns))})"
         added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in self.sums)
         return (
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)} "  # noqa: S608 - our own names
+            f"INSERT INTO {table} ({', '.join((*self.key, *self.sums))}) {rows_given(self.model, self.columns, rows, vendor)} "
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {added}"
         )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.key, *self.sums)
 
 
 _TOTALS = _Upsert(UsageTotal, _TOTAL_KEY, SUMS)
@@ -60,19 +62,37 @@ def keep(additions: Additions) -> None:
 def _add(upsert: _Upsert, additions: dict[Any, list[int]]) -> None:
     # In one order everywhere: two writers that lock the same rows in different orders would wait for each other.
     for part in _parts(sorted(additions.items()), upsert.rows_max):
-        execute(
-            _statement(upsert, len(part), connection.vendor),
-            list(chain.from_iterable((*key, *sums) for key, sums in part)),
-        )
+        rows = [(*key, *sums) for key, sums in part]
+        vendor = connection.vendor
+        execute(_statement(upsert, len(rows) if vendor == "sqlite" else 0, vendor), values_given(rows))
 
 
 @cache
 def _statement(upsert: _Upsert, rows: int, vendor: str) -> str:
-    statement = upsert.statement(rows)
-    return statement.replace("%s", "?") if vendor == "sqlite" else statement
+    return upsert.statement(rows, vendor)
 
 
-def execute(statement: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
+def rows_given(model: type[Model], columns: Sequence[str], rows: int, vendor: str) -> str:
+    """Return how a statement takes so many rows, as `values_given` passes them.
+
+    PostgreSQL gets an array for each column, of any length: its driver would read thousands of placeholders anew each time.
+    """
+    if vendor == "sqlite":
+        row = f"({', '.join('?' * len(columns))})"
+        return f"VALUES {', '.join([row] * rows)}"
+    kinds = {field.attname: field.get_internal_type() for field in model._meta.concrete_fields}
+    arrays = (f"%s::{'text' if kinds[name] == 'CharField' else 'bigint'}[]" for name in columns)
+    return f"SELECT * FROM UNNEST({', '.join(arrays)})"  # noqa: S608 - names of our own columns
+
+
+def values_given(rows: Sequence[Sequence[str | int]]) -> list[Any]:
+    """Return the parameters of a statement that takes these rows."""
+    if connection.vendor == "sqlite":
+        return list(chain.from_iterable(rows))
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def execute(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run a statement, written with the placeholders of the database's own driver, and return its rows."""
     if connection.vendor == "sqlite":
         # Past Django, which would translate thousands of placeholders anew for each statement.

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 from operator import add, itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ class Grain(IntEnum):
     FIVE_MINUTES = 300
     HOUR = 3600
     DAY = 86400
+    #: From one Thursday to the next, as Unix time has it. Never shown as a bucket: it shortens long periods.
+    WEEK = 604800
 
 
 #: Dimensions by which a page may filter; every combination of their values has sums of its own.
@@ -61,6 +64,16 @@ class Additions:
     totals: dict[TotalKey, Sums] = field(default_factory=dict)
     cells: dict[CellKey, Sums] = field(default_factory=dict)
     latencies: dict[LatencyKey, list[int]] = field(default_factory=dict)
+
+    def leave_out(self, grain: Grain, before: int) -> None:
+        """Take out the sums of one grain that begin before a Unix time."""
+        for kept, at in self.tables():
+            for key in [key for key in kept if key[at] == grain and key[at + 1] < before]:
+                del kept[key]
+
+    def tables(self) -> tuple[tuple[dict[Any, Sums], int], ...]:
+        """Return each table's sums with the place of the grain in their keys; the start comes next."""
+        return (self.totals, 2), (self.cells, 1), (self.latencies, 2)
 
 
 class Seen:
@@ -202,15 +215,13 @@ def answer_of(outcome: str, status: int) -> str:
 
 
 def _coarsen(additions: Additions) -> None:
-    """Add the hours and days to the five minutes."""
-    for coarser in (Grain.HOUR, Grain.DAY):
+    """Add the hours, days and weeks to the five minutes."""
+    for finer, coarser in pairwise(Grain):
         grain = int(coarser)
-        finer = _FINEST if coarser is Grain.HOUR else int(Grain.HOUR)
-        for kept, at in ((additions.totals, 2), (additions.cells, 1), (additions.latencies, 2)):
-            mapping: dict[Any, Sums] = kept
-            for key, sums in [item for item in mapping.items() if item[0][at] == finer]:
+        for kept, at in additions.tables():
+            for key, sums in [item for item in kept.items() if item[0][at] == finer]:
                 start = key[at + 1]
-                _add(mapping, (*key[:at], grain, start - start % grain, *key[at + 2 :]), sums)
+                _add(kept, (*key[:at], grain, start - start % grain, *key[at + 2 :]), sums)
 
 
 def _add(kept: dict[Any, Sums], key: tuple[str | int, ...], sums: Sums) -> None:

@@ -16,7 +16,7 @@ from agentcache.gateway.ports import Outcome
 class Asked(Schema):
     """What usage is asked for: a period and filters."""
 
-    period: str = Field("", description="1h, 24h, 7d, 30d (default), 90d or mtd")
+    period: str = Field("", description="1h, 24h, 7d, 30d (default, or the longest that the plan shows), 90d or mtd")
     start: str = Field("", description="Begin of a custom period: a day (2027-01-31) or a time (ISO 8601)")
     end: str = Field("", description="End of a custom period; a day is meant whole")
     zone: str = Field("", description="Time zone in which days begin, such as Europe/Berlin; UTC by default")
@@ -122,7 +122,8 @@ class Stats(Schema):
     figures: Figures
     time_saved: TimeSavedShown
     previous_period: PeriodShown
-    previous: Figures
+    #: Null where sums of the period before are not kept any more.
+    previous: Figures | None
 
 
 class Point(Schema):

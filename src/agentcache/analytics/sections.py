@@ -67,7 +67,7 @@ def requests_chart(material: Material) -> Chart:
 
 
 def _number_of(outcome: Outcome) -> Figure:
-    return lambda totals: totals.by_outcome[outcome]
+    return lambda totals: totals.sum_of("requests", (outcome,))
 
 
 def cost(material: Material) -> Report:
@@ -85,7 +85,10 @@ def cost(material: Material) -> Report:
         "saved after the cost of caching.",
         "bars", "usd", [("Net saved", "saved", SAVED.figure), ("Provider cost", "cost", COST.figure)],
     )  # fmt: skip
-    tables = [material.table(by, (REQUESTS, COST, SAVED, HIT_RATE), order=_at_stake) for by in _BROKEN_DOWN]
+    tables = [
+        material.table(by, (REQUESTS, COST, SAVED, HIT_RATE), order=_at_stake)
+        for by in material.open_dimensions(*_BROKEN_DOWN)
+    ]
     return Report(
         stats, [chart], tables, metrics=("net_saved_usd", "saved_usd", "caching_cost_usd", "cost_usd", "hit_ratio")
     )
@@ -113,7 +116,7 @@ def tokens(material: Material) -> Report:
         material.table(
             by, (REQUESTS, INPUT, OUTPUT, NOT_BOUGHT), order=lambda one: one.input_tokens + one.output_tokens
         )
-        for by in _BROKEN_DOWN
+        for by in material.open_dimensions(*_BROKEN_DOWN)
     ]
     return Report(stats, [chart], tables, metrics=("input_tokens", "output_tokens", "saved_tokens"))
 
@@ -138,7 +141,10 @@ def errors(material: Material) -> Report:
             [("Error rate", "error", ERROR_RATE.figure)],
         ),
     ]  # fmt: skip
-    tables = [material.table(by, (REQUESTS, ERRORS, ERROR_RATE, REFUSED), order=_in_vain) for by in _BROKEN_DOWN]
+    tables = [
+        material.table(by, (REQUESTS, ERRORS, ERROR_RATE, REFUSED), order=_in_vain)
+        for by in material.open_dimensions(*_BROKEN_DOWN)
+    ]
     notes = []
     if material.filters.dimensions:
         notes.append("The table by status stands without filters only.")
@@ -169,7 +175,9 @@ def freshness(material: Material) -> Report:
             [("Hit rate", "hit", HIT_RATE.figure)],
         ),
     ]  # fmt: skip
-    tables = [material.table(by, (REQUESTS, HITS, HIT_RATE)) for by in (*_BROKEN_DOWN, "outcome")]
+    tables = [
+        material.table(by, (REQUESTS, HITS, HIT_RATE)) for by in material.open_dimensions(*_BROKEN_DOWN, "outcome")
+    ]
     notes = []
     if material.filters.dimensions:
         notes.append("The tables by freshness and by reason stand without filters only.")
@@ -185,8 +193,9 @@ def latency(material: Material) -> Report:
         notes.append("Percentiles take one filter at a time, and none by outcome: choose one to see them.")
         return Report([], [], [], notes, ("latency_p50", "time_saved_seconds"))
     team, period, filters = material.team, material.period, material.filters
-    now, before = queries.latency(team, period, filters), queries.latency(team, period.previous(), filters)
-    saved = queries.time_saved(team, period, filters)
+    now, former = queries.latency(team, period, filters), material.asking.former
+    before = queries.latency(team, former, filters) if former is not None else queries.NO_LATENCY
+    saved = material.time_saved
     stats = [
         *(_percentile_stat(kind, share, now, before) for kind in ("hit", "miss") for share in ("p50", "p95", "p99")),
         Stat(
@@ -201,7 +210,11 @@ def latency(material: Material) -> Report:
         _percentile_chart(material, "hit", "Hits", series, compared),
         _percentile_chart(material, "miss", "Misses", series, compared),
     ]
-    tables = [] if filters.dimensions else [_percentile_table(material, by) for by in _BROKEN_DOWN]
+    tables = (
+        []
+        if filters.dimensions
+        else [_percentile_table(material, by) for by in material.open_dimensions(*_BROKEN_DOWN)]
+    )
     return Report(stats, charts, tables, notes, ("latency_p50", "time_saved_seconds"))
 
 
@@ -240,8 +253,7 @@ def _percentile_chart(
 
 
 def _percentile_table(material: Material, by: str) -> Table:
-
-    found = queries.latency_breakdown(material.team, material.period, by)
+    found, values = queries.latency_breakdown(material.team, material.period, by)
     labels = labels_of(material.team, by, [value for value, _ in found])
     columns = tuple((f"{word} {share}", "ms") for word in ("Hits", "Misses") for share in ("p50", "p95", "p99"))
     rows = tuple(
@@ -253,7 +265,7 @@ def _percentile_table(material: Material, by: str) -> Table:
         )
         for value, one in found
     )
-    return Table(by, TITLES[by], columns, rows, len(rows), material.csv_url(by))
+    return Table(by, TITLES[by], columns, rows, values, material.csv_url(by))
 
 
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[Material], Report]]]] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
-from itertools import chain
 
 import msgspec
 from django.db import connection, transaction
@@ -12,6 +12,8 @@ from agentcache.analytics import rollup_tables
 from agentcache.analytics.models import UsageEvent, UsageGap
 from agentcache.analytics.rollups import fold
 from agentcache.gateway import ports
+from agentcache.jobs import services as jobs
+from agentcache.kit.ids import new_id
 from agentcache.quotas import services as quotas
 
 #: The members of an event in their order, as columns.
@@ -20,32 +22,28 @@ _COLUMNS = tuple(name.replace("tenant_id", "team_id") for name in ports.UsageEve
 _TEXT_CHARS_MAX = {
     field.attname: field.max_length for field in UsageEvent._meta.concrete_fields if field.max_length is not None
 }
+#: Job: bring events into the roll-ups that are not in them. Also enqueued by a migration.
+BACK_FILL = "usage.back_fill"
 _BIGINT_MAX = 2**63 - 1
 #: As short as the shortest text column, so that all of an event's texts together fit any of them.
 _PLAIN_CHARS_MAX = min(_TEXT_CHARS_MAX[name] for name in ("model", "agent", "namespace", "endpoint", "dialect"))
 _REASON_CHARS_MAX = _TEXT_CHARS_MAX["reason"]
-_PRUNE_ROWS = 5_000
 
-#: SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535.
+#: SQLite takes 32,766 parameters in one statement.
 _ROWS_PER_STATEMENT = 500
 _SEEN = rollup_tables.new_seen()
-_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 
 
-def insert_events(rows: int) -> str:
-    """Return the statement that keeps so many events, the same on both databases, and returns the ids that are new.
+@cache
+def insert_events(rows: int, vendor: str) -> str:
+    """Return the statement that keeps so many events and returns the ids that are new.
 
     An id that is there already is left as it is, so a repeated batch changes nothing.
     """
     return (
-        f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of our own columns
-        f"VALUES {', '.join([_ROW] * rows)} ON CONFLICT (id) DO NOTHING RETURNING id"
+        f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "
+        f"{rollup_tables.rows_given(UsageEvent, _COLUMNS, rows, vendor)} ON CONFLICT (id) DO NOTHING RETURNING id"
     )
-
-
-@cache
-def _insert_events(rows: int, vendor: str) -> str:
-    return insert_events(rows).replace("%s", "?") if vendor == "sqlite" else insert_events(rows)
 
 
 def record_events(events: list[ports.UsageEvent]) -> None:
@@ -67,8 +65,8 @@ def _insert(rows: list[tuple[str | int, ...]]) -> set[str]:
     # after each statement the driver waits for its turn to run Python again, which a busy server gives it late.
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         part = rows[start : start + _ROWS_PER_STATEMENT]
-        statement = _insert_events(len(part), connection.vendor)
-        new.update(row[0] for row in rollup_tables.execute(statement, list(chain.from_iterable(part))))
+        statement = insert_events(len(part) if connection.vendor == "sqlite" else 0, connection.vendor)
+        new.update(row[0] for row in rollup_tables.execute(statement, rollup_tables.values_given(part)))
     return new
 
 
@@ -77,15 +75,12 @@ def record_gap(worker: str, lost: int) -> None:
     UsageGap.objects.create(worker=worker[:64], lost=lost)
 
 
-def prune_events(before_ms: int) -> int:
-    """Delete events older than a time (Unix milliseconds), a few thousand at once so that writers get their turn."""
-    deleted = 0
-    while True:
-        oldest = UsageEvent.objects.filter(at_ms__lt=before_ms).order_by("at_ms").values("pk")[:_PRUNE_ROWS]
-        count = UsageEvent.objects.filter(pk__in=oldest).delete()[0]
-        deleted += count
-        if count < _PRUNE_ROWS:
-            return deleted
+def enqueue_back_fill() -> bool:
+    """Have events that are not in the roll-ups brought in; False when that is waiting to be done already."""
+    if jobs.is_waiting(BACK_FILL):
+        return False
+    jobs.enqueue(new_id(), BACK_FILL, {}, datetime.now(UTC))
+    return True
 
 
 def _as_row(event: ports.UsageEvent) -> tuple[str | int, ...]:

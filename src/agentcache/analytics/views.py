@@ -21,8 +21,7 @@ from agentcache.teams.permissions import Permission
 @team_page(Permission.STATS_READ)
 def section(request: TeamRequest, name: str = "cost") -> HttpResponse:
     """Show one page of analytics."""
-    title, report = _report(request, name)
-    asking = Asking.of(request.GET)
+    asking, title, report = _report(request, name)
     tabs = [(label, asking.url(reverse("analytics:section", args=[key]))) for key, (label, _) in SECTIONS.items()]
     context = {
         "title": title,
@@ -40,7 +39,7 @@ def section(request: TeamRequest, name: str = "cost") -> HttpResponse:
 @team_page(Permission.STATS_READ)
 def export(request: TeamRequest, name: str) -> HttpResponse:
     """Send a chart or a table of a page as CSV: the figures that the page shows."""
-    _, report = _report(request, name)
+    _, _, report = _report(request, name)
     part = request.GET.get("part", "")
     day = datetime.now(UTC).date().isoformat()
     for chart in report.charts:
@@ -52,9 +51,10 @@ def export(request: TeamRequest, name: str) -> HttpResponse:
     raise Http404
 
 
-def _report(request: TeamRequest, name: str) -> tuple[str, Report]:
+def _report(request: TeamRequest, name: str) -> tuple[Asking, str, Report]:
     if name not in SECTIONS:
         raise Http404
     title, make = SECTIONS[name]
-    path = reverse("analytics:export", args=[name])
-    return title, make(Material(request.team_context.team, Asking.of(request.GET), path))
+    team = request.team_context.team
+    asking = Asking.of(team, request.GET)
+    return asking, title, make(Material(team, asking, reverse("analytics:export", args=[name])))

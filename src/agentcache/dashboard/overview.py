@@ -22,7 +22,6 @@ from agentcache.quotas.models import SubjectKind
 from agentcache.quotas.queries import usage_of
 from agentcache.settings import Settings
 from agentcache.teams.access import TeamRequest, team_page
-from agentcache.teams.models import Team
 from agentcache.teams.permissions import Permission
 
 _TOP_ROWS = 8
@@ -36,7 +35,7 @@ _COLUMNS = (REQUESTS, HIT_RATE, SAVED)
 def overview(request: TeamRequest) -> HttpResponse:
     """Show the team's key figures, or how to make the first request."""
     team, now = request.team_context.team, datetime.now(UTC)
-    asking = Asking.of(request.GET, now=now)
+    asking = Asking.of(team, request.GET, now=now)
     material = Material(team, asking, reverse("dashboard:overview-csv"))
     is_empty = not material.totals.requests and not queries.has_events(team)
     usage = usage_of(team, now)
@@ -59,9 +58,11 @@ def overview(request: TeamRequest) -> HttpResponse:
     else:
         context |= {
             "chips": asking.chips(team),
-            "stats": _stats(team, material),
+            "stats": _stats(material),
             "chart": requests_chart(material),
-            "tables": [material.table(by, _COLUMNS, top=_TOP_ROWS) for by in ("api_key", "model")],
+            "tables": [
+                material.table(by, _COLUMNS, top=_TOP_ROWS) for by in material.open_dimensions("api_key", "model")
+            ],
         }
     return render(request, "dashboard/overview.html", context)
 
@@ -70,7 +71,8 @@ def overview(request: TeamRequest) -> HttpResponse:
 @team_page(Permission.STATS_READ)
 def overview_csv(request: TeamRequest) -> HttpResponse:
     """Send a part of the overview as CSV: the figures that it shows."""
-    material = Material(request.team_context.team, Asking.of(request.GET))
+    team = request.team_context.team
+    material = Material(team, Asking.of(team, request.GET))
     part = request.GET.get("part", "")
     if part in ("api_key", "model"):
         return csv_response(f"agentcache-by-{part}", *table_rows(material.table(part, _COLUMNS, top=_TOP_ROWS)))
@@ -87,9 +89,9 @@ def first_request(request: TeamRequest) -> HttpResponse:
     return answer
 
 
-def _stats(team: Team, material: Material) -> list[Stat]:
+def _stats(material: Material) -> list[Stat]:
     totals = material.totals
-    saved = queries.time_saved(team, material.period, material.filters)
+    saved = material.time_saved
     weak = ", too few to say" if totals.is_hit_ratio_weak else ""
     return [
         material.stat("requests", REQUESTS.figure),

@@ -72,6 +72,9 @@ class Outcome(Enum):
     ERROR = "error"
     REFUSED = "refused"
 
+    # Members are made once, so what they are is who they are: hashed without a call of Python for every look-up.
+    __hash__ = object.__hash__
+
 
 class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """One request. Money is 1e-9 USD, times are Unix milliseconds and microseconds. Holds no prompt and no answer."""

@@ -122,6 +122,11 @@ def exists(job_id: str) -> bool:
     return Job.objects.filter(pk=job_id).exists()
 
 
+def is_waiting(name: str) -> bool:
+    """Say whether a job of this name is still to be done."""
+    return Job.objects.filter(name=name, failed_at__isnull=True).exists()
+
+
 def prune_failed(before: datetime) -> int:
     """Delete jobs given up before a time; return how many."""
     return Job.objects.filter(failed_at__lt=before).delete()[0]

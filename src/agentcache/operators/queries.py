@@ -110,6 +110,6 @@ def usage_by_team(now: datetime, days: int, rows: int = 100) -> list[TeamUsage]:
 
 def _day_totals(now_seconds: int, days: int) -> QuerySet[UsageTotal]:
     today = now_seconds // DAY_SECONDS * DAY_SECONDS
-    return UsageTotal.objects.filter(
-        dimension="", grain=DAY_SECONDS, start__gte=today - (days - 1) * DAY_SECONDS, start__lte=today
-    )
+    rows = UsageTotal.objects.filter(start__gte=today - (days - 1) * DAY_SECONDS, start__lte=today)
+    # Written out and not as parameters: only so can SQLite tell that the index on the days of all teams will do.
+    return rows.extra(where=["dimension = ''", f"grain = {int(DAY_SECONDS)}"])  # noqa: S610 - constants

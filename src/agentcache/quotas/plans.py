@@ -25,7 +25,7 @@ class Plan:
     name: PlanName
     title: str
     requests_per_month: int | None
-    #: How long single usage events are kept; sums are kept for good.
+    #: How long single usage events are kept.
     retention_days: int
     seats: int | None
     #: Sources that are watched for changes.
@@ -34,6 +34,12 @@ class Plan:
     check_interval_minutes: int
     #: US dollars a month; None where there is nothing to pay.
     price_usd_per_month: int | None
+
+    @property
+    def figures_days(self) -> int | None:
+        """How many days back figures may be asked for; None for as long as sums are kept."""
+        # Whoever runs the server owns its database, and is shown all of it.
+        return None if self.name is PlanName.SELF_HOSTED else self.retention_days
 
 
 PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({

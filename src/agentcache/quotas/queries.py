@@ -189,6 +189,17 @@ def plan_row(team: Team) -> TeamPlan:
     return rows_of(team, TeamPlan).first() or TeamPlan(team_id=team.pk)
 
 
+def plan_of(team: Team) -> Plan:
+    """Return the plan that a team is on."""
+    return PLANS[PlanName(plan_row(team).plan)]
+
+
+def retention_days_by_team() -> Mapping[str, int]:
+    """Return for how many days single events are kept, for the teams that are on a plan of their own."""
+    # Crosses tenants: the job that prunes serves them all.
+    return {row.team_id: PLANS[PlanName(row.plan)].retention_days for row in TeamPlan.objects.all()}
+
+
 def month_bounds(month: int) -> tuple[datetime, datetime]:
     """Return when a month begins and ends, UTC."""
     year, number = divmod(month, 100)

@@ -50,7 +50,7 @@ def _count(value: int | None) -> str:
 ROWS: Final[dict[str, tuple[str, str, Callable[[Plan], str]]]] = {
     "requests_per_month": ("Requests a month", "", lambda plan: _count(plan.requests_per_month)),
     "seats": ("Members", "people who belong to the team", lambda plan: _count(plan.seats)),
-    "retention_days": ("Single requests kept", "sums are kept for good", lambda plan: f"{plan.retention_days} days"),
+    "retention_days": ("Single requests kept", "figures go back as far; sums stay, for a later plan", lambda plan: f"{plan.retention_days} days"),
     "listeners": ("Watched sources", "pages and files whose changes invalidate answers", lambda plan: _count(plan.listeners)),
     "check_interval_minutes": (
         "Watched at most every", "", lambda plan: formats.span(plan.check_interval_minutes * 60),

@@ -9,6 +9,7 @@ from functools import partial
 from agentcache.accounts import jobs as account_jobs
 from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
+from agentcache.analytics.services import BACK_FILL
 from agentcache.audit import services as audit
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
@@ -63,6 +64,12 @@ def job_kinds(
     async def prune_events(_payload: dict[str, object]) -> None:
         await usage_jobs.prune_events(threads, clock)
 
+    async def prune_rollups(_payload: dict[str, object]) -> None:
+        await usage_jobs.prune_rollups(threads, clock)
+
+    async def fill_rollups(_payload: dict[str, object]) -> None:
+        await usage_jobs.fill_rollups(threads, clock)
+
     async def prune_failed(_payload: dict[str, object]) -> None:
         before = services.at(clock.now() - FAILED_JOBS_DAYS * _DAY_SECONDS)
         await threads.run(partial(services.prune_failed, before))
@@ -93,6 +100,8 @@ def job_kinds(
         PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
+        usage_jobs.PRUNE_ROLLUPS: JobKind(prune_rollups, _DAY_SECONDS),
+        BACK_FILL: JobKind(fill_rollups),
         quota_jobs.TELL_OF_USE: JobKind(tell_of_use, quota_jobs.TELL_EVERY_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
         PRUNE_MAILS: JobKind(prune_mails, _HOUR_SECONDS),

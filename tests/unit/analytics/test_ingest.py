@@ -7,13 +7,12 @@ from django.db import IntegrityError
 from agentcache.analytics import ingest as ingest_module
 from agentcache.analytics import services
 from agentcache.analytics.ingest import UsageIngest
-from agentcache.analytics.jobs import RETENTION_DAYS, prune_events
 from agentcache.analytics.models import UsageEvent, UsageGap
 from agentcache.gateway import ports
 from agentcache.gateway.meter import EventCount
 from agentcache.gateway.usage_spool import UsageSpool, spool_dir, waiting_files
 from agentcache.jobs.database import DatabaseThreads
-from agentcache.kit.clock import ManualClock, SystemClock
+from agentcache.kit.clock import SystemClock
 from agentcache.kit.errors import Unavailable
 
 AT_MS = 1_800_000_000_000
@@ -228,12 +227,3 @@ async def test_events_lost_with_a_worker_are_on_record_once(sink, threads, tmp_p
         await sink.ingest.note_losses()
     gap = await threads.run(UsageGap.objects.get)
     assert gap.lost == 17
-
-
-async def test_events_go_after_their_retention_and_not_before(sink, stored, threads, monkeypatch):
-    monkeypatch.setattr(services, "_PRUNE_ROWS", 3)
-    day_ms = 86_400_000
-    old = [event(number, at_ms=AT_MS - RETENTION_DAYS * day_ms - 1) for number in range(7)]
-    await sink.write([*old, event(100, at_ms=AT_MS - RETENTION_DAYS * day_ms), event(101)])
-    await prune_events(threads, ManualClock(AT_MS / 1000))
-    assert [row["id"] for row in await stored()] == ["req_100", "req_101"]

@@ -1,3 +1,4 @@
+import importlib
 import os
 import random
 import signal
@@ -9,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 
 import pytest
+from django.apps import apps
+from django.db import connection
 
-from agentcache.analytics import queries, rollup_tables, rollups, services
+from agentcache.analytics import pruning, queries, rollup_tables, rollups, services
+from agentcache.analytics.asking import Asking
 from agentcache.analytics.errors import InvalidFilter
 from agentcache.analytics.histogram import BOUNDS_US, ERROR_SHARE
 from agentcache.analytics.models import UsageCell, UsageEvent, UsageLatency, UsageTotal
 from agentcache.analytics.periods import Preset, period_of, preset_period
 from agentcache.analytics.queries.filters import Filters
+from agentcache.analytics.reports import Material
 from agentcache.gateway import ports
 from agentcache.gateway.ports import Outcome
 from agentcache.kit.ids import new_id
@@ -157,7 +162,6 @@ KILLED = """
 
 def test_a_worker_killed_midway_counts_each_event_once_when_it_is_taken_again(team, project):
     import msgspec
-    from django.db import connection
 
     events = various(team, 400)
     environment = {**os.environ, "AGENTCACHE_DATA_DIR": str(project.data_dir)}
@@ -197,7 +201,7 @@ def test_percentiles_are_as_close_as_they_say(team):
     [place] = [at for at, one in enumerate(queries.latency_series(team, period)) if one.hit.requests]
     assert place == period.unfinished
     assert queries.latency_series(team, period)[place] == found
-    assert queries.latency_breakdown(team, period, "model") == [("gpt-5-mini", found)]
+    assert queries.latency_breakdown(team, period, "model") == ([("gpt-5-mini", found)], 1)
     with pytest.raises(InvalidFilter):
         queries.latency(team, period, Filters(model="a", namespace="b"))
 
@@ -245,6 +249,53 @@ def test_what_a_hit_cost_is_taken_off_what_it_saved(team):
 
 def test_roll_ups_stay_when_their_events_go(team):
     services.record_events([event(team)])
-    services.prune_events(int(NOW.timestamp() * 1000) + 1)
+    assert not pruning.prune_events(team.pk, int(NOW.timestamp() * 1000) + 1)
     assert not UsageEvent.objects.exists()
     assert queries.totals(team, period_of(preset="24h", now=NOW)).requests == 1
+
+
+def test_several_breakdowns_under_filters_are_what_each_is_alone(team):
+    services.record_events(various(team, 800, days=40))
+    period = preset_period(Preset.MONTH, "Europe/Berlin", NOW)
+    for filters in (Filters(model="gpt-5"), Filters(namespace="prod", outcome=Outcome.MISS)):
+        wanted = [by for by in rollups.FILTERED if by not in filters.dimensions]
+        found = queries.breakdowns(team, period, wanted, filters)
+        assert found == {by: queries.breakdown(team, period, by, filters, None) for by in wanted}
+        assert any(len(one.rows) > 1 for one in found.values())
+
+
+def test_a_page_reads_what_its_filters_fix_from_its_totals(team):
+    services.record_events(various(team, 300, days=20))
+    for query in ({"model": "gpt-5"}, {"model": "gpt-5", "namespace": "prod"}, {"agent": "(none)", "outcome": "miss"}):
+        asking = Asking.of(team, query, now=NOW)
+        material = Material(team, asking)
+        for by in rollups.FILTERED:
+            assert material.breakdown(by) == queries.breakdown(team, asking.period, by, asking.filters, None)
+    nothing = Material(team, Asking.of(team, {"model": "never-used"}, now=NOW))
+    assert nothing.breakdown("model").rows == nothing.breakdown("agent").rows == ()
+
+
+def test_long_periods_are_read_from_weeks(team):
+    events = various(team, 1000, days=120)
+    services.record_events(events)
+    period = preset_period(Preset.QUARTER, "UTC", NOW)
+    assert {grain for grain, _, _ in period.spans()} == {rollups.Grain.DAY, rollups.Grain.WEEK}
+    inside = sum(period.start <= one.at_ms / 1000 < period.end for one in events)
+    assert queries.totals(team, period).requests == inside
+    UsageTotal.objects.filter(grain=rollups.Grain.DAY, start__gte=period.start + 7 * 86400).delete()
+    assert queries.totals(team, period).requests > inside / 2
+
+
+def test_the_migration_makes_weeks_of_days(team):
+    services.record_events(various(team, 400, days=30))
+    whole = [
+        sorted(tuple(row.values()) for row in model.objects.values()) for model in (UsageTotal, UsageCell, UsageLatency)
+    ]
+    for model in (UsageTotal, UsageCell, UsageLatency):
+        assert model.objects.filter(grain=rollups.Grain.WEEK).delete()[0] > 0
+    migration = importlib.import_module("agentcache.analytics.migrations.0006_sums_of_weeks")
+    with connection.schema_editor() as editor:
+        migration.sum_weeks(apps, editor)
+    assert whole == [
+        sorted(tuple(row.values()) for row in model.objects.values()) for model in (UsageTotal, UsageCell, UsageLatency)
+    ]

@@ -24,7 +24,6 @@ CROSSING = {
     ("analytics/queries/installation.py", "installation_totals"),  # sums over all teams, for the start page
     ("analytics/queries/installation.py", "installation_latency"),
     ("analytics/queries/installation.py", "active_teams"),
-    ("analytics/services.py", "prune_events"),  # retention is the same for all
 }
 #: Adding a row names its team.
 ADDING = {"create", "bulk_create"}

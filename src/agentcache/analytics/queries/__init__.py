@@ -15,12 +15,20 @@ from agentcache.analytics.queries.events import (
 from agentcache.analytics.queries.figures import TimeSaved, Totals, change
 from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
 from agentcache.analytics.queries.installation import active_teams, installation_latency, installation_totals
-from agentcache.analytics.queries.latency import Latency, Percentiles, latency, latency_breakdown, latency_series
+from agentcache.analytics.queries.latency import (
+    NO_LATENCY,
+    Latency,
+    Percentiles,
+    latency,
+    latency_breakdown,
+    latency_series,
+)
 from agentcache.analytics.queries.sums import (
     ROWS_MAX,
     Breakdown,
     BreakdownRow,
     breakdown,
+    breakdowns,
     time_saved,
     timeseries,
     totals,
@@ -30,6 +38,7 @@ __all__ = [
     "BREAKDOWNS",
     "NONE",
     "NO_FILTERS",
+    "NO_LATENCY",
     "ROWS_MAX",
     "SEARCHED_MAX",
     "Breakdown",
@@ -43,6 +52,7 @@ __all__ = [
     "Totals",
     "active_teams",
     "breakdown",
+    "breakdowns",
     "change",
     "data_as_of",
     "find_event",

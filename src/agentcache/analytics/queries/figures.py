@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import add
 
 from agentcache.analytics.definitions import HITS, LOOKUPS, NOT_BOUGHT, SMALLEST_SAMPLE, hit_ratio
 from agentcache.analytics.rollups import SUMS
@@ -22,7 +23,7 @@ class Totals:
         """Add sums in the order of `rollups.SUMS`."""
         found = self.sums.get(outcome)
         # PostgreSQL adds up 64-bit numbers as decimals.
-        self.sums[outcome] = [int(one) + int(two) for one, two in zip(found or [0] * len(SUMS), sums, strict=True)]
+        self.sums[outcome] = [*map(int, sums)] if found is None else [*map(int, map(add, found, sums))]
 
     def sum_of(self, name: str, outcomes: Iterable[Outcome] = Outcome) -> int:
         """Return one sum over the requests that ended so."""

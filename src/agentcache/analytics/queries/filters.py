@@ -39,6 +39,11 @@ class Filters:
         found = {name: value or NONE for name, value in self.dimensions.items()}
         return found | ({"outcome": self.outcome.value} if self.outcome is not None else {})
 
+    @property
+    def by_outcome_only(self) -> Filters:
+        """The filter by outcome alone."""
+        return Filters(outcome=self.outcome)
+
     def without(self, name: str) -> Filters:
         """Return the same filters but this one."""
         return replace(self, **{name: None})

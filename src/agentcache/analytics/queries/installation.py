@@ -6,29 +6,35 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from agentcache.analytics.histogram import BUCKET_COLUMNS
 from agentcache.analytics.models import UsageLatency, UsageTotal
 from agentcache.analytics.periods import Period
 from agentcache.analytics.queries.figures import Totals
-from agentcache.analytics.queries.latency import Latency, latency_of
-from agentcache.analytics.queries.sums import add_row
+from agentcache.analytics.queries.latency import Latency, LatencyCounts
+from agentcache.analytics.queries.sums import add_sums
 from agentcache.analytics.rollups import SUMS, Grain
 from agentcache.teams.models import Team
 
 _SUMS = {f"sum_{name}": Sum(name) for name in SUMS}
+_BUCKETS = {f"sum_{name}": Sum(name) for name in BUCKET_COLUMNS}
 
 
 def installation_totals(period: Period) -> Totals:
     """Return the figures of all teams over a period."""
     found = Totals()
     for span in period.spans():
-        for row in UsageTotal.objects.filter(**_of_all(span)).values("outcome").annotate(**_SUMS):
-            add_row(found, row)
+        for outcome, *sums in UsageTotal.objects.filter(**_of_all(span)).values_list("outcome").annotate(**_SUMS):
+            add_sums(found, outcome, sums)
     return found
 
 
 def installation_latency(period: Period) -> Latency:
     """Return the percentiles of all teams over a period."""
-    return latency_of(UsageLatency.objects.filter(**_of_all(span)) for span in period.spans())
+    counts = LatencyCounts()
+    for span in period.spans():
+        for row in UsageLatency.objects.filter(**_of_all(span)).values_list("answer").annotate(**_BUCKETS):
+            counts.add("", *row)
+    return counts.latency("")
 
 
 def active_teams(period: Period) -> int:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from django.db.models import QuerySet, Sum
 
 from agentcache.analytics.models import UsageCell, UsageTotal
 from agentcache.analytics.periods import Period
 from agentcache.analytics.queries.figures import TimeSaved, Totals
 from agentcache.analytics.queries.filters import NO_FILTERS, Filters, check_breakdown
+from agentcache.analytics.queries.grouped import BUCKET, grouped
 from agentcache.analytics.rollups import SUMS, Grain
 from agentcache.gateway.ports import Outcome
 from agentcache.teams.models import Team
-from agentcache.teams.tenancy import rows_of
 
 #: Rows of a breakdown that are shown; how many there are is always said.
 ROWS_MAX: Final = 25
-_SUMS: Final = {f"sum_{name}": Sum(name) for name in SUMS}
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -48,19 +45,22 @@ class Breakdown:
 def totals(team: Team, period: Period, filters: Filters = NO_FILTERS) -> Totals:
     """Return a team's figures over a period."""
     found = Totals()
+    rows = _Rows.of(filters, "")
     for span in period.spans():
-        rows, _ = _rows(team, span, filters, "")
-        for row in rows.values("outcome").annotate(**_SUMS):
-            add_row(found, row)
+        for outcome, *sums in rows.read(team, span, "outcome"):
+            add_sums(found, outcome, sums)
     return found
 
 
 def timeseries(team: Team, period: Period, filters: Filters = NO_FILTERS) -> list[Totals]:
     """Return the figures of each bucket of a period, in order, without a gap."""
     found = [Totals() for _ in period.starts]
-    rows, _ = _rows(team, (period.stored_grain, period.start, period.end), filters, "")
-    for row in rows.values("start", "outcome").annotate(**_SUMS):
-        add_row(found[period.place(row["start"])], row)
+    rows = _Rows.of(filters, "")
+    for first, start, end, seconds in period.runs():
+        # By bucket and not by roll-up: days of most zones are made of hours, and would come as 24 times the rows.
+        span = (period.stored_grain, start, end)
+        for bucket, outcome, *sums in rows.read(team, span, BUCKET, "outcome", bucket=(start, seconds)):
+            add_sums(found[first + bucket], outcome, sums)
     return found
 
 
@@ -72,10 +72,26 @@ def breakdown(
     if by == "outcome":
         return _by_outcome(totals(team, period, filters))
     found: dict[str, Totals] = {}
+    rows = _Rows.of(filters, by)
     for span in period.spans():
-        rows, column = _rows(team, span, filters, by)
-        for row in rows.values(column, "outcome").annotate(**_SUMS):
-            add_row(found.setdefault(row[column], Totals()), row)
+        for value, outcome, *sums in rows.read(team, span, rows.column, "outcome"):
+            add_sums(found.setdefault(value, Totals()), outcome, sums)
+    return _ordered(by, found, limit)
+
+
+def breakdowns(team: Team, period: Period, wanted: Sequence[str], filters: Filters) -> dict[str, Breakdown]:
+    """Return breakdowns by several of the dimensions that can be filtered by, under filters, read all at once."""
+    found: dict[str, dict[str, Totals]] = {by: {} for by in wanted}
+    rows = _Rows(UsageCell, _conditions(filters), "")
+    for span in period.spans():
+        for row in rows.read(team, span, *wanted, "outcome"):
+            outcome, sums = row[len(wanted)], row[len(wanted) + 1 :]
+            for by, value in zip(wanted, row, strict=False):
+                add_sums(found[by].setdefault(value, Totals()), outcome, sums)
+    return {by: _ordered(by, values, None) for by, values in found.items()}
+
+
+def _ordered(by: str, found: Mapping[str, Totals], limit: int | None) -> Breakdown:
     ordered = sorted(found.items(), key=lambda item: (-item[1].requests, item[0]))
     return Breakdown(by, tuple(BreakdownRow(*item) for item in ordered[:limit]), len(found))
 
@@ -87,28 +103,39 @@ def time_saved(team: Team, period: Period, filters: Filters = NO_FILTERS) -> Tim
     return TimeSaved.of(row.totals for row in by_model.rows)
 
 
-def _rows(
-    team: Team, span: tuple[Grain, int, int], filters: Filters, by: str
-) -> tuple[QuerySet[UsageTotal] | QuerySet[UsageCell], str]:
-    """Return the fewest roll-ups that can tell, and the column that holds the values of `by`."""
-    grain, start, end = span
-    wanted: dict[str, Any] = {"grain": grain, "start__gte": start, "start__lt": end}
-    if filters.outcome is not None:
-        wanted["outcome"] = filters.outcome.value
-    given = filters.dimensions
-    if len(set(given) | ({by} - {""})) > 1:
-        return rows_of(team, UsageCell).filter(**wanted, **given), by
-    dimension, value = next(iter(given.items()), (by, None))
-    if value is not None:
-        wanted["value"] = value
-    return rows_of(team, UsageTotal).filter(**wanted, dimension=dimension), "value"
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The fewest roll-ups that can tell."""
+
+    model: type[UsageTotal | UsageCell]
+    where: dict[str, str]
+    #: Holds the values that figures are broken down by.
+    column: str
+
+    @classmethod
+    def of(cls, filters: Filters, by: str) -> _Rows:
+        given = filters.dimensions
+        if len(set(given) | ({by} - {""})) > 1:
+            return cls(UsageCell, _conditions(filters), by)
+        dimension, value = next(iter(given.items()), (by, None))
+        only = {} if value is None else {"value": value}
+        return cls(UsageTotal, {"dimension": dimension, **only, **_conditions(filters.by_outcome_only)}, "value")
+
+    def read(
+        self, team: Team, span: tuple[Grain, int, int], *by: str, bucket: tuple[int, int] = (0, 1)
+    ) -> list[tuple[Any, ...]]:
+        return grouped(team, self.model, by, SUMS, span, self.where, bucket)
 
 
-def add_row(found: Totals, row: Mapping[str, Any]) -> None:
-    """Add sums that were selected as `sum_…` beside their outcome."""
-    outcome = _OUTCOMES.get(row["outcome"])
+def _conditions(filters: Filters) -> dict[str, str]:
+    return filters.dimensions | ({"outcome": filters.outcome.value} if filters.outcome is not None else {})
+
+
+def add_sums(found: Totals, name: str, sums: Sequence[int]) -> None:
+    """Add the sums of requests that ended in one way, in the order of `rollups.SUMS`."""
+    outcome = _OUTCOMES.get(name)
     if outcome is not None:
-        found.add(outcome, [row[name] for name in _SUMS])
+        found.add(outcome, sums)
 
 
 def _by_outcome(found: Totals) -> Breakdown:
