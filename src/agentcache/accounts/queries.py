@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.stagekit import unstash_login
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import get_adapter as get_provider_adapter
 from allauth.socialaccount.models import SocialAccount
@@ -74,6 +75,11 @@ class ProviderLink:
     id: int
     name: str
     since: datetime
+
+
+def has_verified_email(user: User) -> bool:
+    """Say whether somebody has shown that the mailbox of a user's address is theirs."""
+    return bool(EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists())
 
 
 def find_user(email: str) -> User | None:

@@ -10,11 +10,13 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from agentcache.accounts.access import user_of
 from agentcache.analytics import queries
 from agentcache.analytics.asking import Asking
 from agentcache.analytics.csv_files import csv_response
 from agentcache.analytics.reports import ERRORS, HIT_RATE, REQUESTS, SAVED, Material, Stat, chart_rows, table_rows
 from agentcache.analytics.sections import requests_chart
+from agentcache.dashboard.checklist import checklist_of
 from agentcache.dashboard.key_figures import BarShown
 from agentcache.dashboard.key_snippets import snippets
 from agentcache.design import formats
@@ -43,6 +45,7 @@ def overview(request: TeamRequest) -> HttpResponse:
     context: dict[str, object] = {
         "asking": asking,
         "is_empty": is_empty,
+        "checklist": checklist_of(user_of(request), request.team_context),
         "usage": usage,
         "bars": [BarShown.of(bar) for bar in usage.bars if bar.kind == SubjectKind.TEAM],
         "as_of": as_of,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from agentcache.dashboard import cache_browser, overview, requests
+from agentcache.dashboard import cache_browser, checklist, overview, requests
 
 urlpatterns = [
     path("dashboard", overview.overview, name="overview"),
     path("dashboard/overview.csv", overview.overview_csv, name="overview-csv"),
+    path("dashboard/checklist", checklist.choose, name="checklist"),
     path("dashboard/first-request", overview.first_request, name="first-request"),
     path("dashboard/requests", requests.requests, name="requests"),
     path("dashboard/requests/<str:request_id>", requests.request_page, name="request"),
