@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from agentcache.site.views import documentation, product, server
+from agentcache.site.views import documentation, gallery, product, server
 
 urlpatterns = [
     path("", product.start, name="start"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("changelog", server.changelog, name="changelog"),
     path("docs", documentation.docs, name="docs"),
     path("docs/<path:name>", documentation.docs, name="docs-page"),
+    path("dev/design", gallery.gallery, name="gallery"),
     path("robots.txt", documentation.robots, name="robots"),
     path("sitemap.xml", documentation.sitemap, name="sitemap"),
 ]
