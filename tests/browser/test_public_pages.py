@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.browser.site import Site
+
 PAGES = (
     "/", "/pricing", "/status", "/security", "/changelog", "/docs", "/docs/how-to/limits", "/docs/reference/settings",
     "/docs/examples/streaming.py", "/nothing",
@@ -98,3 +100,46 @@ def test_the_manual_can_be_walked_by_keyboard_on_a_small_screen(visit, sqlite_si
     link.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Glossary")
+
+
+@pytest.fixture(scope="module")
+def own_machine(tmp_path_factory):
+    """A server without a proxy in front: what is for the machine it runs on only is there."""
+    with Site(tmp_path_factory.mktemp("own"), AGENTCACHE_TRUSTED_PROXIES="0") as site:
+        yield site
+
+
+def test_the_gallery_shows_components_that_work(visit, own_machine, screenshot, axe):
+    page = visit(own_machine).open("/dev/design")
+    screenshot(page, "design-gallery")
+    axe(page, "the gallery")
+    page.get_by_role("link", name="Open a dialog").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_text("Menu", exact=True).click()
+    expect(page.get_by_role("link", name="Rename").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Rename").first).to_be_hidden()
+    assert page.locator("#sample-bars svg").count()
+
+
+def test_on_its_own_machine_the_start_page_leads_to_the_mails(visit, own_machine, screenshot):
+    page = visit(own_machine).open("/")
+    screenshot(page, "public-start-own-machine")
+    page.get_by_role("link", name="Mails").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Mails")
+
+
+def test_the_steps_of_getting_started_are_put_away_and_brought_back(visit, site, screenshot, axe):
+    page = visit(site).sign_up().open("/dashboard")
+    steps = page.get_by_role("region", name="Get started")
+    expect(steps.get_by_text("1 of 7 done")).to_be_visible()
+    screenshot(page, "getting-started")
+    axe(page, "the steps of getting started")
+    steps.get_by_role("button", name="Put away").click()
+    expect(steps).to_have_count(0)
+    page.get_by_role("button", name="Show the steps of getting started").click()
+    expect(steps).to_be_visible()

@@ -24,6 +24,7 @@ ICONS: Final = MappingProxyType({
     "chevron-left": '<path d="m12.5 5-5 5 5 5"/>',
     "chevron-right": '<path d="m7.5 5 5 5-5 5"/>',
     "chevrons": '<path d="m6.5 8 3.5-3.5L13.5 8M6.5 12l3.5 3.5 3.5-3.5"/>',
+    "circle": '<circle cx="10" cy="10" r="7.5"/>',
     "clock": '<circle cx="10" cy="10" r="7.5"/><path d="M10 5.5V10l3 2"/>',
     "close": '<path d="m5 5 10 10M15 5 5 15"/>',
     "coin": '<circle cx="10" cy="10" r="7.5"/><path d="M12.3 7.4C11.8 6.6 11 6.3 10 6.3c-1.3 0-2.3.7-2.3 1.8 0 2.5 4.7 1.2 4.7 3.8 0 1.1-1 1.8-2.4 1.8-1.1 0-2-.4-2.5-1.2M10 5v1.3M10 13.7V15"/>',

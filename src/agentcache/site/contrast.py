@@ -27,6 +27,11 @@ class Pair:
     least: float
 
     @property
+    def is_text(self) -> bool:
+        """Whether it is read, and not only seen."""
+        return self.least >= TEXT_LEAST
+
+    @property
     def is_enough(self) -> bool:
         """Whether both reach what is asked for."""
         return min(self.light, self.dark) >= self.least
