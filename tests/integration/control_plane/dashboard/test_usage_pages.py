@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from agentcache.analytics import services
 from agentcache.audit.models import AuditEvent
 from agentcache.dashboard.entry_access import close_entry_access, entry_access, tenant_of
 from agentcache.engine.entries import Entry, EntryMeta
+from tests.support.django_project import use_settings
 from tests.support.sessions import HOST, browser_of, stranger
 from tests.support.teams import PASSWORD, join, make_team
 from tests.support.usage import usage_event
@@ -26,8 +28,10 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 @pytest.fixture
 def team(project):
-    yield make_team()
-    close_entry_access()
+    # On a machine with much to do, a look-up may take longer than callers would wait.
+    with use_settings(replace(project, store_budget_ms=10_000)):
+        yield make_team()
+        close_entry_access()
 
 
 @pytest.fixture
