@@ -90,6 +90,7 @@ class Settings:
     github_client_id: str | None
     github_client_secret: str | None = field(repr=False)
     github_url: str
+    github_scanning_keys_url: str | None
     google_client_id: str | None
     google_client_secret: str | None = field(repr=False)
     smtp_url: str | None = field(repr=False)

@@ -332,6 +332,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "https://github.example.com",
     ),
     Setting(
+        "AGENTCACHE_GITHUB_SCANNING_KEYS_URL",
+        "github_scanning_keys_url",
+        values.base_url,
+        None,
+        "Where GitHub publishes the keys that sign its secret-scanning alerts; with it POST /api/keys/leaked/github "
+        "takes them.",
+        "https://api.github.com/meta/public_keys/secret_scanning",
+    ),
+    Setting(
         "AGENTCACHE_GOOGLE_CLIENT_ID",
         "google_client_id",
         values.token,

@@ -53,6 +53,7 @@ PUBLIC_OPERATIONS = {
     "/account/forgot-password", "/account/reset-password",
     # Whoever holds a key's value can use it, so anybody may end it.
     "/keys/leaked",
+    "/keys/leaked/github",
 }  # fmt: skip
 
 
