@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from agentcache.engine.entries import Selector, Tenant
@@ -33,6 +34,10 @@ class WebhookRefused(UpstreamUnreachable):
     code = "webhook_refused"
 
 
+#: How long a replaced signing key goes on signing beside the new one, so that receivers can be changed one by one.
+WEBHOOK_KEY_OVERLAP = timedelta(hours=24)
+
+
 class WebhookDelivery:
     """Does jobs of `gateway.ports.DELIVER_WEBHOOK`: one POST, signed with the team's key per Standard Webhooks."""
 
@@ -48,14 +53,17 @@ class WebhookDelivery:
         team = await self._threads.run(partial(Team.objects.filter(pk=tenant_id).first))
         if team is None:
             raise GiveUp("The team is gone.")
-        signing_key = self._secrets.webhook_signing_key(team.pk, bytes(team.wrapped_data_key))
-        timestamp = str(int(self._clock.now()))
+        now = self._clock.now()
+        timestamp = str(int(now))
+        # One for each key, apart by spaces: receivers take whichever they know.
+        keys = signing_keys(self._secrets, team, datetime.fromtimestamp(now, UTC))
+        signatures = " ".join(sign(key, message_id, timestamp, body) for key in keys)
         headers = [
             (b"content-type", b"application/json"),
             (b"user-agent", b"AgentCache-Webhooks/1"),
             (b"webhook-id", message_id.encode()),
             (b"webhook-timestamp", timestamp.encode()),
-            (b"webhook-signature", sign(signing_key, message_id, timestamp, body).encode()),
+            (b"webhook-signature", signatures.encode()),
         ]
         try:
             response = await self._client.request("POST", url, headers, body.encode())
@@ -71,6 +79,15 @@ def sign(signing_key: bytes, message_id: str, timestamp: str, body: str) -> str:
     """Return the `webhook-signature` of a message (Standard Webhooks, scheme v1)."""
     signed = hmac.digest(signing_key, f"{message_id}.{timestamp}.{body}".encode(), "sha256")
     return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def signing_keys(secrets: ServerSecrets, team: Team, now: datetime) -> list[bytes]:
+    """Return the keys that sign a team's webhooks, the present one first; a replaced one signs for a day along with it."""
+    number, since = team.webhook_key_number, team.webhook_key_since
+    numbers = [number]
+    if number and since is not None and now - since < WEBHOOK_KEY_OVERLAP:
+        numbers.append(number - 1)
+    return [secrets.webhook_signing_key(team.pk, bytes(team.wrapped_data_key), one) for one in numbers]
 
 
 def shown_signing_key(signing_key: bytes) -> str:

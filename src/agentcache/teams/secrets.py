@@ -52,9 +52,10 @@ class ServerSecrets:
         entry_key = derive(data_key, "entries") if encrypt_entries else None
         return Tenant(id=team_id, key_secret=derive(data_key, "cache keys"), data_key=entry_key)
 
-    def webhook_signing_key(self, team_id: str, wrapped_data_key: bytes) -> bytes:
-        """Return the 32 bytes that sign the webhooks sent for a team."""
-        return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "webhooks")
+    def webhook_signing_key(self, team_id: str, wrapped_data_key: bytes, number: int = 0) -> bytes:
+        """Return the 32 bytes that sign the webhooks sent for a team; `number` is how often they were replaced."""
+        purpose = f"webhooks {number}" if number else "webhooks"
+        return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), purpose)
 
 
 def current_secrets() -> ServerSecrets:

@@ -23,6 +23,7 @@ urlpatterns = [
     path("dashboard/team/settings", teams.settings, name="settings"),
     path("dashboard/team/logo", teams.set_logo, name="set-logo"),
     path("dashboard/team/logo/<str:team_id>/<str:digest>", teams.logo, name="logo"),
+    path("dashboard/team/webhook-key", teams.webhook_key, name="webhook-key"),
     path("dashboard/team/delete", teams.delete, name="delete"),
     path("dashboard/team/new", teams.new, name="new"),
     path("dashboard/team/switch", teams.switch, name="switch"),

@@ -1,9 +1,11 @@
 import json
 import time
+from functools import partial
 
 import pytest
 from standardwebhooks import Webhook
 
+from agentcache.audit.services import Actor
 from agentcache.gateway.ports import DELIVER_WEBHOOK
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.models import Job
@@ -14,7 +16,7 @@ from agentcache.kit.clock import ManualClock
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.egress.guarded import GuardedClient
 from agentcache.teams import services
-from agentcache.teams.jobs import WebhookDelivery, WebhookRefused, shown_signing_key
+from agentcache.teams.jobs import WebhookDelivery, WebhookRefused, shown_signing_key, sign
 from agentcache.teams.secrets import ServerSecrets
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -67,6 +69,21 @@ async def test_a_webhook_arrives_as_it_is_and_its_signature_verifies(deliver, se
     assert delivery.headers["webhook-id"] == "p1.completed"
     key = shown_signing_key(secrets.webhook_signing_key(team.id, bytes(team.wrapped_data_key)))
     assert Webhook(key).verify(delivery.body, delivery.headers) == json.loads(BODY)
+
+
+async def test_a_replaced_key_signs_along_for_a_day(deliver, secrets, team, receiver, threads, clock):
+    wrapped = bytes(team.wrapped_data_key)
+    former, present = (shown_signing_key(secrets.webhook_signing_key(team.id, wrapped, number)) for number in (0, 1))
+    await threads.run(partial(services.replace_webhook_key, team, actor=Actor.system()))
+    await deliver(payload(team, receiver))
+    for key in (former, present):
+        assert Webhook(key).verify(receiver.deliveries[0].body, receiver.deliveries[0].headers)
+    clock.move(24 * 3600 + 60)
+    await deliver(payload(team, receiver))
+    assert receiver.deliveries[1].headers["webhook-signature"].count("v1,") == 1
+    signed = receiver.deliveries[1].headers
+    expected = sign(secrets.webhook_signing_key(team.id, wrapped, 1), "p1.completed", signed["webhook-timestamp"], BODY)
+    assert signed["webhook-signature"] == expected
 
 
 def test_each_team_signs_with_a_key_of_its_own(secrets, team):

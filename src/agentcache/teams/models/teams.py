@@ -24,6 +24,9 @@ class Team(models.Model):
     default_lifetime_seconds = models.PositiveIntegerField(null=True, blank=True)
     #: 32 bytes from which the team's secrets are derived, encrypted with the server's secret key.
     wrapped_data_key = models.BinaryField()
+    #: Which of the keys derived from it signs webhooks: how often it was replaced, and when last.
+    webhook_key_number = models.PositiveIntegerField(default=0, db_default=0)
+    webhook_key_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     members: models.ManyToManyField[models.Model, models.Model] = models.ManyToManyField(
         django_settings.AUTH_USER_MODEL, through="Membership", related_name="teams"

@@ -44,6 +44,7 @@ from agentcache.teams.services.teams import (
     delete_team,
     ensure_local_team,
     leave_every_team,
+    replace_webhook_key,
     update_team,
 )
 
@@ -74,6 +75,7 @@ __all__ = [
     "read_scopes",
     "remove_logo",
     "remove_member",
+    "replace_webhook_key",
     "resend_invitation",
     "reset_api_key",
     "revoke_api_key",

@@ -113,6 +113,16 @@ def update_team(
     return row
 
 
+def replace_webhook_key(team: Team, *, actor: Actor) -> Team:
+    """Sign the team's webhooks with a new key; the former one signs along for a day."""
+    with locked(team) as row:
+        row.webhook_key_number += 1
+        row.webhook_key_since = timezone.now()
+        row.save(update_fields=["webhook_key_number", "webhook_key_since"])
+        note("team.webhook_key_replaced", row, actor, after={"number": row.webhook_key_number})
+    return row
+
+
 def delete_team(team: Team, typed_name: str, *, by: Membership, actor: Actor) -> None:
     """Delete a team with its keys, members and settings; its cached entries follow within minutes.
 

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agentcache.accounts.access import signed_in, user_of
@@ -14,7 +15,9 @@ from agentcache.kit.errors import AgentCacheError, NotFound
 from agentcache.teams import logo_response, queries, services
 from agentcache.teams.access import SESSION_TEAM, TeamRequest, switch_team, team_page
 from agentcache.teams.errors import InvalidLogo
+from agentcache.teams.jobs import shown_signing_key, signing_keys
 from agentcache.teams.permissions import Permission
+from agentcache.teams.secrets import current_secrets
 from agentcache.teams.services.logos import LOGO_BYTES_MAX
 from agentcache.teams.views.forms import LogoForm, NewTeamForm, SettingsForm, TypedNameForm, show_error
 from agentcache.teams.views.pages import show
@@ -88,6 +91,19 @@ def set_logo(request: TeamRequest) -> HttpResponse:
     except InvalidLogo as error:
         messages.error(request, error.message)
     return redirect("teams:settings")
+
+
+@_form
+@team_page(Permission.TEAM_MANAGE, fresh=True)
+def webhook_key(request: TeamRequest) -> HttpResponse:
+    """Show the key that signs the team's webhooks when asked to, or replace it."""
+    team, key = request.team_context.team, ""
+    if request.method == "POST":
+        if "replace" in request.POST:
+            team = services.replace_webhook_key(team, actor=Actor.of(request))
+            messages.success(request, "Webhooks are signed with a new key; the former one signs along for 24 hours.")
+        key = shown_signing_key(signing_keys(current_secrets(), team, timezone.now())[0])
+    return show(request, "settings", "webhook_key", {"signing_key": key, "since": team.webhook_key_since})
 
 
 @require_safe

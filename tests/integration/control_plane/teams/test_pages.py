@@ -1,9 +1,12 @@
 """The pages of teams as members, strangers and invited people walk them."""
 
+import re
+
 import pytest
 from django.utils.html import escape
 
 from agentcache.accounts.models import User
+from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.teams import services
 from agentcache.teams.models import Invitation, Membership, Team
@@ -24,6 +27,7 @@ PAGES = {
     "/dashboard/team/invites": {"owner", "admin", "member", "viewer"},
     "/dashboard/team/invites/new": {"owner", "admin"},
     "/dashboard/team/settings": {"owner", "admin"},
+    "/dashboard/team/webhook-key": {"owner", "admin"},
     "/dashboard/team/delete": {"owner"},
     "/dashboard/team/new": {"owner", "admin", "member", "viewer"},
     "/dashboard/team/switch": {"owner", "admin", "member", "viewer"},
@@ -52,6 +56,20 @@ def test_t6_each_role_sees_the_pages_that_the_table_gives_it(team, browsers):
     refused = browsers["viewer"].get("/dashboard/audit")
     assert refused.status_code == 403
     assert b"owner@example.com" in refused.content
+
+
+def test_the_webhook_signing_key_is_shown_when_asked_for_and_replaced_on_record(team, browsers):
+    page = "/dashboard/team/webhook-key"
+    assert b"whsec_" not in browsers["admin"].get(page).content
+    shown = re.search(r"whsec_[\w+/=]+", browsers["admin"].post(page).content.decode())
+    again = re.search(r"whsec_[\w+/=]+", browsers["owner"].post(page).content.decode())
+    assert shown and again and shown[0] == again[0]
+    replaced = re.search(r"whsec_[\w+/=]+", browsers["admin"].post(page, {"replace": "1"}).content.decode())
+    assert replaced and replaced[0] != shown[0]
+    assert AuditEvent.objects.get(action="team.webhook_key_replaced").actor_email == "admin@example.com"
+    assert browsers["member"].post(page, {"replace": "1"}).status_code == 403
+    team.refresh_from_db()
+    assert team.webhook_key_number == 1
 
 
 def test_members_of_another_team_are_not_found_on_pages(browsers):
