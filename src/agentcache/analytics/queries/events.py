@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from agentcache.analytics.models import UsageEvent, UsageGap, UsageTotal
 from agentcache.analytics.queries.filters import NO_FILTERS, Filters
 from agentcache.analytics.rollups import Grain
 from agentcache.gateway.meter import FLUSH_SECONDS
+from agentcache.gateway.ports import Outcome
 from agentcache.gateway.usage_spool import spool_dir, waiting_files
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
@@ -92,6 +94,12 @@ def has_events(team: Team) -> bool:
     # Sums of days stay when single requests are pruned; a request is there before it is in them.
     of_days = rows_of(team, UsageTotal).filter(dimension="", grain=Grain.DAY)
     return of_days.exists() or rows_of(team, UsageEvent).exists()
+
+
+def has_ended_so(team: Team, outcomes: Collection[Outcome]) -> bool:
+    """Say whether a request of the team ever ended in one of these ways; sums outlive single events."""
+    ended = [outcome.value for outcome in outcomes]
+    return rows_of(team, UsageTotal).filter(dimension="", grain=Grain.DAY, outcome__in=ended).exists()
 
 
 def mark_of(event: UsageEvent) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,12 +51,6 @@ def totals(team: Team, period: Period, filters: Filters = NO_FILTERS) -> Totals:
         for outcome, *sums in rows.read(team, span, "outcome"):
             add_sums(found, outcome, sums)
     return found
-
-
-def has_ended_so(team: Team, outcomes: Collection[Outcome]) -> bool:
-    """Say whether a request of the team ever ended in one of these ways; sums outlive single events."""
-    ended = [outcome.value for outcome in outcomes]
-    return rows_of(team, UsageTotal).filter(dimension="", grain=Grain.DAY, outcome__in=ended).exists()
 
 
 def timeseries(team: Team, period: Period, filters: Filters = NO_FILTERS) -> list[Totals]:
