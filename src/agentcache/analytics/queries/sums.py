@@ -14,7 +14,6 @@ from agentcache.analytics.queries.grouped import BUCKET, grouped
 from agentcache.analytics.rollups import SUMS, Grain
 from agentcache.gateway.ports import Outcome
 from agentcache.teams.models import Team
-from agentcache.teams.tenancy import rows_of
 
 #: Rows of a breakdown that are shown; how many there are is always said.
 ROWS_MAX: Final = 25
