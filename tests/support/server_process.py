@@ -45,7 +45,7 @@ class ServerProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._ready.wait(60) or not self.url:
+        if not self._ready.wait(180) or not self.url:
             self.stop(signal.SIGKILL)
             raise RuntimeError(f"the server did not become ready:\n{self.output}")
         return self

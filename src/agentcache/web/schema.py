@@ -6,9 +6,11 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from django.core.management import call_command
-from django.db import connection
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db import connection, transaction
+from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -69,8 +71,36 @@ def migrate() -> tuple[str, ...]:
         state = schema_state()
         _refuse_unknown(state)
         if state.pending:
-            call_command("migrate", interactive=False, verbosity=0)
+            _apply_pending()
         return state.pending
+
+
+def _apply_pending() -> None:
+    # As Django's command does it, but for the executor.
+    executor = _WholeSteps(connection)
+    executor.loader.check_consistent_history(connection)
+    targets = executor.loader.graph.leaf_nodes()
+    plan = executor.migration_plan(targets)
+    emit_pre_migrate_signal(0, False, connection.alias, plan=plan)
+    executor.migrate(targets, plan=plan)
+    emit_post_migrate_signal(0, False, connection.alias, plan=plan)
+
+
+class _WholeSteps(MigrationExecutor):
+    """Applies a migration and writes down that it did in one transaction.
+
+    Django does the second by itself after the first whenever a migration leaves statements for its end; whoever is killed
+    in between could never migrate again, for the tables are there already.
+    """
+
+    def apply_migration(self, state: Any, migration: Migration, fake: bool = False, fake_initial: bool = False) -> Any:
+        """Run a migration forwards."""
+        if not migration.atomic:
+            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
+        # SQLite rebuilds tables, which it can do without looking at their references only, and says so outside of a
+        # transaction only. They are checked before the end of the step.
+        with self.connection.constraint_checks_disabled(), transaction.atomic(self.connection.alias):
+            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
 
 
 def _refuse_unknown(state: SchemaState) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.db import Error as DatabaseError
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.templatetags.static import static
@@ -10,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from agentcache.design.context import theme_of
 from agentcache.gateway.problems import problem
-from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound
+from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound, Unavailable
 from agentcache.web import security_policy
 
 
@@ -42,7 +45,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500 without any detail; the log has them under the request id."""
+    """Answer 500 without any detail, which the log has; 503 when it was the database that could not be had."""
+    # Django calls this while it handles the exception, and names it nowhere else.
+    if isinstance(sys.exception(), OperationalError):
+        response = refuse(request, Unavailable(), "Busy at this moment", "Try again shortly.")
+        response["Retry-After"] = "1"
+        return response
     error = AgentCacheError("Something went wrong.")
     return refuse(request, error, "Something went wrong", "Try again; if it stays, give the operator the id below.")
 

@@ -1,8 +1,10 @@
 """The database goes away and comes back under a running server."""
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.test import Client
 
+from agentcache.accounts.session_store import SessionStore
 from agentcache.analytics.ingest import UsageIngest
 from agentcache.analytics.models import UsageEvent as UsageRow
 from agentcache.gateway.ports import UsageEvent
@@ -73,3 +75,18 @@ async def test_keys_and_usage_work_again_after_the_database_was_killed(tmp_path)
             assert await ingest.take_all() == 1
             assert await threads.run(UsageRow.objects.count) == 1
             threads.close()
+
+
+@pytest.mark.parametrize("path", ["/api/account/me", "/settings/profile"])
+def test_a_database_that_cannot_be_had_is_a_503_and_not_a_fault(sqlite_project, monkeypatch, path):
+    def away(*_given, **_options):
+        raise OperationalError("database is locked")
+
+    client = Client(HTTP_HOST="127.0.0.1:8787", raise_request_exception=False)
+    client.cookies["agentcache_session"] = "whatever"
+    monkeypatch.setattr(SessionStore, "load", away)
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert b"locked" not in answer.content
+    monkeypatch.setattr(SessionStore, "load", lambda *_given: 1 / 0)
+    assert client.get(path).status_code == 500
