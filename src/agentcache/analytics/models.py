@@ -98,6 +98,9 @@ class UsageTotal(_Sums):
         return f"{self.dimension}={self.value} {self.outcome} from {self.start} for {self.grain} s"
 
 
+_OF_DAYS = models.Q(grain=86_400)
+
+
 class UsageCell(_Sums):
     """Sums by all dimensions that pages filter by, at once."""
 
@@ -110,6 +113,14 @@ class UsageCell(_Sums):
     model = models.CharField(max_length=256)
     namespace = models.CharField(max_length=128)
     agent = models.CharField(max_length=128)
+
+    class Meta(_Sums.Meta):
+        abstract = False
+        indexes = [
+            # Charts of many days under two filters. Only days, so that the many finer sums cost no more to add.
+            models.Index(fields=["team_id", name, "start"], name=f"analytics_cell_{name}", condition=_OF_DAYS)
+            for name in ("api_key", "member", "model", "agent")
+        ]
 
     def __str__(self) -> str:
         return f"{self.api_key} {self.model} {self.outcome} from {self.start} for {self.grain} s"
