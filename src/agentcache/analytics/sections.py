@@ -47,6 +47,8 @@ _OUTCOMES: Final = (
     ("Errors", "error", Outcome.ERROR),
     ("Refused", "refused", Outcome.REFUSED),
 )
+#: Models without a price that are named.
+_UNPRICED_SHOWN: Final = 5
 _BROKEN_DOWN: Final = ("model", "api_key", "namespace", "agent", "member")
 
 
@@ -89,9 +91,19 @@ def cost(material: Material) -> Report:
         material.table(by, (REQUESTS, COST, SAVED, HIT_RATE), order=_at_stake)
         for by in material.open_dimensions(*_BROKEN_DOWN)
     ]
-    return Report(
-        stats, [chart], tables, metrics=("net_saved_usd", "saved_usd", "caching_cost_usd", "cost_usd", "hit_ratio")
-    )
+    metrics = ("net_saved_usd", "saved_usd", "caching_cost_usd", "cost_usd", "hit_ratio")
+    return Report(stats, [chart], tables, _unpriced(material), metrics)
+
+
+def _unpriced(material: Material) -> list[str]:
+    """Name the models whose price is not known, for they are missing in every amount and in every budget."""
+    found = [(row.value, row.totals.misses) for row in material.breakdown("model").rows if row.totals.is_unpriced]
+    if not found:
+        return []
+    named = ", ".join(f"{model or 'no model'} ({formats.number(misses)})" for model, misses in found[:_UNPRICED_SHOWN])
+    more = f" and {len(found) - _UNPRICED_SHOWN} more" if len(found) > _UNPRICED_SHOWN else ""
+    note = f"Calls of models without a known price count as $0.00, here and in budgets: {named}{more}."
+    return [f"{note} An operator can set prices of your own."]
 
 
 def _at_stake(totals: Totals) -> float:

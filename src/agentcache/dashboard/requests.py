@@ -21,6 +21,7 @@ from agentcache.analytics.queries import NONE, EventFilters, Filters
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.refusals import REFUSALS
 from agentcache.kit.errors import BadRequest
+from agentcache.quotas.queries import plan_of
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.permissions import Permission
@@ -108,6 +109,7 @@ def requests(request: TeamRequest) -> HttpResponse:
         "keys": rows_of(team, ApiKey).order_by("name").values_list("pk", "name"),
         "outcomes": labels_of(team, "outcome", [outcome.value for outcome in Outcome]),
         "searched_max": queries.SEARCHED_MAX,
+        "kept_days": plan_of(team).retention_days,
         "is_live": not query.get("before") and query.get("live") != "0",
         "now": datetime.now(UTC),
     }

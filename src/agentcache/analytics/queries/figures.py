@@ -132,6 +132,13 @@ class Totals:
         return self.saved_usd_nanos - self.caching_cost_usd_nanos
 
     @property
+    def is_unpriced(self) -> bool:
+        """Whether these requests, all of one model, were bought at a price that is not known."""
+        bought = [Outcome.MISS]
+        tokens = self.sum_of("input_tokens", bought) + self.sum_of("output_tokens", bought)
+        return tokens > 0 and not self.sum_of("cost_usd_nanos", bought)
+
+    @property
     def hit_latency_us(self) -> int:
         """How long all hits together took."""
         return self.sum_of("latency_us", HITS)
