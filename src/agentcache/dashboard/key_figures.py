@@ -70,6 +70,11 @@ class KeyFigures:
         return self.totals.cost_usd_nanos / _NANOS
 
     @property
+    def refused_note(self) -> str:
+        """How many calls a limit, a scope or a network turned away."""
+        return f"and {self.totals.refused:,} refused" if self.totals.refused else "last 30 days"
+
+    @property
     def net_saved_usd(self) -> float:
         """What the cache saved, in dollars."""
         return self.totals.net_saved_usd_nanos / _NANOS

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentcache.engine.stores.port import StoreUnavailable
-from agentcache.engine.stores.tallies import Ask, FileTally, Got, Kind, Tally, generation_of, rate_left
-from agentcache.gateway.asgi_types import HeaderList, Message, Send
+from agentcache.engine.stores.tallies import Ask, FileTally, Got, Kind, Tally, generation_of
+from agentcache.gateway.asgi_types import HeaderList
 from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
+from agentcache.gateway.limit_headers import left_of, rate_headers
 from agentcache.gateway.ports import Limit, LimitBook, Principal, TeamLimits, Use
 from agentcache.kit.clock import Clock
 from agentcache.kit.errors import AgentCacheError, Unavailable
@@ -25,6 +26,8 @@ from agentcache.kit.money import usd
 
 #: Limits are read anew this often, in the background: a change is in force within it.
 REFRESH_SECONDS = 5.0
+#: Limits of a team that was silent for so long are read before its next call is let in: they may have changed since.
+STALE_SECONDS = 2 * REFRESH_SECONDS
 #: A block of calls taken from Redis at once is at most so many, and at most this share of what is left.
 BLOCK_MAX = 32
 BLOCK_SHARE = 64
@@ -124,8 +127,12 @@ class Admission:
         team = self._teams.get(principal.tenant.id)
         if team is None or self._clock.now() >= team.month_ends:
             return self._admit_unknown(principal, agent)
-        if self._clock.monotonic() - team.read_at > REFRESH_SECONDS and not team.is_refreshing:
-            self._refresh_later(principal.tenant.id, team)
+        age = self._clock.monotonic() - team.read_at
+        if age > REFRESH_SECONDS:
+            if age > STALE_SECONDS:
+                return self._admit_unknown(principal, agent)
+            if not team.is_refreshing:
+                self._refresh_later(principal.tenant.id, team)
         if not team.limits.limits:
             return FREE
         return self._admit_known(team, principal, agent)
@@ -171,7 +178,7 @@ class Admission:
             except LimitsUnavailable:
                 got = self._local.ask_now(asks, now)
         self._judge(team, subject.rates, got, now)
-        return _rate_headers(subject.rates, got, now)
+        return rate_headers(subject.rates, got, now)
 
     def give_back(self, admitted: Pass) -> None:
         """Take off the month's counts a call that was let in and yet refused later. Never raises, never waits."""
@@ -210,7 +217,7 @@ class Admission:
             await self._shared.close()
 
     async def _admit_unknown(self, principal: Principal, agent: str) -> Pass:
-        team = await self._read_once(principal.tenant.id)
+        team = await self._team_of(principal.tenant.id)
         if not team.limits.limits:
             return FREE
         admitted = self._admit_known(team, principal, agent)
@@ -253,7 +260,7 @@ class Admission:
             # Hits are still served, at the rate that is allowed.
             got = self._local.ask_now([ask for _limit, ask in subject.rates], now)
             self._judge(team, subject.rates, got, now)
-        headers = _rate_headers(subject.rates, got, now)
+        headers = rate_headers(subject.rates, got, now)
         return Pass(headers, refusal, subject.budgets, () if refusal is not None else subject.counts)
 
     async def _charge_shared(self, shared: Tally, team: _Team, subject: _Subject) -> Pass:
@@ -267,7 +274,7 @@ class Admission:
                 if refusal is not None and subject.rates:
                     got = await shared.ask([ask for _limit, ask in subject.rates], now)
                     self._judge(team, subject.rates, got, now)
-                headers = _rate_headers(subject.rates, got, now)
+                headers = rate_headers(subject.rates, got, now)
                 if refusal is None:
                     await self._take_block(shared, subject, got, now, headers)
         except (StoreUnavailable, TimeoutError):
@@ -280,7 +287,7 @@ class Admission:
     ) -> None:
         if subject.is_taking:
             return
-        left = min(_left(ask, one, now) for (_limit, ask), one in zip(subject.charged, got, strict=True))
+        left = min(left_of(ask, one, now) for (_limit, ask), one in zip(subject.charged, got, strict=True))
         block = min(BLOCK_MAX, left // BLOCK_SHARE)
         if block <= 0:
             return
@@ -376,7 +383,15 @@ class Admission:
         team = self._teams.get(tenant_id)
         if team is None or self._clock.now() >= team.month_ends:
             return await self._read_once(tenant_id)
-        if self._clock.monotonic() - team.read_at > REFRESH_SECONDS and not team.is_refreshing:
+        age = self._clock.monotonic() - team.read_at
+        if age > STALE_SECONDS:
+            try:
+                async with asyncio.timeout(self._patience_seconds):
+                    return await self._read_once(tenant_id)
+            except (Unavailable, TimeoutError):
+                # What was read last stays in force: neither more nor less than the team chose.
+                team.read_at = self._clock.monotonic()
+        elif age > REFRESH_SECONDS and not team.is_refreshing:
             self._refresh_later(tenant_id, team)
         return team
 
@@ -420,17 +435,6 @@ class Admission:
         task.add_done_callback(self._tasks.discard)
 
 
-def with_headers(send: Send, headers: HeaderList) -> Send:
-    """Return a `send` that adds headers to the response."""
-
-    def send_with(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *headers]}
-        return send(message)
-
-    return send_with
-
-
 def month_of(now: float) -> tuple[int, float]:
     """Return the calendar month of a time in UTC, as year * 100 + month, and when it ends."""
     at = datetime.fromtimestamp(now, UTC)
@@ -464,32 +468,3 @@ def _subject_of(team: _Team, principal: Principal, agent: str) -> _Subject:
             budget = limit.budget_usd_nanos_per_month
             budgets.append((limit, Ask(Kind.HOLD, tenant_id, f"{name}:usd", budget, month, use.cost_usd_nanos)))
     return _Subject(tuple(counts), tuple(rates), tuple(budgets))
-
-
-def _left(ask: Ask, got: Got, now: float) -> int:
-    return rate_left(got.value, ask.limit, now) if ask.kind is Kind.RATE else ask.limit - got.value
-
-
-def _rate_headers(rates: tuple[tuple[Limit, Ask], ...], got: list[Got], now: float) -> HeaderList:
-    """Return `RateLimit` and `RateLimit-Policy`, the tightest rate first."""
-    if not rates:
-        return []
-    # Rates come first among the asks of a call.
-    found = sorted(
-        ((rate_left(one.value, ask.limit, now), limit, one) for (limit, ask), one in zip(rates, got, strict=False)),
-        key=lambda item: item[0],
-    )
-    policy = ", ".join(f'"{limit.kind}";q={limit.requests_per_minute};w=60' for _left, limit, _got in found)
-    state = ", ".join(
-        f'"{limit.kind}";r={left};t={max(0, -(-(one.value - int(now * 1e6)) // 1_000_000))}'
-        for left, limit, one in found
-    )
-    left, limit, one = found[0]
-    reset = max(0, -(-(one.value - int(now * 1e6)) // 1_000_000))
-    return [
-        (b"ratelimit-policy", policy.encode()),
-        (b"ratelimit", state.encode()),
-        (b"ratelimit-limit", b"%d" % (limit.requests_per_minute or 0)),
-        (b"ratelimit-remaining", b"%d" % left),
-        (b"ratelimit-reset", b"%d" % reset),
-    ]

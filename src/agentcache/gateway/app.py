@@ -6,13 +6,14 @@ import re
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from agentcache.gateway.admission import FREE, Pass, with_headers
+from agentcache.gateway.admission import FREE, Pass
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, HeaderList, Message, Receive, Send, send_whole
 from agentcache.gateway.authenticate import InvalidAPIKey, require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings
 from agentcache.gateway.health import Health
+from agentcache.gateway.limit_headers import with_headers
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome, Scope

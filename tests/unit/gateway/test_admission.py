@@ -339,3 +339,16 @@ def test_what_is_refused_is_refused_at_once(door):
     team.admit()
     with pytest.raises(QuotaExceeded):
         admit_at_once(team)
+
+
+def test_a_team_that_was_silent_is_held_to_what_was_set_meanwhile(door, clock):
+    # Into the next month, which does not end while this lasts.
+    clock.move(60)
+    silent = door()
+    assert silent.admit() is FREE
+    silent.book.limits = (Limit("team", "", requests_per_month=1),)
+    silent.book.serves_hits = False
+    clock.move(2 * REFRESH_SECONDS + 0.1)
+    silent.admit()
+    with pytest.raises(QuotaExceeded):
+        silent.admit()

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from agentcache.engine.stores.port import StoreUnavailable
-from agentcache.gateway.admission import Pass, with_headers
+from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import ASGIScope, ClientGone, Receive, Send, send_whole
 from agentcache.gateway.authenticate import require, require_address
 from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Parts
+from agentcache.gateway.limit_headers import with_headers
 from agentcache.gateway.native.exchange import Exchange, check_directives
 from agentcache.gateway.native.openapi import openapi_document
 from agentcache.gateway.native.routes import ROUTES, Route
