@@ -17,6 +17,23 @@ app = typer.Typer(help="Create, list, rotate and revoke the API keys of a team."
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TeamSlug = Annotated[str, typer.Option("--team", help="The team's slug.")]
+NetworkList = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ip",
+        help="Address or network that the key may be used from, such as 192.0.2.0/24; may be repeated.",
+        show_default=False,
+    ),
+]
+Expiry = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        "--expires-in",
+        help="When it ends: a lifetime such as 30d, 12h or 15m, or a day or time in UTC such as 2027-01-31.",
+        show_default=False,
+    ),
+]
 KeyId = Annotated[str, typer.Argument(help="The id that `keys list` shows.")]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -34,23 +51,8 @@ def create(
     ] = None,
     namespace: Annotated[str, typer.Option("--namespace", help="Namespace of requests that name none.")] = "default",
     test: Annotated[bool, typer.Option("--test", help="Make a test key (ac_test_…).")] = False,
-    ip: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--ip",
-            help="Address or network that the key may be used from, such as 192.0.2.0/24; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    expires: Annotated[
-        str | None,
-        typer.Option(
-            "--expires",
-            "--expires-in",
-            help="When it ends: a lifetime such as 30d, 12h or 15m, or a day or time in UTC such as 2027-01-31.",
-            show_default=False,
-        ),
-    ] = None,
+    ip: NetworkList = None,
+    expires: Expiry = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key and show it, this once: only a hash of it is kept."""
