@@ -7,6 +7,7 @@ from typing import Any
 
 from agentcache.settings import Settings
 from agentcache.web.project import configure
+from agentcache.web.turns import Turns
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,7 +30,7 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     from agentcache.site.server_status import READY
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
-    pages: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
+    pages = Turns(ASGIHandler())  # type: ignore[arg-type]  # asgiref types the same calls by TypedDict
     static_files = StaticFiles()
 
     async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import random
+import re
 import statistics
 import time
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.test import Client
 
 from agentcache.accounts import services
+from agentcache.accounts.limits import LIMITS, Door, Limits
 from agentcache.accounts.models import AttemptCount, User
-from tests.support.accounts import Person, stranger
+from tests.support.accounts import HOST, Person, stranger
 from tests.support.reliability import record
+from tests.support.timings import ks_p_value
 
 #: Timed calls for each kind of address. The hashing door takes a tenth of a second each.
 _CALLS = {"/login": 30, "/register": 250, "/forgot-password": 250, "/resend-verification": 250}
@@ -73,17 +77,58 @@ def _timed(path: str, calls: int, attempt: int) -> tuple[list[float], list[float
     return times["known"], times["unknown"]
 
 
-def ks_p_value(one: list[float], other: list[float]) -> float:
-    """Return how likely samples this different are when they come from one distribution (Kolmogorov-Smirnov, two sided)."""
-    merged = sorted([(value, 1 / len(one)) for value in one] + [(value, -1 / len(other)) for value in other])
-    distance = most = 0.0
-    for _, step in merged:
-        distance += step
-        most = max(most, abs(distance))
-    size = len(one) * len(other) / (len(one) + len(other))
-    scaled = (size**0.5 + 0.12 + 0.11 / size**0.5) * most
-    terms = [2 * (-1) ** (k - 1) * 2.718281828459045 ** (-2 * (k * scaled) ** 2) for k in range(1, 101)]
-    return min(1.0, max(0.0, sum(terms))) if scaled > 0.2 else 1.0
+@pytest.fixture
+def inviting(addresses):
+    """A team's administrator, and where invitations go."""
+    ada = Person(email="ada@example.com").join()
+    assert ada.sign_in().status_code == 200
+    program = Client(HTTP_HOST=HOST, HTTP_X_SESSION_TOKEN=ada.token)
+    [team] = program.get("/api/teams").json()
+    return program, f"/api/teams/{team['team']['id']}/invitations"
+
+
+def _invite(program, path, email, address="198.51.100.7"):
+    return program.post(path, {"email": email, "role": "viewer"}, "application/json", REMOTE_ADDR=address)
+
+
+def test_an_invitation_tells_nothing_of_an_address(inviting, addresses):
+    seen = set()
+    for kind, email in addresses.items():
+        answer = _invite(*inviting, email)
+        assert answer.status_code == 201, answer.content
+        shown = {name: value for name, value in answer.json().items() if name not in ("id", "sent_at", "expires_at")}
+        headers = {name: value for name, value in answer.headers.items() if name != "X-AgentCache-Request-Id"}
+        seen.add(f"{shown} {headers} {answer.cookies}".replace(email, "…").replace(kind, "…"))
+    assert len({_without_length(text) for text in seen}) == 1, seen
+    record("A1", door="/invitations", answers=1)
+
+
+def _without_length(text):
+    return re.sub(r"'Content-Length': '\d+'", "", text)
+
+
+def test_times_of_invitations_tell_nothing_of_an_address(inviting, monkeypatch):
+    # A day's invitations of a team are far fewer than a sample.
+    monkeypatch.setitem(LIMITS, Door.INVITE, Limits())
+    program, path = inviting
+    for attempt in range(3):
+        order = [
+            (f"{kind}{attempt}-{number}@example.com", kind) for kind in ("known", "unknown") for number in range(100)
+        ]
+        User.objects.bulk_create([User(email=email, password="!") for email, kind in order if kind == "known"])
+        random.Random(attempt).shuffle(order)
+        times: dict[str, list[float]] = {"known": [], "unknown": []}
+        for email, kind in order:
+            began = time.perf_counter()
+            answer = _invite(program, path, email)
+            times[kind].append(time.perf_counter() - began)
+            assert answer.status_code == 201
+        p_value = ks_p_value(times["known"], times["unknown"])
+        gap_ms = abs(statistics.median(times["known"]) - statistics.median(times["unknown"])) * 1000
+        if p_value > 0.01:
+            break
+    assert p_value > 0.01, (p_value, gap_ms)
+    record("A1", door="/invitations", calls=200, p_value=round(p_value, 3), median_gap_ms=round(gap_ms, 3))
 
 
 def test_the_test_of_times_sees_a_difference_of_one_millisecond():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
+import statistics
+import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -12,12 +15,14 @@ from django.conf import settings as django_conf
 from django.test import Client, override_settings
 
 from agentcache.accounts import services
+from agentcache.accounts.limits import LIMITS, Door, Limits
 from agentcache.accounts.models import User
 from agentcache.settings import Settings
 from agentcache.web.project import django_values
 from tests.support.accounts import HOST, Person, letters, stranger
 from tests.support.reliability import record
 from tests.support.sign_in_provider import CLIENT_ID, CLIENT_SECRET, Account, SignInProvider
+from tests.support.timings import ks_p_value
 
 on_both = pytest.mark.usefixtures("project")
 on_sqlite = pytest.mark.usefixtures("sqlite_project")
@@ -112,6 +117,31 @@ def test_an_address_that_is_not_verified_opens_nothing_and_tells_nothing(provide
     assert answer.url == "/login?provider=unverified"
     assert SocialAccount.objects.count() == 0
     record("A1", door=f"{way}, unverified address", answers=len(seen))
+
+
+@on_sqlite
+def test_times_of_a_provider_tell_nothing_of_an_address(provider, way, monkeypatch):
+    monkeypatch.setitem(LIMITS, Door.PROVIDER, Limits())
+    for attempt in range(3):
+        order = [
+            (f"{kind}{attempt}-{number}@example.com", kind) for kind in ("known", "unknown") for number in range(60)
+        ]
+        User.objects.bulk_create([User(email=email, password="!") for email, kind in order if kind == "known"])
+        random.Random(attempt).shuffle(order)
+        times: dict[str, list[float]] = {"known": [], "unknown": []}
+        for number, (email, kind) in enumerate(order):
+            provider.account = Account(id=1000 * attempt + number, email=email, is_verified=False)
+            client = browser()
+            back = provider.allow(dict(parse_qsl(urlsplit(begin(client, way)).query)))
+            began = time.perf_counter()
+            assert client.get(back).url == "/login?provider=unverified"
+            times[kind].append(time.perf_counter() - began)
+        p_value = ks_p_value(times["known"], times["unknown"])
+        gap_ms = abs(statistics.median(times["known"]) - statistics.median(times["unknown"])) * 1000
+        if p_value > 0.01:
+            break
+    assert p_value > 0.01, (p_value, gap_ms)
+    record("A1", door=way, calls=120, p_value=round(p_value, 3), median_gap_ms=round(gap_ms, 3))
 
 
 @on_both

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+from agentcache.web.turns import Turns
+
+
+async def call(app, *chunks):
+    """Ask with a body in chunks, each of which may have to be waited for; return status, headers and body."""
+    sent, waiting = [], list(chunks) or [b""]
+
+    async def receive():
+        chunk = waiting.pop(0)
+        if isinstance(chunk, asyncio.Event):
+            await chunk.wait()
+            chunk = b""
+        return {"type": "http.request", "body": chunk, "more_body": bool(waiting)}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "http", "path": "/"}, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def holding(release):
+    """Return an application that reads its body and then works until it is released."""
+
+    async def app(_scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+        await release.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    return app
+
+
+async def test_one_too_many_is_asked_to_come_back_and_the_next_is_let_in_again():
+    release = asyncio.Event()
+    turns = Turns(holding(release), at_once=2)
+    running = [asyncio.create_task(call(turns)) for _ in range(2)]
+    await asyncio.sleep(0)
+    status, headers, body = await call(turns)
+    assert (status, headers[b"retry-after"], json.loads(body)["code"]) == (503, b"1", "overloaded")
+    release.set()
+    assert [(await task)[0] for task in running] == [200, 200]
+    assert (await call(turns))[0] == 200
+
+
+async def test_whoever_sends_slowly_keeps_nobody_out():
+    release, sent = asyncio.Event(), asyncio.Event()
+    release.set()
+    turns = Turns(holding(release), at_once=1)
+    slow = asyncio.create_task(call(turns, b"a", sent, b"c"))
+    await asyncio.sleep(0)
+    assert (await call(turns))[0] == 200
+    sent.set()
+    assert (await slow)[0] == 200
+
+
+async def test_a_call_that_fails_gives_its_turn_back():
+    async def failing(_scope, receive, _send):
+        await receive()
+        raise ValueError
+
+    turns = Turns(failing, at_once=1)
+    for _ in range(3):
+        try:
+            await call(turns)
+        except ValueError:
+            continue
+        raise AssertionError("refused")
