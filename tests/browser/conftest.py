@@ -80,6 +80,12 @@ def screenshot() -> Callable[[Page, str], None]:
 
 
 @pytest.fixture
+def inspect() -> Callable[[Page, str], None]:
+    """Return `inspect(page, name)`: pictures in every look, nothing too wide, nothing serious from axe-core."""
+    return looks.inspect
+
+
+@pytest.fixture
 def axe() -> Callable[[Page, str], None]:
     """Return `axe(page, where)`: asserts that axe-core has nothing serious to say, at both widths, light and dark."""
 

@@ -163,6 +163,11 @@ def open_team(request: HttpRequest) -> TeamContext:
     return context_of(membership)
 
 
+def open_after_signing_in(request: HttpRequest, team_id: str) -> None:
+    """Have a team open for whoever signs in next in this browser, if they belong to it."""
+    request.session[SESSION_TEAM] = team_id
+
+
 def switch_team(request: HttpRequest, team_id_or_slug: str) -> Team:
     """Open another of the user's teams in this session. Raises `TeamNotFound`."""
     membership = queries.find_membership(user_of(request), team_id_or_slug)

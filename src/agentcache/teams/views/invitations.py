@@ -12,7 +12,7 @@ from agentcache.accounts.access import user_of
 from agentcache.audit.services import Actor
 from agentcache.kit.errors import AgentCacheError
 from agentcache.teams import queries, services
-from agentcache.teams.access import TeamRequest, switch_team, team_page
+from agentcache.teams.access import TeamRequest, open_after_signing_in, switch_team, team_page
 from agentcache.teams.errors import InvitationUnusable
 from agentcache.teams.permissions import Permission
 from agentcache.teams.queries import FoundInvitation, InvitationState
@@ -110,12 +110,13 @@ def _accept(request: HttpRequest, token: str, found: FoundInvitation) -> HttpRes
         if not form.is_valid():
             return _join_form(request, token, found, form)
         try:
-            services.join_by_invitation(request, token, form.cleaned_data["password"], form.cleaned_data["name"])
+            member = services.join_by_invitation(request, token, form.cleaned_data["password"], form.cleaned_data["name"])
         except InvitationUnusable:
             raise
         except AgentCacheError as error:
             show_error(form, error)
             return _join_form(request, token, found, form)
+        open_after_signing_in(request, member.team_id)
         messages.success(request, "Your account is made. Sign in to open the team.")
         return redirect("accounts:login")
     member = services.accept_invitation(token, user_of(request), actor=Actor.of(request))

@@ -1,0 +1,97 @@
+"""Every page of the dashboard in every state: it fits, everybody can use it, and a picture of it is kept."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.browser.team_member import create_key, resume, settle
+
+#: Before the first call.
+EMPTY = (
+    "/dashboard", "/dashboard/analytics/cost", "/dashboard/analytics/latency", "/dashboard/requests",
+    "/dashboard/cache", "/dashboard/keys", "/dashboard/team/invites", "/dashboard/team/usage", "/dashboard/billing",
+)  # fmt: skip
+IN_USE = (
+    "/dashboard", "/dashboard/analytics/cost?compare=1", "/dashboard/analytics/latency", "/dashboard/analytics/tokens",
+    "/dashboard/analytics/errors", "/dashboard/analytics/freshness", "/dashboard/requests", "/dashboard/cache",
+    "/dashboard/keys", "/dashboard/keys/new", "/dashboard/team", "/dashboard/team/invites/new", "/dashboard/team/roles",
+    "/dashboard/team/settings", "/dashboard/team/usage", "/dashboard/team/usage?by=agents", "/dashboard/audit",
+    "/dashboard/billing", "/dashboard/billing/limit", "/dashboard/team/delete", "/dashboard/team/leave",
+    "/dashboard/team/new", "/dashboard/team/switch",
+)  # fmt: skip
+CONSOLE = ("/admin/", "/admin/accounts/user/", "/admin/teams/team/", "/admin/usage/", "/admin/audit/auditevent/")
+
+
+def name_of(state: str, path: str) -> str:
+    """Return what the pictures of a page are called."""
+    return f"{state}-" + (re.sub(r"\W+", "-", path.removeprefix("/dashboard")).strip("-") or "overview")
+
+
+def test_pages_before_the_first_call(visit, sqlite_site, inspect):
+    eve = visit(sqlite_site, "eve").sign_up()
+    for path in EMPTY:
+        inspect(eve.open(path), name_of("empty", path))
+
+
+def test_pages_in_use(visit, sqlite_site, inspect):
+    settle(visit, sqlite_site)
+    ada = resume(visit, sqlite_site)
+    for path in IN_USE:
+        inspect(ada.open(path), name_of("used", path))
+
+
+@pytest.mark.parametrize("noun", ["keys", "cache", "requests", "team"])
+def test_one_of_each(visit, sqlite_site, inspect, noun):
+    settle(visit, sqlite_site)
+    ada = resume(visit, sqlite_site)
+    page = ada.open(f"/dashboard/{noun}")
+    page.goto(page.locator("main tbody a").first.get_attribute("href"))
+    here = page.url
+    inspect(page, f"one-of-{noun}")
+    for form in {"keys": ("change", "rotate", "revoke"), "cache": ("delete",)}.get(noun, ()):
+        inspect(ada.open(f"{here}/{form}"), f"one-of-{noun}-{form}")
+    if noun == "cache":
+        inspect(ada.open(f"{here}?answer=1"), "one-of-cache-answer")
+    if noun in ("keys", "cache"):
+        ada.open(here)
+        page.locator(".danger-zone [data-dialog]").click()
+        inspect(page, f"one-of-{noun}-dialog")
+
+
+def test_what_is_open_on_a_page_and_what_is_wrong_with_it(visit, sqlite_site, inspect):
+    settle(visit, sqlite_site)
+    ada = resume(visit, sqlite_site)
+    page = ada.open("/dashboard")
+    page.evaluate("for (const one of document.querySelectorAll('details.menu, figure details')) one.open = true")
+    page.locator(".definition summary").first.click()
+    page.evaluate("for (const one of document.querySelectorAll('details.menu')) one.open = true")
+    inspect(page, "open-menus")
+    page = ada.open("/dashboard/keys")
+    page.keyboard.press("?")
+    inspect(page, "open-keyboard-help")
+    ada.open("/dashboard/keys/new")
+    ada.fill(name="x" * 40, networks="not an address", budget_usd="a lot")
+    ada.press("Create key")
+    page.locator(".field-error").first.wait_for()
+    inspect(page, "wrong-key")
+    create_key(ada, "Shown once")
+    inspect(page, "key-shown-once")
+    ada.open("/dashboard/analytics/cost?zone=Mars/Olympus")
+    inspect(page, "wrong-zone")
+    ada.open("/dashboard/requests?model=nothing-of-the-kind")
+    inspect(page, "used-nothing-found")
+    assert page.goto("/nowhere").status == 404
+    inspect(page, "error-404")
+
+
+def test_the_operator_console(visit, sqlite_site, inspect):
+    found = re.search(r"/setup/\S+", sqlite_site.server.run("operators", "invite").stdout)
+    assert found
+    olga = visit(sqlite_site, "olga").sign_up()
+    inspect(olga.open(found[0]), "console-setup")
+    olga.page.locator("main form button").first.click()
+    olga.page.wait_for_url("**/admin/**")
+    for path in CONSOLE:
+        inspect(olga.open(path), name_of("console", path))
