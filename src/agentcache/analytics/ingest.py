@@ -30,8 +30,8 @@ PAUSE_SECONDS = 5.0
 #: When told to stop, what is waiting is still taken for so long; the rest is there for the next start.
 LAST_SECONDS = 2.0
 LEAVING_POLL_SECONDS = 0.05
-#: Events of one transaction, about; a file is never divided.
-EVENTS_PER_TRANSACTION = 5_000
+#: Events of one transaction, about; a file is never divided. Few, so that pages that write wait for a moment only.
+EVENTS_PER_TRANSACTION = 500
 _WRITE_WITHIN_SECONDS = 60.0
 #: A file that has been unfinished for so long was cut off by a kill; the meter's counts say how many events that cost.
 _UNFINISHED_SECONDS = 3600.0
