@@ -113,17 +113,13 @@ def test_an_authenticator_app_is_set_up_and_asked_for(visit, site):
     assert 6 * 86400 < cookie["expires"] - time.time() < 8 * 86400
 
 
-def test_account_pages_are_usable_by_everybody_and_fit(visit, sqlite_site, axe, screenshot):
+def test_account_pages_are_usable_by_everybody_and_fit(visit, sqlite_site, inspect):
     stranger = visit(sqlite_site, "eve")
     for path in PUBLIC:
-        page = stranger.open(path)
-        axe(page, path)
-        screenshot(page, _name(path))
+        inspect(stranger.open(path), _name(path))
     ada = visit(sqlite_site).sign_up()
     for path in OWN:
-        page = ada.open(path)
-        axe(page, path)
-        screenshot(page, _name(path))
+        inspect(ada.open(path), _name(path))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.browser.team_member import create_key, resume, settle
+from tests.support.browser.team_member import create_key, resume
 
 #: Before the first call.
 EMPTY = (
@@ -29,22 +29,18 @@ def name_of(state: str, path: str) -> str:
     return f"{state}-" + (re.sub(r"\W+", "-", path.removeprefix("/dashboard")).strip("-") or "overview")
 
 
-def test_pages_before_the_first_call(visit, sqlite_site, inspect):
-    eve = visit(sqlite_site, "eve").sign_up()
-    for path in EMPTY:
-        inspect(eve.open(path), name_of("empty", path))
+@pytest.mark.parametrize("path", EMPTY)
+def test_a_page_before_the_first_call(visit, sqlite_site, inspect, path):
+    inspect(resume(visit, sqlite_site, is_in_use=False).open(path), name_of("empty", path))
 
 
-def test_pages_in_use(visit, sqlite_site, inspect):
-    settle(visit, sqlite_site)
-    ada = resume(visit, sqlite_site)
-    for path in IN_USE:
-        inspect(ada.open(path), name_of("used", path))
+@pytest.mark.parametrize("path", IN_USE)
+def test_a_page_in_use(visit, sqlite_site, inspect, path):
+    inspect(resume(visit, sqlite_site).open(path), name_of("used", path))
 
 
 @pytest.mark.parametrize("noun", ["keys", "cache", "requests", "team"])
 def test_one_of_each(visit, sqlite_site, inspect, noun):
-    settle(visit, sqlite_site)
     ada = resume(visit, sqlite_site)
     page = ada.open(f"/dashboard/{noun}")
     page.goto(page.locator("main tbody a").first.get_attribute("href"))
@@ -61,7 +57,6 @@ def test_one_of_each(visit, sqlite_site, inspect, noun):
 
 
 def test_what_is_open_on_a_page_and_what_is_wrong_with_it(visit, sqlite_site, inspect):
-    settle(visit, sqlite_site)
     ada = resume(visit, sqlite_site)
     page = ada.open("/dashboard")
     page.evaluate("for (const one of document.querySelectorAll('details.menu, figure details')) one.open = true")
@@ -72,7 +67,7 @@ def test_what_is_open_on_a_page_and_what_is_wrong_with_it(visit, sqlite_site, in
     page.keyboard.press("?")
     inspect(page, "open-keyboard-help")
     ada.open("/dashboard/keys/new")
-    ada.fill(name="x" * 40, networks="not an address", budget_usd="a lot")
+    ada.fill(name="x" * 40, networks="not an address")
     ada.press("Create key")
     page.locator(".field-error").first.wait_for()
     inspect(page, "wrong-key")
