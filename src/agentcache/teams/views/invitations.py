@@ -110,7 +110,9 @@ def _accept(request: HttpRequest, token: str, found: FoundInvitation) -> HttpRes
         if not form.is_valid():
             return _join_form(request, token, found, form)
         try:
-            member = services.join_by_invitation(request, token, form.cleaned_data["password"], form.cleaned_data["name"])
+            member = services.join_by_invitation(
+                request, token, form.cleaned_data["password"], form.cleaned_data["name"]
+            )
         except InvitationUnusable:
             raise
         except AgentCacheError as error:
