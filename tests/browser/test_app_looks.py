@@ -21,7 +21,6 @@ IN_USE = (
     "/dashboard/billing", "/dashboard/billing/limit", "/dashboard/team/delete", "/dashboard/team/leave",
     "/dashboard/team/new", "/dashboard/team/switch",
 )  # fmt: skip
-CONSOLE = ("/admin/", "/admin/accounts/user/", "/admin/teams/team/", "/admin/usage/", "/admin/audit/auditevent/")
 
 
 def name_of(state: str, path: str) -> str:
@@ -79,14 +78,3 @@ def test_what_is_open_on_a_page_and_what_is_wrong_with_it(visit, sqlite_site, in
     inspect(page, "used-nothing-found")
     assert page.goto("/nowhere").status == 404
     inspect(page, "error-404")
-
-
-def test_the_operator_console(visit, sqlite_site, inspect):
-    found = re.search(r"/setup/\S+", sqlite_site.server.run("operators", "invite").stdout)
-    assert found
-    olga = visit(sqlite_site, "olga").sign_up()
-    inspect(olga.open(found[0]), "console-setup")
-    olga.page.locator("main form button").first.click()
-    olga.page.wait_for_url("**/admin/**")
-    for path in CONSOLE:
-        inspect(olga.open(path), name_of("console", path))
