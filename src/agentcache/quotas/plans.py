@@ -52,5 +52,5 @@ PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({
     )
 })  # fmt: skip
 
-#: Members of a plan beyond which something is refused today. The others say what a plan is meant for.
-ENFORCED: Final = frozenset({"requests_per_month"})
+#: Members of a plan that hold today. The others say what a plan is meant for.
+ENFORCED: Final = frozenset({"requests_per_month", "retention_days"})
