@@ -53,6 +53,7 @@ def render(text: str, resolve: Resolve) -> Rendered:
         title = _plain(tokens[1])
         tokens = tokens[3:]
     headings = tuple(_number(tokens))
+    _label(tokens)
     for token in tokens:
         if token.children:
             token.children = _linked(token.children, resolve)
@@ -81,6 +82,22 @@ def _number(tokens: Sequence[Token]) -> list[Heading]:
         token.attrSet("id", anchor)
         found.append(Heading(int(token.tag[1]), text, anchor))
     return found
+
+
+def _label(tokens: Sequence[Token]) -> None:
+    """Give each cell the name of its column: on small screens, where a row is a block, it stands before the value."""
+    names: list[str] = []
+    column = 0
+    for at, token in enumerate(tokens):
+        if token.type == "table_open":
+            names = []
+        elif token.type == "th_open":
+            names.append(_plain(tokens[at + 1]))
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "td_open":
+            token.attrSet("data-label", names[column])
+            column += 1
 
 
 def _plain(inline: Token) -> str:
@@ -126,7 +143,9 @@ def _cell_open(_renderer: RendererProtocol, tokens: Sequence[Token], at: int, _o
     is_number = _RIGHT in str(tokens[at].attrGet("style") or "")
     scope = ' scope="col"' if tokens[at].tag == "th" else ""
     number = ' class="num"' if is_number else ""
-    return f"<{tokens[at].tag}{scope}{number}>"
+    name = tokens[at].attrGet("data-label")
+    label = "" if name is None else f' data-label="{escape(str(name))}"'
+    return f"<{tokens[at].tag}{scope}{number}{label}>"
 
 
 def _heading_close(

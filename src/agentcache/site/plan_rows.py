@@ -18,7 +18,8 @@ class PlanRow:
 
     label: str
     note: str
-    values: tuple[str, ...]
+    #: Title of the plan, and its value.
+    values: tuple[tuple[str, str], ...]
     is_enforced: bool
 
 
@@ -37,7 +38,7 @@ def price(plan: Plan) -> str:
 def rows() -> list[PlanRow]:
     """Return the limits; each says whether anything is refused beyond it."""
     return [
-        PlanRow(label, note, tuple(show(plan) for plan in plans()), field in ENFORCED)
+        PlanRow(label, note, tuple((plan.title, show(plan)) for plan in plans()), field in ENFORCED)
         for field, (label, note, show) in ROWS.items()
     ]
 

@@ -94,7 +94,8 @@ def test_a_file_is_text_whatever_it_holds(sqlite_project):
 
 def test_tables_keep_their_alignment_without_styles():
     shown = render("| a | b |\n| --- | ---: |\n| x | 1 |\n", lambda link: link).html
-    assert '<td class="num">1</td>' in shown
+    assert '<td class="num" data-label="b">1</td>' in shown
+    assert 'data-label="a">x</td>' in shown
     assert '<th scope="col">a</th>' in shown
     assert "style" not in shown
 
