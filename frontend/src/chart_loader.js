@@ -2,6 +2,8 @@
 export async function drawCharts(root) {
   const plots = [...root.querySelectorAll("[data-chart]:not([data-drawn])")];
   if (!plots.length) return;
-  const { draw } = await import(document.documentElement.dataset.charts);
+  const loaded = await import(document.documentElement.dataset.charts).catch(() => null);
+  if (!loaded) return;
+  const { draw } = loaded;
   for (const plot of plots) draw(plot);
 }

@@ -31,6 +31,8 @@ export function arm(root) {
     form.querySelector("[data-apply]")?.setAttribute("hidden", "");
     leaveOutEmpty(form);
     keepFocus(form);
+    // htmx would add the fields to the address as it is, with the filters of before.
+    form.addEventListener("htmx:configRequest", (event) => { event.detail.path = location.pathname; });
     let timer = 0;
     const send = () => { clearTimeout(timer); form.requestSubmit(); };
     form.addEventListener("change", (event) => {

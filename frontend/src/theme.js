@@ -1,3 +1,5 @@
+import { showTrouble } from "./trouble.js";
+
 // The server renders the theme; a change shows at once and is kept by the server.
 export function start() {
   document.addEventListener("submit", (event) => {
@@ -13,6 +15,8 @@ export function start() {
       button.setAttribute("aria-pressed", String(button.value === chosen.value));
     }
     const body = new URLSearchParams({ theme: chosen.value });
-    void fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } });
+    fetch(form.action, { method: "POST", body, headers: { "X-Requested-With": "fetch" } })
+      .then((answer) => answer.ok, () => false)
+      .then((isKept) => { if (!isKept) showTrouble("The colours hold for this page only: the server did not keep the choice."); });
   });
 }

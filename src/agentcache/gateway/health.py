@@ -15,6 +15,7 @@ from agentcache.gateway.callers import CallerReader
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.metrics import CONTENT_TYPE, Metrics
 from agentcache.gateway.ports import Directory, Scope
+from agentcache.gateway.problems import NO_PAGE
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.errors import AgentCacheError, NotFound
 
@@ -45,7 +46,7 @@ class Health:
         path = asgi_scope["path"]
         if asgi_scope["method"] not in ("GET", "HEAD"):
             raise NotFound
-        headers = [(b"cache-control", b"no-store"), (b"x-agentcache-request-id", request_id.encode())]
+        headers = [(b"cache-control", b"no-store"), (b"x-agentcache-request-id", request_id.encode()), *NO_PAGE]
         if path == "/healthz":
             await send_whole(send, 200, [*headers, (b"content-type", b"application/json")], b'{"status":"alive"}')
         elif path == "/readyz":

@@ -9,6 +9,13 @@ from agentcache.kit.errors import AgentCacheError
 from agentcache.providers.dialect import Dialect
 
 _JSON = msgspec.json.Encoder()
+#: For whoever opens such an answer in a browser: it is no page, and part of none.
+NO_PAGE: HeaderList = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+]
 
 
 def dialect_error(dialect: Dialect, error: AgentCacheError, request_id: str) -> tuple[HeaderList, bytes]:
@@ -21,6 +28,7 @@ def dialect_error(dialect: Dialect, error: AgentCacheError, request_id: str) -> 
         (b"content-type", b"application/json"),
         (b"x-agentcache-request-id", request_id.encode()),
         (b"x-agentcache-error", error.code.encode()),
+        *NO_PAGE,
     ]
     headers += error.headers
     if error.status in (502, 503, 504) and error.may_pass:
@@ -47,6 +55,7 @@ def problem(error: AgentCacheError, request_id: str) -> tuple[HeaderList, bytes]
         (b"content-type", b"application/problem+json"),
         (b"x-agentcache-request-id", request_id.encode()),
         (b"cache-control", b"no-store"),
+        *NO_PAGE,
     ]
     headers += error.headers
     if error.status == 503:

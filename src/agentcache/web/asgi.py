@@ -28,10 +28,13 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     from django.core.handlers.asgi import ASGIHandler
 
     from agentcache.site.server_status import READY
+    from agentcache.web.security_policy import transport_security
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
     pages = Turns(ASGIHandler())  # type: ignore[arg-type]  # asgiref types the same calls by TypedDict
     static_files = StaticFiles()
+    pages: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
+    static_files = StaticFiles(transport_security(settings))
 
     async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(STATIC_URL):

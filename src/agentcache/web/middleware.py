@@ -14,10 +14,11 @@ from agentcache.accounts import devices
 from agentcache.accounts.access import FORMS_LEAD_TO, SIGNED_OUT
 from agentcache.accounts.errors import ForeignOrigin
 from agentcache.accounts.session_store import SessionStore
+from agentcache.gateway.native.api import MethodNotServed
 from agentcache.kit.ids import new_id
 from agentcache.settings import Settings
 from agentcache.site.server_status import records_answer
-from agentcache.web.security_policy import ADMIN, PAGE, PERMISSIONS_POLICY, csp_header
+from agentcache.web.security_policy import ADMIN, NO_PAGE, PAGE, PERMISSIONS_POLICY, Policy, csp_header
 
 #: Pages that say how the server is have to be there while sessions cannot be read: everybody is a stranger then.
 _WITHOUT_RECORDS = frozenset({"/", "/status"})
@@ -48,8 +49,7 @@ class SecurityHeaders:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer with every security header."""
         response = self._get_response(request)
-        is_admin = request.resolver_match is not None and request.resolver_match.app_name == "admin"
-        policy = getattr(response, "security_policy", ADMIN if is_admin else PAGE)
+        policy = getattr(response, "security_policy", None) or _usual_policy(request, response)
         response["Content-Security-Policy"] = csp_header(policy, request.META.get(FORMS_LEAD_TO, ()))
         response["Permissions-Policy"] = PERMISSIONS_POLICY
         response["Cross-Origin-Opener-Policy"] = "same-origin"
@@ -62,6 +62,12 @@ class SecurityHeaders:
         return response
 
 
+def _usual_policy(request: HttpRequest, response: HttpResponseBase) -> Policy:
+    if not response.headers.get("Content-Type", "text/html").startswith("text/html"):
+        return NO_PAGE
+    return ADMIN if request.resolver_match is not None and request.resolver_match.app_name == "admin" else PAGE
+
+
 class AllowedHost:
     """Refuses hosts that are not ours before any page is made, so that none is built around a forged one."""
 
@@ -72,6 +78,25 @@ class AllowedHost:
         """Answer, or raise `DisallowedHost`, which becomes a 400."""
         request.get_host()
         return self._get_response(request)
+
+
+class WrongMethod:
+    """Gives a 405 a page, or a problem below /api/: Django's own has no body, which browsers show as a broken server."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer."""
+        response = self._get_response(request)
+        if response.status_code != MethodNotServed.status or request.method == "HEAD":
+            return response
+        from agentcache.web.views import refuse
+
+        title, advice = "There is no page at this address", "A form of another page is sent here. Go back and send it."
+        page = refuse(request, MethodNotServed(), title, advice)
+        page["Allow"] = response["Allow"]
+        return page
 
 
 class CallerAddress:

@@ -13,6 +13,7 @@ from django.conf import settings as django_conf
 from agentcache.settings import Settings
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.web.database_url import django_database
+from agentcache.web.security_policy import HSTS_SECONDS, uses_tls
 from agentcache.web.sqlite import install_sqlite
 
 APPS = [
@@ -82,6 +83,7 @@ def django_values(settings: Settings, signing_keys: Sequence[str]) -> dict[str, 
             "agentcache.web.middleware.RequestId",
             "agentcache.web.middleware.SecurityHeaders",
             "agentcache.web.middleware.AllowedHost",
+            "agentcache.web.middleware.WrongMethod",
             "django.middleware.security.SecurityMiddleware",
             "agentcache.web.middleware.CallerAddress",
             "agentcache.web.middleware.Sessions",
@@ -124,15 +126,15 @@ _TEMPLATES: dict[str, Any] = {
 
 
 def _security(settings: Settings) -> dict[str, Any]:
-    uses_tls = (settings.public_url or "").startswith("https://")
-    prefix = "__Host-" if uses_tls else ""
+    is_tls = uses_tls(settings)
+    prefix = "__Host-" if is_tls else ""
     return {
         "SESSION_COOKIE_NAME": f"{prefix}agentcache_session",
-        "SESSION_COOKIE_SECURE": uses_tls,
+        "SESSION_COOKIE_SECURE": is_tls,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
-        "SECURE_HSTS_SECONDS": 63072000 if uses_tls else 0,
-        "SECURE_HSTS_INCLUDE_SUBDOMAINS": uses_tls,
+        "SECURE_HSTS_SECONDS": HSTS_SECONDS if is_tls else 0,
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS": is_tls,
         "SECURE_CONTENT_TYPE_NOSNIFF": True,
         "SECURE_REFERRER_POLICY": "no-referrer",
         "SECURE_CROSS_ORIGIN_OPENER_POLICY": "same-origin",

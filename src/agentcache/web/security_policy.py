@@ -10,6 +10,8 @@ from typing import TypeVar
 from django.contrib.staticfiles import finders
 from django.http.response import HttpResponseBase
 
+from agentcache.settings import Settings
+
 Policy = Mapping[str, str]
 
 _TRUSTED_TYPES = frozenset({"require-trusted-types-for", "trusted-types"})
@@ -41,6 +43,8 @@ ADMIN: Policy = {name: sources for name, sources in PAGE.items() if name not in 
 #: Answers that are not pages.
 NO_PAGE: Policy = {"default-src": "'none'", "frame-ancestors": "'none'", "sandbox": ""}
 
+#: How long browsers insist on TLS once they have seen it here: two years.
+HSTS_SECONDS = 63072000
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -52,6 +56,17 @@ PERMISSIONS_POLICY = ", ".join(
 )  # fmt: skip
 
 Response = TypeVar("Response", bound=HttpResponseBase)
+
+
+def uses_tls(settings: Settings) -> bool:
+    """Say whether people reach this server over TLS."""
+    return (settings.public_url or "").startswith("https://")
+
+
+def transport_security(settings: Settings) -> list[tuple[bytes, bytes]]:
+    """Return the header that has browsers insist on TLS, where there is TLS; Django sets its own on pages."""
+    value = f"max-age={HSTS_SECONDS}; includeSubDomains".encode()
+    return [(b"strict-transport-security", value)] if uses_tls(settings) else []
 
 
 def use(policy: Policy, response: Response) -> Response:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
     # An SVG that is opened by itself is a page, too.
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; style-src 'unsafe-inline'; sandbox"),
 )
@@ -45,12 +46,15 @@ class HashedNames(Storage):
 
 
 class StaticFiles:
-    """ASGI application for `/static/…`."""
+    """ASGI application for `/static/…`; `added` are headers of every answer."""
+
+    def __init__(self, added: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._always = [*_HEADERS, *added]
 
     async def __call__(self, scope: Scope, send: Send) -> None:
         """Answer one request; without a hash in the name the answer has to be revalidated each time."""
         if scope["method"] not in ("GET", "HEAD"):
-            await _answer(send, 405, [(b"allow", b"GET, HEAD")])
+            await self._answer(send, 405, [(b"allow", b"GET, HEAD")])
             return
         name = scope["path"].removeprefix(STATIC_URL)
         wanted = None
@@ -58,7 +62,7 @@ class StaticFiles:
             name, wanted = hashed[1] + hashed[3], hashed[2]
         digest = await asyncio.to_thread(_digest, name)
         if digest is None or (wanted is not None and wanted != digest):
-            await _answer(send, 404, [(b"cache-control", b"no-store")])
+            await self._answer(send, 404, [(b"cache-control", b"no-store")])
             return
         await self._send_file(
             scope, send, name, digest, b"public, max-age=31536000, immutable" if wanted else b"no-cache"
@@ -71,16 +75,15 @@ class StaticFiles:
             content_type += "; charset=utf-8"
         headers = [(b"cache-control", cache_control), (b"etag", etag), (b"content-type", content_type.encode())]
         if any(header == b"if-none-match" and etag in value for header, value in scope["headers"]):
-            await _answer(send, 304, headers)
+            await self._answer(send, 304, headers)
             return
         body = await asyncio.to_thread(_read, name)
         headers.append((b"content-length", str(len(body)).encode()))
-        await _answer(send, 200, headers, b"" if scope["method"] == "HEAD" else body)
+        await self._answer(send, 200, headers, b"" if scope["method"] == "HEAD" else body)
 
-
-async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *_HEADERS]})
-    await send({"type": "http.response.body", "body": body})
+    async def _answer(self, send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *self._always]})
+        await send({"type": "http.response.body", "body": body})
 
 
 @lru_cache(maxsize=512)

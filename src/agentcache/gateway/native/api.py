@@ -17,7 +17,7 @@ from agentcache.gateway.native.openapi import openapi_document
 from agentcache.gateway.native.routes import ROUTES, Route
 from agentcache.gateway.native.targets import NATIVE
 from agentcache.gateway.ports import Outcome, Principal, UsageTotals
-from agentcache.gateway.problems import problem
+from agentcache.gateway.problems import NO_PAGE, problem
 from agentcache.gateway.refusals import is_refusal
 from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 
@@ -131,6 +131,7 @@ class NativeAPI:
             (b"content-type", b"application/json"),
             (b"cache-control", b"public, max-age=60"),
             (b"x-agentcache-request-id", request_id.encode()),
+            *NO_PAGE,
         ]
         await send_whole(send, 200, headers, self._document)
 

@@ -19,6 +19,7 @@ from agentcache.gateway.callers import Caller
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.directives import InvalidDirective
 from agentcache.gateway.ports import Outcome, Principal, UsageEvent, UsageTotals
+from agentcache.gateway.problems import NO_PAGE
 from agentcache.kit.errors import AgentCacheError, BadRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -68,7 +69,7 @@ class Exchange:
 
     async def reply(self, body: Any, *, status: int = 200, headers: HeaderList | None = None) -> None:
         """Send a JSON answer; one team's answers are for no shared cache."""
-        sent: HeaderList = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        sent: HeaderList = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *NO_PAGE]
         if headers is not None:
             sent += headers
         else:

@@ -1,0 +1,169 @@
+"""Puts hostile text wherever the product takes somebody's words, through the doors that everybody has."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2 as httpx
+
+from tests.support.browser.hostile import payloads
+from tests.support.browser.people import program_of
+from tests.support.browser.site import PATIENCE_SECONDS, Site
+from tests.support.browser.visitor import Visitor
+
+#: At most so many new mailboxes an hour may be invited by one team.
+_INVITATIONS = 10
+_KEYS = 12
+
+
+@dataclass
+class Planting:
+    """`taken` counts by place what validation let in, `sample` is one text of each place that must be seen as text."""
+
+    visitor: Visitor
+    taken: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    sample: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        """The server."""
+        return self.visitor.site
+
+    def everywhere(self) -> None:
+        """Plant. The visitor is signed in, just now, and is an operator."""
+        with program_of(self.visitor) as program:
+            self._people(program)
+            team_id = self._teams(program)
+            api_key = self._keys(program)
+            self._invitations(program, team_id)
+            self._logo(program, team_id)
+            self._limits(program)
+        self._sign_ins()
+        self._calls(api_key)
+        self._entries(api_key)
+
+    def wait_until_counted(self) -> None:
+        """Wait until the calls have come to the pages."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        with program_of(self.visitor) as program:
+            while "hover" not in program.get("/dashboard/requests", params={"live": "0", "agent": payloads()[-1]}).text:
+                assert time.monotonic() < until, "the calls were never counted"
+                time.sleep(0.1)
+
+    def _note(self, place: str, text: str, answer: httpx.Response) -> bool:
+        assert answer.status_code < 500, (place, text, answer.text)
+        if answer.status_code >= 400:
+            assert answer.status_code in (400, 409, 422), (place, text, answer.status_code, answer.text)
+            self.refused[place] += 1
+            return False
+        self.taken[place] += 1
+        self.sample[place] = text
+        return True
+
+    def _people(self, program: httpx.Client) -> None:
+        for text in payloads()[:20]:
+            self._note("people", text, program.patch("/api/account/me", json={"name": text}))
+
+    def _teams(self, program: httpx.Client) -> str:
+        team_id: str = program.get("/api/teams").json()[0]["team"]["id"]
+        for text in payloads():
+            self._note("teams", text, program.patch(f"/api/teams/{team_id}", json={"name": text}))
+        for text in payloads()[:4]:
+            self._note("more teams", text, program.post("/api/teams", json={"name": text}))
+        return team_id
+
+    def _keys(self, program: httpx.Client) -> str:
+        made: list[dict[str, Any]] = []
+        for text in payloads()[:_KEYS]:
+            answer = program.post("/api/keys", json={"name": text, "namespace": "hostile"})
+            if self._note("keys", text, answer):
+                made.append(answer.json() | answer.json().get("key", {}))
+        for text in payloads()[_KEYS : _KEYS + 60]:
+            self._note("keys", text, program.patch(f"/api/keys/{made[-1]['id']}", json={"name": text}))
+        for text, key in zip(payloads()[-2:], made, strict=False):
+            report = {"api_key": key["api_key"], "found_at": f"https://pastes.example/{text}"}
+            self._note("reports", text, program.post("/api/keys/leaked", json=report))
+        return str(made[-1]["api_key"])
+
+    def _invitations(self, program: httpx.Client, team_id: str) -> None:
+        # A local part in quotes may hold nearly everything but spaces and quotes.
+        fitting = [text for text in payloads() if not set(text) & {" ", '"', "\\"} and text.isascii()]
+        for text in fitting[:_INVITATIONS]:
+            invitation = {"email": f'"{text}"@example.com', "role": "member"}
+            self._note("invitations", text, program.post(f"/api/teams/{team_id}/invitations", json=invitation))
+
+    def _logo(self, program: httpx.Client, team_id: str) -> None:
+        text = payloads()[0]
+        files = {"logo": (f"{payloads()[5]}.png", _pixel(text), "text/html")}
+        answer = program.post("/dashboard/team/logo", files=files)
+        assert answer.status_code == 302, answer.text
+        self.taken["files"] += program.get(f"/api/teams/{team_id}/logo").status_code == 200
+        picture = f'<svg xmlns="http://www.w3.org/2000/svg" onload="__xss=1"><script>{text}</script></svg>'
+        self._note("files", text, program.put(f"/api/teams/{team_id}/logo", content=picture.encode()))
+
+    def _limits(self, program: httpx.Client) -> None:
+        for text in payloads()[:20]:
+            limit = {"kind": "agent", "subject": text, "requests_per_month": 1000}
+            self._note("limits", text, program.put("/api/quotas/limits", json=limit))
+
+    def _sign_ins(self) -> None:
+        """Sign in with browsers whose names are hostile: they are shown among the sessions, and in mails."""
+        credentials = {"email": self.visitor.email, "password": self.visitor.password}
+        for number, text in enumerate(payloads()[:4]):
+            headers = {
+                "User-Agent": f"Mozilla/5.0 {text} Firefox/130.0", "Sec-Fetch-Site": "same-origin",
+                "X-Forwarded-For": f"10.99.{number}.1",
+            }  # fmt: skip
+            answer = httpx.post(f"{self.site.url}/api/account/login", json=credentials, headers=headers)
+            self._note("sign-ins", text, answer)
+
+    def _calls(self, api_key: str) -> None:
+        """Call models whose names, prompts and answers are hostile, as agents that are, too."""
+
+        def call(text: str) -> tuple[str, httpx.Response]:
+            agent = {"X-AgentCache-Agent": text} if text.isascii() else {}
+            script = {"X-Fake-Script": json.dumps({"text": f"Answer: {text}"})}
+            body = {"model": text, "messages": [{"role": "user", "content": f"Prompt: {text}"}]}
+            headers = {"Authorization": "Bearer sk-upstream", **agent, **script}
+            return text, client.post("/openai/v1/chat/completions", json=body, headers=headers)
+
+        with self._caller(api_key) as client, ThreadPoolExecutor(4) as threads:
+            for text, answer in threads.map(call, payloads()):
+                self._note("calls", text, answer)
+
+    def _entries(self, api_key: str) -> None:
+        """Store answers by the API for programs, with hostile names, tags, sources and content."""
+
+        def store(numbered: tuple[int, str]) -> tuple[str, httpx.Response]:
+            number, text = numbered
+            entry = {
+                "key": text, "value": {"answer": text, text: [text]}, "namespace": "hostile",
+                "tags": [text], "sources": [f"https://docs.example/{number}"],
+            }  # fmt: skip
+            return text, client.post("/api/cache/set", json=entry)
+
+        with self._caller(api_key) as client, ThreadPoolExecutor(4) as threads:
+            for text, answer in threads.map(store, enumerate(payloads())):
+                self._note("entries", text, answer)
+
+    def _caller(self, api_key: str) -> httpx.Client:
+        return httpx.Client(base_url=self.site.url, headers={"X-AgentCache-Key": api_key}, timeout=30)
+
+
+def _pixel(comment: str) -> bytes:
+    """Return a picture of one pixel that carries a text."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    text = chunk(b"tEXt", b"Comment\0" + comment.encode())
+    return b"\x89PNG\r\n\x1a\n" + head + text + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
