@@ -63,7 +63,9 @@ def plot_hash():
 
 def wrong_with(answer, where):
     """What is missing, or loose, in an answer of the pages' side."""
-    wrong = [f"{name}: {answer.headers.get(name)}" for name, value in TABLE.items() if answer.headers.get(name) != value]
+    wrong = [
+        f"{name}: {answer.headers.get(name)}" for name, value in TABLE.items() if answer.headers.get(name) != value
+    ]
     policy = parsed(answer.headers.get("content-security-policy", ""))
     if not is_page(answer):
         wrong += [] if policy == NO_PAGE else [f"a policy of no page: {policy}"]
@@ -74,11 +76,17 @@ def wrong_with(answer, where):
         wrong += [f"{name} {one}" for name, sources in policy.items() for one in sources if LOOSE.search(one)]
         is_helped = where.startswith("/admin/") or where == "/api/docs"
         if not is_helped and "sandbox" not in policy:
-            wrong += [] if policy.get("style-src") == ["'self'", plot_hash()] else [f"styles: {policy.get('style-src')}"]
+            wrong += (
+                [] if policy.get("style-src") == ["'self'", plot_hash()] else [f"styles: {policy.get('style-src')}"]
+            )
             wrong += [] if policy.get("require-trusted-types-for") == ["'script'"] else ["no trusted types"]
     off = [feature for feature in answer.headers.get("permissions-policy", "").split(", ") if feature.endswith("=()")]
-    wrong += [] if {"camera=()", "geolocation=()", "microphone=()", "payment=()", "usb=()"} <= set(off) else ["permissions"]
-    wrong += [f"{name} tells" for name in ("server", "x-powered-by", "access-control-allow-origin") if name in answer.headers]
+    wrong += (
+        [] if {"camera=()", "geolocation=()", "microphone=()", "payment=()", "usb=()"} <= set(off) else ["permissions"]
+    )
+    wrong += [
+        f"{name} tells" for name in ("server", "x-powered-by", "access-control-allow-origin") if name in answer.headers
+    ]
     return [f"{where}: {answer.status_code}: {one}" for one in wrong]
 
 
@@ -86,7 +94,10 @@ def wrong_with(answer, where):
 def people(_turns, _browser, sqlite_site):
     """Programs of a stranger, of a member and of an operator, and a key of the member's."""
     with _turns.taken():
-        ada, olga = Visitor.of(_browser, sqlite_site, "ada").sign_up(), Visitor.of(_browser, sqlite_site, "olga").sign_up()
+        ada, olga = (
+            Visitor.of(_browser, sqlite_site, "ada").sign_up(),
+            Visitor.of(_browser, sqlite_site, "olga").sign_up(),
+        )
         make_operator(olga)
         key = new_key(ada)
         programs = {"member": program_of(ada), "operator": program_of(olga)}
@@ -132,7 +143,9 @@ def test_every_route_has_every_header(people, sqlite_site):
     for address in ("/nothing", "/api/nothing", "/admin/nothing/", "/dashboard/nothing", "/static"):
         check(programs["member"].get(address), address)
     check(programs["member"].get("/dashboard", headers={"Host": "evil.example"}), "/dashboard")
-    check(programs["member"].post("/dashboard/team/new", headers={"Sec-Fetch-Site": "cross-site"}), "/dashboard/team/new")
+    check(
+        programs["member"].post("/dashboard/team/new", headers={"Sec-Fetch-Site": "cross-site"}), "/dashboard/team/new"
+    )
     check(programs["member"].post("/dashboard/team/new", data={"name": ""}), "/dashboard/team/new")
     with broken_table(sqlite_site, "teams_invitation"):
         for address in ("/dashboard/team/invites", f"/api/teams/{team_of(programs['member'])}/invitations"):
@@ -154,10 +167,18 @@ def judged(policies):
     node = shutil.which("node", path=f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
     assert node, "scripts/frontend brings one"
     said = subprocess.run(
-        [node, ROOT / "frontend/judge_policies.js"], input=json.dumps(policies), capture_output=True, text=True, timeout=60
+        [node, ROOT / "frontend/judge_policies.js"],
+        input=json.dumps(policies),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert said.returncode == 0, said.stderr
-    return [{"policy": policy, **one} for policy, found in zip(policies, json.loads(said.stdout), strict=True) for one in found]
+    return [
+        {"policy": policy, **one}
+        for policy, found in zip(policies, json.loads(said.stdout), strict=True)
+        for one in found
+    ]
 
 
 def test_the_judge_notices_a_loose_policy():

@@ -37,7 +37,9 @@ async def test_without_tls_nobody_is_told_so(sqlite_project):
 
 def flags(answer):
     return {
-        name: {word.strip().lower().partition("=")[0]: word.partition("=")[2] for word in cookie.output().split(";")[1:]}
+        name: {
+            word.strip().lower().partition("=")[0]: word.partition("=")[2] for word in cookie.output().split(";")[1:]
+        }
         for name, cookie in answer.cookies.items()
     }
 

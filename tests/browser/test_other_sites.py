@@ -1,0 +1,275 @@
+"""E3, E4: what pages of other sites can do to somebody who is signed in here: nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import quote
+
+import httpx2 as httpx
+import pytest
+from pysqlite3 import dbapi2 as sqlite3
+
+from tests.support.browser.attacker import Attacker
+from tests.support.browser.pages import addresses
+from tests.support.browser.people import new_key, program_of
+from tests.support.browser.visitor import Visitor
+from tests.support.reliability import record
+
+#: Rows that come and go by themselves.
+VOLATILE = {"jobs_job", "django_session", "mails_mail", "analytics_usageevent", "analytics_usagerollup"}
+#: Columns that any visit moves: when somebody was here last, which team they looked at.
+SEEN_AT = re.compile(r"last_(seen|used|login)|_at$|expire|^session_data$")
+#: Sends what browsers let a page send to another site without asking; answers when all is done.
+FORGE = """async ({ site, addresses }) => {
+  const done = [];
+  for (const address of addresses) {
+    const body = new URLSearchParams({ name: "forged", email: "forged@example.com", theme: "dark", confirm: "on" });
+    const simple = { method: "POST", mode: "no-cors", credentials: "include", keepalive: false };
+    done.push(fetch(site + address, { ...simple, body }).catch(() => 0));
+    done.push(fetch(site + address, { ...simple, body: '{"name": "forged"}', headers: { "Content-Type": "text/plain" } }).catch(() => 0));
+    for (const method of ["PUT", "PATCH", "DELETE"]) {
+      done.push(fetch(site + address, { method, mode: "cors", credentials: "include", body: '{"name": "forged"}' })
+        .then(() => { throw new Error(`${method} ${address} was let through`); }, () => 0));
+    }
+    done.push(new Promise((settle) => {
+      const image = new Image();
+      image.onload = image.onerror = settle;
+      image.src = site + address;
+    }));
+    if (done.length > 60) await Promise.all(done.splice(0));
+  }
+  await Promise.all(done);
+}"""
+#: Sends forms into frames; a frame that refuses to show the answer has sent the form all the same.
+FORMS = """async ({ site, addresses }) => {
+  const send = async (address) => {
+    const frame = document.body.appendChild(Object.assign(document.createElement("iframe"), { name: "f" + Math.random() }));
+    const form = document.createElement("form");
+    Object.assign(form, { method: "post", action: site + address, target: frame.name });
+    form.append(Object.assign(document.createElement("input"), { name: "name", value: "forged" }));
+    document.body.append(form);
+    const shown = new Promise((settle) => { frame.onload = settle; });
+    form.submit();
+    await shown;
+    frame.remove();
+    form.remove();
+  };
+  while (addresses.length) await Promise.all(addresses.splice(0, 40).map(send));
+}"""
+
+
+@pytest.fixture(scope="module")
+def attacker():
+    with Attacker() as attacker:
+        yield attacker
+
+
+@pytest.fixture(scope="module")
+def _ada(_turns, _browser, sqlite_site):
+    with _turns.taken():
+        ada = Visitor.of(_browser, sqlite_site, "ada").sign_up()
+    yield ada
+    with _turns.taken():
+        ada.close()
+
+
+@pytest.fixture
+def ada(browser, _ada):
+    """Somebody who is signed in, and comes to another site. What the browser says of attacks is no trouble of ours."""
+    yield _ada
+    _ada.troubles.clear()
+
+
+@pytest.fixture(scope="module")
+def targets(_turns, _ada, sqlite_site):
+    """Every address, filled in with what is Ada's."""
+    with _turns.taken():
+        program = program_of(_ada)
+    with program:
+        team = program.get("/api/teams").json()[0]["team"]["id"]
+        program.post("/api/keys", json={"name": "Hers"}).raise_for_status()
+        keys = program.get("/api/keys").json()
+        key = _first(keys)
+        members = program.get(f"/api/teams/{team}/members").json()
+        sessions = program.get("/api/account/sessions").json()
+    ids = {
+        "team_id": team, "api_key_id": key, "key_id": key, "member_id": members["members"][0]["id"],
+        "session_id": _first(sessions),
+    }  # fmt: skip
+    every = [re.sub(r"\{(\w+)\}", lambda name: ids.get(name[1], "1"), one) for one in addresses(sqlite_site)]
+    assert len(set(every)) > 150
+    return list(dict.fromkeys(every))
+
+
+def _first(answer):
+    rows = answer if isinstance(answer, list) else next(value for value in answer.values() if isinstance(value, list))
+    return rows[0]["id"]
+
+
+def snapshot(site):
+    """What the records are, table by table, but for what moves by itself."""
+    found = {}
+    with sqlite3.connect(f"file:{site.folder / 'app.db'}?mode=ro", uri=True, timeout=20) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in set(tables) - VOLATILE:
+            columns = [
+                row[1] for row in database.execute(f'PRAGMA table_info("{table}")') if not SEEN_AT.search(row[1])
+            ]
+            if not columns or table.startswith("sqlite_"):
+                continue
+            chosen = ", ".join(f'"{name}"' for name in columns)
+            rows = sorted(map(repr, database.execute(f'SELECT {chosen} FROM "{table}"')))  # noqa: S608 - names of ours
+            found[table] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return found
+
+
+def test_pages_of_other_sites_change_nothing(ada, sqlite_site, attacker, targets):
+    """E3: forms, fetch, images; from another site, and from a sibling that browsers send the cookie for."""
+    answers = []
+    ada.page.context.on("response", lambda answer: answers.append(answer))
+    before = snapshot(sqlite_site)
+    forged = {"site": sqlite_site.url, "addresses": targets}
+    for origin in (attacker.sibling, attacker.stranger):
+        ada.page.goto(origin)
+        ada.page.evaluate(FORGE, forged)
+        ada.page.evaluate(FORMS, forged | {"addresses": [one for one in targets if not one.startswith("/admin/")]})
+    ada.page.goto("about:blank")
+    assert snapshot(sqlite_site) == before
+    posts = [one for one in answers if one.request.method == "POST" and one.url.startswith(sqlite_site.url)]
+    with_cookie = [one for one in posts if "agentcache_session" in one.request.all_headers().get("cookie", "")]
+    assert len(posts) > 4 * len(targets)
+    assert len(with_cookie) > len(targets), "no request had a cookie to abuse"
+    assert {one.status for one in posts} == {403}
+    assert ada.open("/dashboard/team/settings").locator("[name=name]").first.input_value() != "forged"
+    record("E3 browser", addresses=len(targets), posts=len(posts), with_cookie=len(with_cookie), changes=0)
+
+
+CLAIMS = {
+    "nothing": {}, "a sibling": {"Sec-Fetch-Site": "same-site"}, "another site": {"Sec-Fetch-Site": "cross-site"},
+    "an origin": {"Origin": "https://evil.example"}, "no origin": {"Origin": "null"},
+    "a lookalike": {"Origin": "http://127.0.0.1"}, "a wrong word": {"Sec-Fetch-Site": "Same-Origin"},
+}  # fmt: skip
+
+
+def test_a_cookie_alone_changes_nothing(ada, sqlite_site, targets):
+    """E3: a request that does not say where it comes from, or says somewhere else, is refused before anything is read."""
+    cookies = {one["name"]: one["value"] for one in ada.page.context.cookies(sqlite_site.url)}
+    before = snapshot(sqlite_site)
+    refused = 0
+    with httpx.Client(base_url=sqlite_site.url, cookies=cookies) as program:
+        for number, address in enumerate(targets):
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                claims = list(CLAIMS.values()) if method == "POST" and number % 5 == 0 else [CLAIMS["nothing"]]
+                for claim in claims:
+                    answer = program.request(method, address, headers=claim, json={"name": "forged"})
+                    assert answer.status_code == 403, (method, address, claim, answer.status_code)
+                    refused += 1
+        assert snapshot(sqlite_site) == before
+        made = program.post("/api/teams", json={"name": "Hers"}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert made.status_code == 201
+    assert snapshot(sqlite_site) != before, "the snapshot sees nothing"
+    record("E3 requests", refused=refused, changes=0)
+
+
+def test_keys_and_tokens_need_no_origin(ada, sqlite_site):
+    """E3: what no page of another site can send is believed without."""
+    key = new_key(ada)
+    token = {one["name"]: one["value"] for one in ada.page.context.cookies(sqlite_site.url)}["agentcache_session"]
+    entry = {"key": "some", "value": 1}
+    with httpx.Client(base_url=sqlite_site.url) as program:
+        for headers in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            given = {"X-AgentCache-Key": key, **headers}
+            assert program.post("/api/cache/set", json=entry, headers=given).status_code == 201
+        assert program.get("/api/keys", headers={"X-AgentCache-Key": key}).status_code in (200, 403)
+        answer = program.patch("/api/account/me", json={"name": "By token"}, headers={"X-Session-Token": token})
+        assert answer.status_code == 200
+
+
+FRAMED = ("/", "/login", "/signup", "/dashboard", "/dashboard/keys", "/settings/security", "/api/docs", "/admin/", "/nothing",
+          "/healthz", "/api/openapi.json", "/api/account/me")  # fmt: skip
+
+
+def test_no_page_shows_in_a_frame(ada, sqlite_site, attacker):
+    """E4: neither to another site nor to a sibling."""
+    for origin in (attacker.sibling, attacker.stranger):
+        for kind in ("iframe src", "object data", "embed src"):
+            ada.page.goto(origin)
+            tag, attribute = kind.split()
+            ada.page.evaluate(
+                """async ([tag, attribute, addresses]) => {
+                  await Promise.all(addresses.map((address) => new Promise((settle) => {
+                    const one = document.createElement(tag);
+                    one.onload = one.onerror = settle;
+                    one.setAttribute(attribute, address);
+                    document.body.append(one);
+                    setTimeout(settle, 1500);
+                  })));
+                }""",
+                [tag, attribute, [sqlite_site.url + path for path in FRAMED]],
+            )
+            assert [frame.url for frame in ada.page.frames if frame.url.startswith(sqlite_site.url)] == [], kind
+    ada.page.goto(sqlite_site.url)
+    ada.page.evaluate("document.body.append(Object.assign(document.createElement('iframe'), { src: location.href }))")
+    ada.page.wait_for_timeout(200)
+    assert [frame.url for frame in ada.page.frames[1:] if frame.url.startswith(sqlite_site.url)] == []
+
+
+def test_no_page_knows_who_opened_it(ada, sqlite_site, attacker):
+    """E4: the one that opened it cannot steer it, and it cannot steer that one."""
+    for origin, paths in (
+        (attacker.sibling, ("/", "/dashboard", "/nothing")),
+        (attacker.stranger, ("/login", "/api/docs")),
+    ):
+        for path in paths:
+            ada.page.goto(origin)
+            with ada.page.context.expect_page() as opened:
+                ada.page.evaluate("address => { window.opened = window.open(address); }", sqlite_site.url + path)
+            popup = opened.value
+            popup.wait_for_load_state()
+            assert popup.evaluate("window.opener") is None
+            assert ada.page.evaluate("window.opened.closed") is True
+            popup.close()
+
+
+EVIL = (
+    "//evil.example", "///evil.example", "////evil.example/x", "https://evil.example/", "http:evil.example", "https:/evil.example",
+    "javascript:alert(1)", "JavaScript:alert(1)//", "/javascript:alert(1)//", "data:text/html,<script>alert(1)</script>", "/\\evil.example",
+    "\\\\evil.example", "\\/evil.example", "/\t/evil.example", "/\n/evil.example", "\t//evil.example", " //evil.example",
+    "//evil.example\\@127.0.0.1", "//127.0.0.1@evil.example", "@evil.example", ".evil.example", "/.//evil.example", "/..//evil.example",
+    "//evil\u3002example", "/\u2028/evil.example", "//\u0000evil.example", "/%2F/evil.example", "%2F%2Fevil.example", "vbscript:x",
+)  # fmt: skip
+
+
+def test_nobody_is_led_away(ada, sqlite_site):
+    """E4: every door that takes somebody back leads to a path of this server, as a browser reads it."""
+    places = []
+    with program_of(ada) as program, httpx.Client(base_url=sqlite_site.url) as stranger:
+        for target in EVIL:
+            asked = quote(target, safe="")
+            doors = [
+                program.get(f"{door}?next={asked}") for door in ("/login", "/signup", "/login/mfa", "/reauthenticate")
+            ]
+            doors += [
+                stranger.get(f"{door}?next={asked}")
+                for door in ("/admin/login/", "/login/mfa", "/dashboard", "/reauthenticate")
+            ]
+            doors.append(program.post("/preferences", data={"theme": "dark", "next": target}))
+            doors.append(program.post("/preferences", data={"theme": "system"}, headers={"Referer": _sendable(target)}))
+            doors.append(program.get("/admin/login/", params={"next": target}))
+            proof = {"password": ada.password}
+            if target in EVIL[:4]:
+                doors.append(program.post(f"/reauthenticate?next={asked}", data=proof))
+            places += [answer.headers["location"] for answer in doors if "location" in answer.headers]
+            links = [re.findall(r'(?:href|action|value)="([^"]*evil[^"]*)"', answer.text) for answer in doors]
+            places += [link for found in links for link in found if not link.startswith(("/login", "/signup"))]
+    assert len(places) > 4 * len(EVIL)
+    page = ada.open("/settings/profile")
+    origins = page.evaluate("places => places.map((one) => new URL(one, location.href).origin)", places)
+    away = [place for place, origin in zip(places, origins, strict=True) if origin != sqlite_site.url]
+    assert away == []
+    record("E4", targets=len(EVIL), answers=len(places), frames=len(FRAMED), led_away=0, framed=0)
+
+
+def _sendable(target):
+    return "".join(one for one in target if " " < one < "\x7f") or "x"
