@@ -53,7 +53,7 @@ function giveBack(form, draft) {
   const values = new Map(draft.values);
   const changed = fieldsOf(form).filter((field) => values.has(nameOf(field)) && put(field, values.get(nameOf(field))));
   if (!changed.length) return;
-  const note = Object.assign(document.createElement("p"), { className: "notice", textContent: "What you wrote before is here again. It has not been sent." });
+  const note = Object.assign(document.createElement("p"), { className: "notice", textContent: "What you wrote before is here again. Send it, unless that was done after all." });
   form.prepend(note);
   announce(note.textContent);
 }

@@ -128,7 +128,11 @@ def test_a_slow_answer_shows_that_it_is_awaited(ada):
     """E7: the line at the top, which goes away with the answer."""
     page = ada.open("/dashboard/requests?live=0")
     waiting = []
-    page.route("**/dashboard/requests?*", lambda route: waiting.append(route))
+
+    def hold(route):
+        waiting.append(route)
+
+    page.route("**/dashboard/requests?*", hold)
     page.locator("[name=outcome]").select_option("miss")
     expect(page.locator(".busy-line")).to_have_count(1)
     expect(rows(page)).to_have_count(CALLS)

@@ -55,7 +55,9 @@ def test_nothing_secret_stays(visit, sqlite_site):
             page.locator(f"[name={name}]").first.fill(new)
     page.route("**/settings/security/password", lambda route: route.fulfill(status=500, body="no"))
     with ada.expecting("answer: 500"):
-        page.locator("main form:has([type=password]) button[type=submit], main form:has([type=password]) button.primary").first.click()
+        page.locator(
+            "main form:has([type=password]) button[type=submit], main form:has([type=password]) button.primary"
+        ).first.click()
         page.wait_for_load_state()
         page.wait_for_timeout(100)
     page.unroute_all()

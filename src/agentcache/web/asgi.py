@@ -32,8 +32,6 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
     pages = Turns(ASGIHandler())  # type: ignore[arg-type]  # asgiref types the same calls by TypedDict
-    static_files = StaticFiles()
-    pages: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
     static_files = StaticFiles(transport_security(settings))
 
     async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:
