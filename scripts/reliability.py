@@ -94,6 +94,14 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     "A15": ("databases, Redis, logs and files, after a run full of secrets", "no secret in clear"),
     "A16": ("invitations, replayed, late, of others, beyond the inviter's role", "refused"),
     "A17": ("a key, a session, a member ended, with two workers and with Redis gone", "refused everywhere within 5 s"),
+    "E1": ("hostile text wherever somebody's words are taken", "shown as text on every page, in mails and in files"),
+    "E2": ("every route, as everybody, refused or not", "every header; no loose policy"),
+    "E3": ("requests that other sites make with somebody's cookie", "403, and nothing changes; keys are not concerned"),
+    "E4": ("frames, windows and ways back that lead elsewhere", "nothing is framed, steered or led away"),
+    "E5": ("what stays in a browser, also after signing out", "no secret and no page; “back” asks to sign in"),
+    "E7": ("errors, slow and half answers, no network, an ended session", "a message, a way on, and what was written"),
+    "E8": ("every page with the network closed but for us", "whole, and asks nobody else"),
+    "E9": ("every refusal and error, for axe-core", "no serious finding, and a way on"),
     "S11": ("a request that tries to move a credential to another host", "it never goes there"),
     "S12": ("an HTTP client outside the one door", "the checks fail"),
     "L1": ("a changed hash, another index", "the installation fails"),
@@ -101,7 +109,7 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     "L8": ("pickle, eval, floats for money, raw clients", "the checks fail"),
     "L9": ("a server without a network", "it works, and never tries to leave the machine"),
 }
-_IDS = re.compile(r"\b([CTFASL])(\d{1,2})(?:\s*(?:-|–|to)\s*\1?(\d{1,2}))?\b")
+_IDS = re.compile(r"\b([CTFAESL])(\d{1,2})(?:\s*(?:-|–|to)\s*\1?(\d{1,2}))?\b")
 _UNITS = {"ms": "ms", "seconds": "s", "us": "µs", "bytes": "bytes", "mib": "MiB", "percent": "%"}
 _CASES_SHOWN = 3
 

@@ -73,8 +73,9 @@ export function start() {
     return;
   }
   const arrival = performance.getEntriesByType("navigation")[0]?.type;
-  if (draft.path !== location.pathname && arrival !== "navigate") {
-    // What was sent led to no page of ours, or it would have been forgotten there.
+  const hasFailed = document.body.classList.contains("refusal");
+  if (hasFailed || (draft.path !== location.pathname && arrival !== "navigate")) {
+    // What was sent led to an error, or to no page of ours, or it would have been forgotten there.
     write({ ...draft, isInterrupted: true });
     return;
   }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.browser.damage import broken_table
 from tests.support.browser.hostile import LIVE_PARTS
 from tests.support.browser.people import new_key, program_of
 from tests.support.browser.visitor import Visitor
@@ -216,6 +217,20 @@ def test_what_was_written_outlives_a_failed_answer(ada, fault):
         page.goto("/dashboard/team/new")
     expect(page.locator("[name=name]")).to_have_value(f"Through {fault}")
     assert page.evaluate("sessionStorage['agentcache.draft'] ?? null") is None, "given back, and kept all the same"
+
+
+def test_what_was_written_outlives_an_error_of_ours(ada, sqlite_site):
+    """E7: the page of a 500 says to go back; the form is as it was."""
+    page = ada.open("/dashboard/team/new")
+    ada.fill(name="Through a damaged database")
+    with broken_table(sqlite_site, "audit_auditevent"), ada.expecting("answer: 500"):
+        ada.press("Make the team")
+        expect(page.locator("h1")).to_have_text("Something went wrong")
+    page.go_back()
+    expect(page.locator("[name=name]")).to_have_value("Through a damaged database")
+    ada.press("Make the team")
+    page.wait_for_url("**/dashboard/team/members")
+    assert page.evaluate("sessionStorage['agentcache.draft'] ?? null") is None
 
 
 def test_a_session_that_ends_in_the_middle_of_a_form(ada):

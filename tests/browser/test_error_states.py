@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import looks
+from tests.support.browser.damage import broken_table
 from tests.support.browser.people import join, new_key, program_of
 from tests.support.browser.visitor import Visitor
 from tests.support.reliability import record
@@ -159,8 +160,6 @@ def test_every_refusal_can_be_read_and_left(people, visit, sqlite_site):
 
 def test_a_failed_server_can_be_read(people, sqlite_site):
     """E9: the page of a 500, with the id to ask about, and a way on."""
-    from tests.browser.test_security_headers import broken_table
-
     ada, _ = people
     with broken_table(sqlite_site, "teams_invitation"), ada.expecting("answer: 500"):
         ada.page.goto("/dashboard/team/invites")

@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from pysqlite3 import dbapi2 as sqlite3
 
+from tests.support.browser.damage import broken_table
 from tests.support.browser.pages import addresses
 from tests.support.browser.people import make_operator, new_key, program_of
 from tests.support.browser.visitor import Visitor
@@ -108,18 +107,6 @@ def people(_turns, _browser, sqlite_site):
     with _turns.taken():
         ada.close()
         olga.close()
-
-
-@contextmanager
-def broken_table(site, name):
-    """Have the pages that read a table fail, as a damaged database does."""
-    with sqlite3.connect(site.folder / "app.db", timeout=20) as database:
-        database.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
-    try:
-        yield
-    finally:
-        with sqlite3.connect(site.folder / "app.db", timeout=20) as database:
-            database.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
 
 
 def test_every_route_has_every_header(people, sqlite_site):

@@ -52,7 +52,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
         response["Retry-After"] = "1"
         return response
     error = AgentCacheError("Something went wrong.")
-    return refuse(request, error, "Something went wrong", "Go back and try again: what you wrote is still there. If it stays, give the operator the id below.")
+    advice = "Go back and try again: what you wrote is still there. If it stays, give the operator the id below."
+    return refuse(request, error, "Something went wrong", advice)
 
 
 def refuse(request: HttpRequest, error: AgentCacheError, title: str, advice: str) -> HttpResponse:
