@@ -72,7 +72,7 @@ export function start() {
     }
     return;
   }
-  const arrival = performance.getEntriesByType("navigation")[0]?.type;
+  const arrival = performance.getEntriesByType("navigation")[0]?.type ?? "navigate";
   const hasFailed = document.body.classList.contains("refusal");
   if (hasFailed || (draft.path !== location.pathname && arrival !== "navigate")) {
     // What was sent led to an error, or to no page of ours, or it would have been forgotten there.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import looks
+from tests.support.browser.attacker import Attacker
 from tests.support.browser.damage import broken_table
 from tests.support.browser.people import join, new_key, program_of
 from tests.support.browser.visitor import Visitor
@@ -18,6 +21,9 @@ def _people(_turns, _browser, sqlite_site):
         ada = Visitor.of(_browser, sqlite_site, "errors").sign_up()
         bob = Visitor.of(_browser, sqlite_site, "bob")
         join(bob, ada)
+        # Overviews would load themselves anew when the first call is counted.
+        for person in (ada, bob):
+            person.page.goto("about:blank")
         key = new_key(ada)
         with program_of(ada) as program:
             limit = {"kind": "team", "subject": "", "requests_per_month": 1, "is_hard": True}
@@ -78,15 +84,14 @@ def spent_link(eve):
 
 def foreign_form(ada):
     page = ada.page
-    page.route(
-        "**/dashboard/team/new",
-        lambda route: route.continue_(headers={**route.request.headers, "sec-fetch-site": "cross-site"}),
-    )
-    ada.open("/dashboard/team/new")
-    ada.fill(name="Forged")
-    ada.press("Make the team")
-    page.wait_for_load_state()
-    page.unroute_all()
+    with Attacker() as attacker:
+        page.goto(attacker.sibling)
+        with page.expect_navigation(url="**/dashboard/team/new"):
+            page.evaluate(
+                """(action) => document.body.appendChild(
+                  Object.assign(document.createElement("form"), { method: "post", action })).submit()""",
+                f"{ada.site.url}/dashboard/team/new",
+            )
     return page
 
 
@@ -153,7 +158,9 @@ def test_every_refusal_can_be_read_and_left(people, visit, sqlite_site):
         assert page.locator("main a[href], main button:visible").count() > 0, f"{name}: no way on"
         check(page, name)
     for person in who.values():
-        person.troubles[:] = [one for one in person.troubles if "answer: 4" not in one]
+        person.troubles[:] = [
+            one for one in person.troubles if not re.search("answer: 4|^foreign: GET http://127", one)
+        ]
         assert person.troubles == []
     record("E9 pages", states=len(STATES), serious=0)
 

@@ -42,6 +42,7 @@ def walked(_turns, _browser, sqlite_site):
     with _turns.taken():
         ada = Visitor.of(_browser, sqlite_site, "hostile").sign_up()
         make_operator(ada)
+        ada.page.goto("about:blank")
         planting = Planting(ada)
         planting.everywhere()
         planting.wait_until_counted()

@@ -23,12 +23,14 @@ SEEN_AT = re.compile(r"last_(seen|used|login)|_at$|expire|^session_data$")
 #: Sends what browsers let a page send to another site without asking; answers when all is done.
 FORGE = """async ({ site, addresses }) => {
   const done = [];
-  for (const address of addresses) {
-    const body = new URLSearchParams({ name: "forged", email: "forged@example.com", theme: "dark", confirm: "on" });
-    const simple = { method: "POST", mode: "no-cors", credentials: "include", keepalive: false };
-    done.push(fetch(site + address, { ...simple, body }).catch(() => 0));
-    done.push(fetch(site + address, { ...simple, body: '{"name": "forged"}', headers: { "Content-Type": "text/plain" } }).catch(() => 0));
-    for (const method of ["PUT", "PATCH", "DELETE"]) {
+  for (const [number, address] of addresses.entries()) {
+    const form = new URLSearchParams({ name: "forged", email: "forged@example.com", theme: "dark", confirm: "on" });
+    const simple = { method: "POST", mode: "no-cors", credentials: "include" };
+    const text = { body: '{"name": "forged"}', headers: { "Content-Type": "text/plain" } };
+    const sent = address.startsWith("/api/") ? text : { body: form };
+    done.push(fetch(site + address, { ...simple, ...sent }).catch(() => 0));
+    if (address.startsWith("/api/")) {
+      const method = ["PUT", "PATCH", "DELETE"][number % 3];
       done.push(fetch(site + address, { method, mode: "cors", credentials: "include", body: '{"name": "forged"}' })
         .then(() => { throw new Error(`${method} ${address} was let through`); }, () => 0));
     }
@@ -126,21 +128,23 @@ def snapshot(site):
 
 def test_pages_of_other_sites_change_nothing(ada, sqlite_site, attacker, targets):
     """E3: forms, fetch, images; from another site, and from a sibling that browsers send the cookie for."""
-    answers = []
-    ada.page.context.on("response", lambda answer: answers.append((answer.status, answer.request)))
+    # Of most answers browsers tell only that they must not be read (Cross-Origin-Resource-Policy).
+    sent, statuses = [], []
+    ada.page.context.on("request", lambda request: sent.append((request.method, request)))
+    ada.page.context.on("response", lambda answer: statuses.append((answer.request.method, answer.url, answer.status)))
     before = snapshot(sqlite_site)
-    forged = {"site": sqlite_site.url, "addresses": targets}
-    for origin in (attacker.sibling, attacker.stranger):
+    # The cookie comes along from the sibling only, so all addresses are for it, and some for the other site.
+    for origin, chosen in ((attacker.sibling, targets), (attacker.stranger, targets[::4])):
         ada.page.goto(origin)
-        ada.page.evaluate(FORGE, forged)
-        ada.page.evaluate(FORMS, forged | {"addresses": [one for one in targets if not one.startswith("/admin/")]})
+        ada.page.evaluate(FORGE, {"site": sqlite_site.url, "addresses": chosen})
+        ada.page.evaluate(FORMS, {"site": sqlite_site.url, "addresses": chosen[::4]})
     ada.page.goto("about:blank")
     assert snapshot(sqlite_site) == before
-    posts = [(status, one) for status, one in answers if one.method == "POST" and one.url.startswith(sqlite_site.url)]
-    with_cookie = [one for _, one in posts if "agentcache_session" in one.all_headers().get("cookie", "")]
-    assert len(posts) > 4 * len(targets)
-    assert len(with_cookie) > len(targets), "no request had a cookie to abuse"
-    assert {status for status, _ in posts} == {403}
+    posts = [one for method, one in sent if method == "POST" and one.url.startswith(sqlite_site.url)]
+    with_cookie = [one for one in posts if "agentcache_session" in one.all_headers().get("cookie", "")]
+    assert len(posts) > 1.25 * len(targets)
+    assert len(with_cookie) > 20, "no request had a cookie to abuse"
+    assert {status for method, url, status in statuses if method == "POST" and url.startswith(sqlite_site.url)} == {403}
     assert ada.open("/dashboard/team/settings").locator("[name=name]").first.input_value() != "forged"
     record("E3 browser", addresses=len(targets), posts=len(posts), with_cookie=len(with_cookie), changes=0)
 

@@ -28,6 +28,8 @@ def join(visitor: Visitor, team_owner: Visitor, name: str = "") -> None:
     answer = httpx.post(f"{visitor.site.url}{link}", data=form, headers={"Sec-Fetch-Site": "same-origin"})
     assert answer.status_code == 302, answer.text
     visitor.sign_in()
+    with program_of(visitor) as program:
+        program.post("/dashboard/team/switch", data={"team": team_id})
 
 
 def make_operator(visitor: Visitor) -> None:

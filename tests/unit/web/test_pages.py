@@ -133,3 +133,18 @@ async def test_over_tls_browsers_are_told_to_stay_there(project, first):
 async def test_the_callers_request_id_is_not_believed(app, first):
     page = await call(app, "/", x_agentcache_request_id="forged", x_request_id="forged")
     assert "forged" not in page.headers["x-agentcache-request-id"]
+
+
+async def test_a_wrong_method_is_told_on_a_page_or_as_a_problem(app, first):
+    page = await call(app, "/preferences")
+    assert (page.status, page.headers["allow"]) == (405, "POST")
+    assert "There is no page at this address" in page.text
+    problem = await call(app, "/api/account/login")
+    assert problem.status == 405
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert json.loads(problem.body)["code"] == "method_not_allowed"
+
+
+async def test_what_is_no_page_gets_the_policy_of_no_page(app, first):
+    for path in ("/api/teams", "/api/account/me", "/api/nowhere"):
+        assert (await call(app, path)).headers["content-security-policy"] == csp_header(NO_PAGE)
