@@ -14,6 +14,9 @@ from tests.support.browser.people import join, new_key, program_of
 from tests.support.browser.visitor import Visitor
 from tests.support.reliability import record
 
+# The first test waits for everything to be set up; a busy machine takes its time.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def _people(_turns, _browser, sqlite_site):
@@ -166,13 +169,13 @@ def test_every_refusal_can_be_read_and_left(people, visit, sqlite_site):
 
 
 def test_a_failed_server_can_be_read(people, sqlite_site):
-    """E9: the page of a 500, with the id to ask about, and a way on."""
+    """E9: its page, with the id to ask about, and a way on."""
     ada, _ = people
-    with broken_table(sqlite_site, "teams_invitation"), ada.expecting("answer: 500"):
+    with broken_table(sqlite_site, "teams_invitation"), ada.expecting("answer: 503"):
         ada.page.goto("/dashboard/team/invites")
-    expect(ada.page.locator("h1")).to_have_text("Something went wrong")
+    expect(ada.page.locator("h1")).to_have_text("Busy at this moment")
     expect(ada.page.locator("code")).to_contain_text("req_")
-    check(ada.page, "a 500")
+    check(ada.page, "a failed server")
     record("E9 failed", states=1, serious=0)
 
 

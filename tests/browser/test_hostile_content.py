@@ -15,6 +15,9 @@ from tests.support.browser.visitor import Visitor
 from tests.support.browser.walk import Walk
 from tests.support.reliability import record
 
+# The first test waits for everything to be set up; a busy machine takes its time.
+pytestmark = pytest.mark.timeout(400)
+
 #: Addresses that the walk does not come to, and why that is right.
 NOT_WALKED = {
     "/accounts/oidc/{provider_id}/login/": "leads to a provider, which this server has none of",

@@ -16,6 +16,9 @@ from tests.support.browser.people import new_key, program_of
 from tests.support.browser.visitor import Visitor
 from tests.support.reliability import record
 
+# The first test waits for everything to be set up; a busy machine takes its time.
+pytestmark = pytest.mark.timeout(400)
+
 #: Rows that come and go by themselves.
 VOLATILE = {"jobs_job", "django_session", "mails_mail", "analytics_usageevent", "analytics_usagerollup"}
 #: Columns that any visit moves: when somebody was here last, which team they looked at.

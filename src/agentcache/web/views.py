@@ -48,7 +48,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500 without any detail, which the log has; 503 when it was the database that could not be had."""
     # Django calls this while it handles the exception, and names it nowhere else.
     if isinstance(sys.exception(), OperationalError):
-        response = refuse(request, Unavailable(), "Busy at this moment", "Try again shortly.")
+        response = refuse(request, Unavailable(), "Busy at this moment", "Go back and try again shortly.")
         response["Retry-After"] = "1"
         return response
     error = AgentCacheError("Something went wrong.")
