@@ -24,6 +24,7 @@ NOT_WALKED = {
     "/accounts/oidc/{provider_id}/login/callback/": "for whoever comes back from a provider",
     "/settings/passkeys/{passkey_id}": "needs a passkey",
     "/settings/passkeys/{passkey_id}/remove": "needs a passkey",
+    "/settings/security/providers/{link_id}/remove": "needs a provider, which this server has none of",
     "/settings/sessions/{session_id}/end": "takes a form only",
     "/dashboard/team/invites/{invitation_id}/resend": "takes a form only",
     "/dashboard/team/invites/{invitation_id}/cancel": "takes a form only",
