@@ -145,7 +145,10 @@ def read_run() -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
     lines = RUN.read_text(encoding="utf-8").splitlines() if RUN.exists() else []
     for line in map(json.loads, lines):
         scenario_id, _, case = line["id"].partition(" ")
-        cases.setdefault(scenario_id, {})[case] = line
+        # Figures that are words tell one case from another: which door, which way.
+        words = [value for value in line["figures"].values() if isinstance(value, str)]
+        line["figures"] = {name: value for name, value in line["figures"].items() if not isinstance(value, str)}
+        cases.setdefault(scenario_id, {})[", ".join(filter(None, [case, *words]))] = line
     machines = {line["machine"] for by_case in cases.values() for line in by_case.values()}
     return cases, sorted(machines)
 
