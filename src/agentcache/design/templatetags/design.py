@@ -55,6 +55,12 @@ def number(value: float | None, unit: str = "count") -> str:
 
 
 @register.filter
+def minutes(number: float | None) -> str:
+    """Show so many minutes in their two largest units: `{{ plan.check_interval_minutes|minutes }}`."""
+    return formats.span(None if number is None else number * 60)
+
+
+@register.filter
 def ago(value: datetime | None) -> SafeString:
     """Show how long ago something was; the exact time is in the tip."""
     if value is None:
