@@ -41,9 +41,9 @@ class AuditEvent(models.Model):
 
     @property
     def changes(self) -> list[tuple[str, object, object]]:
-        """What changed: name, value before, value after; None where there was or is nothing."""
+        """What changed, sorted by name: name, value before, value after; None where there was or is nothing."""
         before, after = self.before or {}, self.after or {}
-        pairs = [(name, before.get(name), after.get(name)) for name in {**before, **after}]
+        pairs = [(name, before.get(name), after.get(name)) for name in sorted({**before, **after})]
         return [(name, was, is_now) for name, was, is_now in pairs if was is not None or is_now is not None]
 
     def __str__(self) -> str:

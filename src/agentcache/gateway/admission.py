@@ -28,8 +28,10 @@ from agentcache.kit.money import usd
 REFRESH_SECONDS = 5.0
 #: Limits of a team that was silent for so long are read before its next call is let in: they may have changed since.
 STALE_SECONDS = 2 * REFRESH_SECONDS
-#: A block of calls taken from Redis at once is at most so many, and at most this share of what is left.
+#: A block of calls taken from Redis at once is at most so many, and at most this share of what is left. Where that is
+#: less than the least, each call asks: near a limit, what one worker has taken and not used would be missing elsewhere.
 BLOCK_MAX = 32
+BLOCK_MIN = 16
 BLOCK_SHARE = 64
 #: Calls taken ahead and not used by then are given back.
 BLOCK_SECONDS = 1.0
@@ -289,7 +291,7 @@ class Admission:
             return
         left = min(left_of(ask, one, now) for (_limit, ask), one in zip(subject.charged, got, strict=True))
         block = min(BLOCK_MAX, left // BLOCK_SHARE)
-        if block <= 0:
+        if block < BLOCK_MIN:
             return
         subject.is_taking = True
         try:

@@ -126,7 +126,7 @@ def test_an_event_lists_what_changed():
         after={"name": "New", "expires_at": None, "is_shared": False},
     )
     assert queries.page_of("t1").events[0].changes == [
-        ("name", "Old", "New"),
         ("gone", 1, None),
         ("is_shared", None, False),
+        ("name", "Old", "New"),
     ]

@@ -110,7 +110,9 @@ def test_mails_to_one_address_are_bounded_from_everywhere_together(path, body, l
 @on_both
 @pytest.mark.parametrize("door", [Door.LOGIN, Door.SECOND_FACTOR])
 def test_parallel_tries_are_all_counted(door):
-    allowed = LIMITS[door].account[0].tries
+    first, second = LIMITS[door].account[:2]
+    # Fewer than the longer limit: a try that was late could otherwise be refused by that one, and be missing here.
+    tries = second.tries - 2
 
     def attempt(_number):
         try:
@@ -122,8 +124,8 @@ def test_parallel_tries_are_all_counted(door):
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, range(40))) == allowed
-    assert AttemptCount.objects.get(key__startswith=f"{door}/account/300/").count == 40
+        assert sum(pool.map(attempt, range(tries))) == first.tries
+    assert AttemptCount.objects.get(key__startswith=f"{door}/account/300/").count == tries
 
 
 @on_both
