@@ -15,6 +15,8 @@ class Job(models.Model):
     id = models.CharField(primary_key=True, max_length=64)
     name = models.CharField(max_length=64)
     payload = models.JSONField(default=dict)
+    #: What jobs get in each other's way for: of one lane, a worker runs a few at once however many are due. "" is no lane.
+    lane = models.CharField(max_length=80, blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
     #: Of the worker that has it now; a worker whose lease ran out finds another value and lets go.

@@ -35,9 +35,9 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def enqueue(job_id: str, name: str, payload: dict[str, object], due_at: datetime) -> None:
+def enqueue(job_id: str, name: str, payload: dict[str, object], due_at: datetime, *, lane: str = "") -> None:
     """Keep a job; part of the caller's transaction, if there is one."""
-    Job.objects.create(id=job_id, name=name, payload=payload, due_at=due_at)
+    Job.objects.create(id=job_id, name=name, payload=payload, due_at=due_at, lane=lane)
 
 
 def keep_periodic(periods: dict[str, float], now: datetime) -> None:

@@ -8,7 +8,15 @@ from django.conf import settings as django_conf
 
 from agentcache.engine.entries import Tenant
 from agentcache.kit.api_keys import hash_api_key
-from agentcache.kit.crypto import KeyRing, associated_data, derive, load_or_create_secret, new_data_key
+from agentcache.kit.crypto import (
+    KeyRing,
+    associated_data,
+    derive,
+    load_or_create_secret,
+    new_data_key,
+    open_sealed,
+    seal,
+)
 from agentcache.settings import Settings
 
 
@@ -56,6 +64,16 @@ class ServerSecrets:
         """Return the 32 bytes that sign the webhooks sent for a team; `number` is how often they were replaced."""
         purpose = f"webhooks {number}" if number else "webhooks"
         return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), purpose)
+
+    def seal_for_team(self, team_id: str, wrapped_data_key: bytes, place: bytes, plaintext: bytes) -> bytes:
+        """Encrypt a secret that a team keeps with us, bound to its `place` (table, column, row)."""
+        key = derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "secrets of the team")
+        return seal(key, plaintext, associated_data(team_id, place))
+
+    def open_for_team(self, team_id: str, wrapped_data_key: bytes, place: bytes, sealed: bytes) -> bytes:
+        """Return the plaintext of a secret of a team. Raises `DecryptionFailed`."""
+        key = derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "secrets of the team")
+        return open_sealed(key, sealed, associated_data(team_id, place))
 
 
 def current_secrets() -> ServerSecrets:

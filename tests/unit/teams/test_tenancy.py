@@ -13,7 +13,7 @@ from agentcache.teams.services import create_api_key, create_team
 from agentcache.teams.tenancy import rows_of
 
 SOURCE = Path(agentcache.__file__).parent
-APPS = ("accounts", "teams", "analytics", "web")
+APPS = ("accounts", "teams", "webhooks", "analytics", "web")
 
 #: Functions that cross tenants on purpose.
 CROSSING = {

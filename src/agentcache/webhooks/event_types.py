@@ -1,0 +1,243 @@
+"""What webhooks tell: each type of event with the members of its `data`, as a model that makes its JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: A body stays below this, as Standard Webhooks asks: what is larger is to be fetched by its id.
+BODY_BYTES_MAX: Final = 20_000
+
+
+class _EventData(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class CacheInvalidated(_EventData):
+    """Entries were invalidated: by a call, on a page, by the command line or because a watched source changed."""
+
+    invalidated: int = Field(ge=0)
+    """Entries that no longer answer, or are marked stale."""
+    namespaces: list[str]
+    """Where they were."""
+    criteria: dict[str, Any]
+    """What was asked for, as in the call: pattern, tags, url and so on."""
+    soft: bool = False
+    """Whether they are marked stale rather than removed."""
+    reason: str = ""
+    """What the caller said."""
+    cause: Literal["api", "page", "command", "listener"] = "api"
+    """Who asked for it."""
+    estimated_cost_impact_usd: str | None = None
+    """What answering again would cost, decimal US dollars; null when it cannot be told."""
+    job_id: str | None = None
+    """The job that did it, for large ones."""
+
+
+class ListenerChanged(_EventData):
+    """A watched source changed."""
+
+    listener_id: str
+    """Which listener saw it."""
+    url: str
+    """The source."""
+    checked_at: datetime
+    """When it was seen."""
+    namespace: str | None = None
+    """What the listener is bound to."""
+    tags: list[str] = Field(default_factory=list)
+    """What the listener is bound to."""
+    summary: str = ""
+    """The beginning of the readable difference."""
+    invalidated: int = Field(default=0, ge=0)
+    """Entries invalidated for it."""
+
+
+class QuotaThreshold(_EventData):
+    """A limit's use passed 50, 80, 90 or 100 percent; once for each in a month."""
+
+    kind: Literal["team", "member", "key", "agent"]
+    """Whom the limit binds."""
+    subject: str
+    """Id of the member's user or of the key, name of the agent, empty for the team."""
+    name: str
+    """The subject's name."""
+    measure: Literal["requests", "budget"]
+    """What is counted."""
+    percent: Literal[50, 80, 90, 100]
+    """The threshold."""
+    used: str
+    """Requests as a whole number, or decimal US dollars."""
+    limit: str
+    """In the same unit."""
+    is_hard: bool
+    """Whether calls are refused at 100 percent."""
+    resets_at: datetime
+    """When counting begins anew."""
+
+
+class PrewarmFinished(_EventData):
+    """A prewarming came to its end."""
+
+    job_id: str
+    """Its job."""
+    state: Literal["done", "failed", "cancelled"]
+    """How it ended."""
+    requested: int = Field(ge=0)
+    """Requests it was made of."""
+    warmed: int = Field(ge=0)
+    """Answers fetched and stored."""
+    skipped: int = Field(ge=0)
+    """Requests whose answers were fresh."""
+    failed: int = Field(ge=0)
+    """Requests that got no answer worth keeping."""
+    cost_usd: str
+    """What it cost, decimal US dollars."""
+
+
+class CacheHit(_EventData):
+    """An answer came from the cache. Only for endpoints that ask for a share of the hits."""
+
+    request_id: str
+    """The request's id, as in its `X-AgentCache-Request-Id`."""
+    at: datetime
+    """When it was answered."""
+    namespace: str
+    """Where the entry is."""
+    provider: str
+    """Whose answer it is."""
+    model: str
+    """The model that made it."""
+    outcome: str
+    """Which kind of hit: `hit`, `stale` and so on."""
+    cost_avoided_usd: str
+    """What the answer would have cost, decimal US dollars."""
+
+
+class JobFinished(_EventData):
+    """A job that the team can watch came to its end."""
+
+    job_id: str
+    """The job."""
+    kind: str
+    """What kind of job."""
+    state: Literal["done", "failed", "cancelled"]
+    """How it ended."""
+    done: int = Field(ge=0)
+    """Units of work done."""
+    total: int | None = None
+    """Units of work there were; null when that was never known."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One type of event."""
+
+    name: str
+    model: type[_EventData]
+    #: `data` as a receiver may see it.
+    sample: Mapping[str, Any]
+
+    @property
+    def description(self) -> str:
+        """Return what it tells, in a sentence or two."""
+        return " ".join((self.model.__doc__ or "").split())
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of `data`."""
+        return self.model.model_json_schema()
+
+
+def _table(*types: EventType) -> Mapping[str, EventType]:
+    return MappingProxyType({one.name: one for one in types})
+
+
+_AT: Final = "2026-01-31T09:30:00Z"
+
+EVENT_TYPES: Final = _table(
+    EventType(
+        "cache.invalidated",
+        CacheInvalidated,
+        {
+            "invalidated": 42,
+            "namespaces": ["prod"],
+            "criteria": {"tags": ["pricing"], "older_than": 3600},
+            "soft": False,
+            "reason": "New price list",
+            "cause": "api",
+            "estimated_cost_impact_usd": "0.84",
+            "job_id": None,
+        },
+    ),
+    EventType(
+        "listener.changed",
+        ListenerChanged,
+        {
+            "listener_id": "01935a1d2c3b7f00a1b2c3d4e5f60718",
+            "url": "https://example.com/pricing",
+            "checked_at": _AT,
+            "namespace": "prod",
+            "tags": ["pricing"],
+            "summary": "- Pro: $20 a month\n+ Pro: $25 a month",
+            "invalidated": 42,
+        },
+    ),
+    EventType(
+        "quota.threshold",
+        QuotaThreshold,
+        {
+            "kind": "team",
+            "subject": "",
+            "name": "Blue Whales",
+            "measure": "requests",
+            "percent": 80,
+            "used": "8000",
+            "limit": "10000",
+            "is_hard": True,
+            "resets_at": "2026-02-01T00:00:00Z",
+        },
+    ),
+    EventType(
+        "prewarm.finished",
+        PrewarmFinished,
+        {
+            "job_id": "01935a1d2c3b7f00a1b2c3d4e5f60718",
+            "state": "done",
+            "requested": 500,
+            "warmed": 420,
+            "skipped": 78,
+            "failed": 2,
+            "cost_usd": "1.37",
+        },
+    ),
+    EventType(
+        "cache.hit",
+        CacheHit,
+        {
+            "request_id": "req_01935a1d2c3b7f00a1b2c3d4e5f60718",
+            "at": _AT,
+            "namespace": "prod",
+            "provider": "openai",
+            "model": "gpt-4o-mini",
+            "outcome": "hit",
+            "cost_avoided_usd": "0.0021",
+        },
+    ),
+    EventType(
+        "job.finished",
+        JobFinished,
+        {
+            "job_id": "01935a1d2c3b7f00a1b2c3d4e5f60718",
+            "kind": "webhooks.redeliver",
+            "state": "done",
+            "done": 120,
+            "total": 120,
+        },
+    ),
+)
