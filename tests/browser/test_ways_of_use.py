@@ -45,8 +45,7 @@ def tab_to(page: Page, words: str, most: int = 60) -> None:
 
 def is_dark(page: Page) -> bool:
     """Whether the ground of a page is dark."""
-    ground = "document.querySelector('.sidebar') ?? document.querySelector('.narrow-card')"
-    colour = page.evaluate(f"getComputedStyle({ground}).backgroundColor")
+    colour = page.locator(".sidebar, .narrow-card").first.evaluate("one => getComputedStyle(one).backgroundColor")
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) < 200
 
 
@@ -211,7 +210,8 @@ def test_every_page_and_form_works_without_scripts(visit, site):
     ada.press("Save")
     assert is_dark(page)
     page.locator(".sidebar .account-menu summary").click()
-    page.locator(".sidebar").get_by_role("button", name="Light").click()
+    with page.expect_navigation():
+        page.locator(".sidebar").get_by_role("button", name="Light").click()
     assert not is_dark(page)
     ada.open("/dashboard/keys")
     page.locator("tbody a").first.click()

@@ -7,7 +7,7 @@ from functools import lru_cache
 import ua_parser
 from django.http import HttpRequest
 
-from agentcache.accounts.limits import network_of
+from agentcache.kit.networks import network_of
 
 _USER_AGENT_CHARS_MAX = 300
 

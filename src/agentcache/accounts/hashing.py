@@ -1,7 +1,8 @@
-"""Password hashes: argon2id, two at a time, so that a flood of sign-ins cannot take the memory or the processor."""
+"""Password hashes: argon2id, few at a time, so that a flood of sign-ins cannot take the memory or the processor."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from agentcache.kit.errors import Unavailable
 
-#: Each running hash holds 46 MiB.
-SLOTS = 2
+#: Each running hash holds 46 MiB and a whole core; where there are but two cores, one is left to the cache.
+SLOTS = 2 if (os.cpu_count() or 1) > 2 else 1
 #: Callers who may wait for a slot; the next one is asked to come back.
 QUEUE = 32
 

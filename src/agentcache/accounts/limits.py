@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address
 
 from django.db import connection
 from django.db.models import F
@@ -23,6 +22,7 @@ from django.utils.crypto import salted_hmac
 
 from agentcache.accounts.errors import TooManyAttempts
 from agentcache.accounts.models import AttemptCount
+from agentcache.kit.networks import one_caller
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -133,17 +133,6 @@ def prune() -> int:
     return AttemptCount.objects.filter(ends_at__lt=timezone.now()).delete()[0]
 
 
-def network_of(address: str, *, v4_bits: int = 32, v6_bits: int = 64) -> str:
-    """Return the network that an address is counted with: one IPv4 address, or the /64 that IPv6 hands to one customer."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return ""
-    bits = v6_bits if isinstance(parsed, IPv6Address) else v4_bits
-    shift = parsed.max_prefixlen - bits
-    return str(type(parsed)(int(parsed) >> shift << shift))
-
-
 def _counted(door: Door, account: str, address: str, device: str) -> Iterator[tuple[str, Limit]]:
     limits = LIMITS[door]
     if device:
@@ -153,7 +142,7 @@ def _counted(door: Door, account: str, address: str, device: str) -> Iterator[tu
     if account:
         for limit in limits.account:
             yield _key(door, f"account/{limit.seconds}", account), limit
-    network = network_of(address)
+    network = one_caller(address)
     if network:
         for limit in limits.network:
             yield _key(door, f"network/{limit.seconds}", network), limit

@@ -62,12 +62,18 @@ def caller_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
 
 
 def one_caller(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address, an IPv6 network of 64 bits, "" for what is no address."""
+    """Return what counts as one caller: an IPv4 address, or the /64 that IPv6 hands to one customer."""
+    return network_of(address, v4_bits=32, v6_bits=64)
+
+
+def network_of(address: str, *, v4_bits: int, v6_bits: int) -> str:
+    """Return the first address of the network that an address is in, "" for what is no address."""
     try:
         parsed = _plain(ip_address(address))
     except ValueError:
         return ""
-    return str(parsed) if isinstance(parsed, IPv4Address) else f"{int(parsed) >> 64:x}::/64"
+    shift = parsed.max_prefixlen - (v4_bits if isinstance(parsed, IPv4Address) else v6_bits)
+    return str(type(parsed)(int(parsed) >> shift << shift))
 
 
 @lru_cache(maxsize=4096)

@@ -65,6 +65,13 @@ class Caller:
             await self.call()
             await asyncio.sleep(pause)
 
+    async def call_until(self, state: BreakerState, seconds: float, pause: float) -> None:
+        """Call until the breaker is in a state, at most for some seconds."""
+        end = time.monotonic() + seconds
+        while self.store.state is not state and time.monotonic() < end:
+            await self.call()
+            await asyncio.sleep(pause)
+
     def p99_ms(self, *, is_open: bool) -> float:
         times = [seconds for was_open, seconds in self.times if was_open is is_open]
         return round(1000 * statistics.quantiles(times, n=100)[98], 3) if len(times) > 1 else 0.0

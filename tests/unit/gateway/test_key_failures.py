@@ -6,7 +6,6 @@ import pytest
 
 from agentcache.gateway.key_failures import KeyFailures
 from agentcache.kit.clock import ManualClock
-from agentcache.kit.networks import one_caller
 
 
 @pytest.fixture
@@ -48,17 +47,3 @@ def test_memory_is_the_same_for_a_million_addresses(clock):
     for number in range(50_000):
         failures.seconds_to_wait(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
     assert failures._whole_at.buffer_info() == before
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8::1", "20010db800000000::/64"),
-        ("unix", ""),
-        ("", ""),
-    ],
-)
-def test_who_is_one_caller(address, shown):
-    assert one_caller(address) == shown

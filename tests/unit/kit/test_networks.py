@@ -1,6 +1,6 @@
 import pytest
 
-from agentcache.kit.networks import Networks, caller_address, parse_network
+from agentcache.kit.networks import Networks, caller_address, network_of, one_caller, parse_network
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,22 @@ def test_an_empty_list_covers_nobody():
 )
 def test_the_address_of_a_caller(peer, forwarded, proxies, address):
     assert caller_address(peer, forwarded, proxies) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("unix", ""),
+        ("", ""),
+    ],
+)
+def test_who_is_one_caller(address, shown):
+    assert one_caller(address) == shown
+
+
+def test_a_network_says_roughly_where_somebody_is():
+    assert network_of("203.0.113.77", v4_bits=24, v6_bits=48) == "203.0.113.0"
+    assert network_of("2001:db8:1:2::3", v4_bits=24, v6_bits=48) == "2001:db8:1::"

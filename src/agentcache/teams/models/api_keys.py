@@ -45,6 +45,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API key"
         indexes = [models.Index(fields=["team", "-created_at"], name="teams_apikey_newest")]
 
     def __str__(self) -> str:

@@ -168,17 +168,3 @@ def test_counts_name_nobody_and_are_forgotten():
     AttemptCount.objects.update(ends_at="2020-01-01T00:00:00Z")
     limits.prune()
     assert AttemptCount.objects.count() == 0
-
-
-@on_sqlite
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        pytest.param("203.0.113.77", "203.0.113.77", id="v4"),
-        pytest.param("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", id="v6"),
-        pytest.param("", "", id="unknown"),
-        pytest.param("nonsense", "", id="nonsense"),
-    ],
-)
-def test_a_customer_with_many_addresses_is_one_caller(address, network):
-    assert limits.network_of(address) == network
