@@ -4,13 +4,44 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
+import httpcore2
 import pytest
 import redis
 
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisCluster, RedisServer
+
+#: Which folders come first: what waits for processes and browsers runs beside what computes, and nothing long is left
+#: for the end, when only one process of the run has something to do.
+_FIRST = ("browser", "integration", "faults", "contract", "unit", "architecture")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the folders whose tests take longest."""
+    tests = config.rootpath / "tests"
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
+        return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Share the default TLS context of HTTP clients: to read the system's certificates takes longer than many a test."""
+    original = httpcore2.default_ssl_context
+    with pytest.MonkeyPatch.context() as patch:
+        shared = cache(lambda _certificates, trust_env: original(_trust_env=trust_env))
+        patch.setattr(
+            httpcore2,
+            "default_ssl_context",
+            lambda _trust_env=True: shared(os.environ.get("SSL_CERT_FILE"), _trust_env),
+        )
+        yield
 
 
 @pytest.fixture(scope="session")

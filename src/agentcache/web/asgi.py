@@ -28,6 +28,7 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     from django.core.handlers.asgi import ASGIHandler
 
     from agentcache.site.server_status import READY
+    from agentcache.web import urls  # noqa: F401 - all pages are loaded before the first is asked for
     from agentcache.web.security_policy import transport_security
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 

@@ -9,6 +9,8 @@ from agentcache.web import views
 from agentcache.web.api import api
 from agentcache.web.preferences import preferences
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", include("agentcache.site.urls")),
     path("favicon.ico", views.favicon, name="favicon"),
