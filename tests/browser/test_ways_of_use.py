@@ -172,10 +172,8 @@ def test_every_page_and_form_works_without_scripts(visit, site):
     for _ in range(3):
         assert ada.site.call(api_key, "Which port does SSH use?").status_code == 200
     wait_until(page, "/dashboard/requests", lambda page: page.locator("tbody tr").count() == 3)
-    for path in (
-        "/dashboard", "/dashboard/analytics/cost", "/dashboard/analytics/latency", "/dashboard/analytics/tokens",
-        "/dashboard/analytics/freshness",
-    ):  # fmt: skip
+    for name in ("", "/analytics/cost", "/analytics/latency", "/analytics/tokens", "/analytics/freshness"):
+        path = f"/dashboard{name}"
         ada.open(path)
         expect(page.locator("figure.chart table tbody tr").first).to_be_visible()
         assert page.locator("button[type=button]:visible").count() == 0, path

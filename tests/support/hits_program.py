@@ -16,7 +16,12 @@ import httpx2 as httpx
 def main(url: str, key: str, prompt: str) -> None:
     """Call until told to stop. Each answer has to be a hit; whatever else ends the program."""
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": prompt}]}
     headers = {"Authorization": "Bearer sk-upstream", "X-AgentCache-Key": key}
     times: list[float] = []

@@ -54,7 +54,7 @@ class Hits:
         return self
 
     def __exit__(self, *_: object) -> None:
-        output, _ = self._process.communicate("", timeout=60)
+        output = self._process.communicate("", timeout=60)[0]
         assert self._process.returncode == 0, output
         self.times = json.loads(output)
 
