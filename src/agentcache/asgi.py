@@ -25,6 +25,7 @@ from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
 from agentcache.gateway.ports import JobQueue, LimitBook
 from agentcache.gateway.prepared import PreparedRequests
+from agentcache.gateway.refreshing import Refreshes
 from agentcache.gateway.refusals import Refusals
 from agentcache.gateway.replies import HitHeaders
 from agentcache.gateway.tracing import open_tracing
@@ -116,6 +117,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
     from agentcache.analytics.usage_totals import DjangoUsageTotals
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.jobs.queue import DatabaseJobQueue
+    from agentcache.policies.policy_book import PolicyBook
     from agentcache.quotas.limit_book import DjangoLimitBook
     from agentcache.teams.directory import DjangoDirectory
     from agentcache.teams.secrets import ServerSecrets
@@ -126,7 +128,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         threads = DatabaseThreads()
         stack.callback(threads.close)
-        directory = DjangoDirectory(settings, ServerSecrets.of(settings), threads)
+        directory = DjangoDirectory(settings, ServerSecrets.of(settings), threads, PolicyBook().of)
         metrics = Metrics(settings.run_dir)
         stack.callback(metrics.close)
         metrics.adopt()
@@ -203,6 +205,7 @@ def build_parts(
         prepared=PreparedRequests(),
         hit_headers=hit_headers,
         known_hits=known_hits,
+        refreshes=Refreshes(clock),
         authenticator=authenticator,
         key_failures=KeyFailures(settings.key_failures_per_minute, clock, settings.trusted_proxies),
         meter=meter,

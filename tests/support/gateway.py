@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from pysqlite3 import dbapi2 as sqlite3
 from agentcache.asgi import build_parts
 from agentcache.demo.fake_provider import FakeProvider
 from agentcache.engine.entries import Tenant
+from agentcache.engine.policies import NO_POLICIES, PolicySet
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIScope, Message, Receive, Send
@@ -184,13 +185,19 @@ class LightGateway:
         scopes: frozenset[Scope] = DEFAULT_SCOPES,
         namespace: str = "default",
         data_key: bytes | None = None,
+        policies: PolicySet = NO_POLICIES,
     ) -> str:
         """Return one more key of a team; `data_key` encrypts its entries where the settings ask for that."""
         api_key = new_api_key()
         tenant = make_tenant(team, data_key=data_key)
         key_id = f"key_{len(self.control_plane.principals) + 1}"
-        self.control_plane.principals[api_key] = Principal(tenant, key_id, scopes, namespace)
+        self.control_plane.principals[api_key] = Principal(tenant, key_id, scopes, namespace, policies=policies)
         return api_key
+
+    def set_policies(self, api_key: str, policies: PolicySet) -> None:
+        """Change a key's team's policies; the gateway notices when its verdict is old enough."""
+        known = self.control_plane.principals[api_key]
+        self.control_plane.principals[api_key] = replace(known, policies=policies)
 
     def revoke(self, api_key: str) -> None:
         """Take a key away; the gateway notices when its verdict is old enough."""

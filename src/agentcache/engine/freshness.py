@@ -24,11 +24,21 @@ def age_seconds(meta: EntryMeta, now: float) -> float:
 
 
 def freshness(meta: EntryMeta, now: float) -> Freshness:
-    """Judge an entry: fresh below 75 % of its lifetime, stale to its end, expired after it."""
+    """Judge an entry: fresh below 75 % of its lifetime, stale to its end and inside its stale windows, then expired."""
     age = age_seconds(meta, now)
     if age < FRESH_SHARE * meta.lifetime_seconds:
         return Freshness.FRESH
-    return Freshness.STALE if age < meta.lifetime_seconds else Freshness.EXPIRED
+    return Freshness.STALE if age < meta.lifetime_seconds + stale_window_seconds(meta) else Freshness.EXPIRED
+
+
+def stale_window_seconds(meta: EntryMeta) -> float:
+    """Return for how long past its lifetime an entry may still answer, in one case or another."""
+    return max(meta.stale_while_revalidate_seconds, meta.stale_if_error_seconds)
+
+
+def kept_until(meta: EntryMeta, grace_seconds: float) -> float:
+    """Return until when a store keeps an entry: the end of the grace, or of the entry's own windows if that is later."""
+    return meta.expires_at + max(grace_seconds, stale_window_seconds(meta))
 
 
 def ttl_seconds(meta: EntryMeta, now: float) -> int:
@@ -40,6 +50,16 @@ def may_serve(meta: EntryMeta, now: float, *, max_age: int | None = None) -> boo
     """Say whether an entry may answer without asking upstream."""
     age = age_seconds(meta, now)
     return age < meta.lifetime_seconds and (max_age is None or age <= max_age)
+
+
+def may_serve_while_revalidating(meta: EntryMeta, now: float, *, max_age: int | None = None) -> bool:
+    """Say whether an entry past its lifetime may answer at once, while it is asked for anew behind (RFC 5861, 3).
+
+    The window does not widen what a caller accepts: beyond its `max_age` an entry is not served.
+    """
+    age = age_seconds(meta, now)
+    end = meta.lifetime_seconds + meta.stale_while_revalidate_seconds
+    return meta.lifetime_seconds <= age < end and (max_age is None or age <= max_age)
 
 
 def may_serve_on_error(

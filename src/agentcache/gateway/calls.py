@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agentcache.engine.entries import Mark
 from agentcache.engine.flights import Flights
 from agentcache.engine.freshness import Freshness
 from agentcache.engine.keys import KeyMaterial, cache_key, without_members, without_paths
+from agentcache.engine.policies import Facts, Policy, temperature_of
 from agentcache.engine.stores.port import EntryStore, FlightBoard
 from agentcache.gateway.admission import FREE, Admission, Pass
-from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
+from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
 from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
-from agentcache.gateway.ports import JobQueue, Outcome, Principal, Scope, UsageEvent
+from agentcache.gateway.ports import NOT_NAMED, NOT_TOLD, JobQueue, Outcome, Principal, Scope, UsageEvent
 from agentcache.gateway.prepared import PreparedRequests
 from agentcache.gateway.refusals import Refusals
 from agentcache.gateway.replies import HitHeaders
@@ -28,8 +31,17 @@ from agentcache.providers.dialect import Dialect, Endpoint, Json, SSEEvent, Usag
 from agentcache.providers.prices import Prices
 from agentcache.settings import Settings
 
+if TYPE_CHECKING:
+    from agentcache.gateway.refreshing import Refreshes
+
 #: How many tokens an answer is taken to have when its request does not bound it.
 OUTPUT_TOKENS_MAX = 4096
+#: How much of a call's tags and sources its usage event holds.
+TAGS_CHARS_MAX = 1000
+SOURCES_CHARS_MAX = 2000
+#: Why the cache stood aside where a policy of the team says so, for `Cache-Status` `detail`.
+KEPT_OUT = "policy"
+_ASKED_PROVIDER = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.REFRESH})
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -64,6 +76,7 @@ class Parts:
     prepared: PreparedRequests
     hit_headers: HitHeaders
     known_hits: KnownHits | NoKnownHits
+    refreshes: Refreshes
     authenticator: Authenticator
     key_failures: KeyFailures
     meter: Meter
@@ -97,6 +110,8 @@ class Call:
     mark: Mark | None = None
     #: Why the cache stood aside, for `Cache-Status` `detail`.
     detail: str = ""
+    #: The team's policy that matches.
+    policy: Policy | None = None
     #: Whether the meter has been told how this ended; each request is one usage event.
     is_recorded: bool = False
     #: What its limits let it do.
@@ -113,10 +128,60 @@ class Call:
         return self.caller.directives.namespace or self.principal.namespace
 
     @property
+    def keeping(self) -> Keeping:
+        """For how long an answer to this call is to be kept."""
+        return keeping(self.parts.settings, self.principal, self.policy, self.caller.directives.lifetime_seconds)
+
+    @property
     def lifetime_seconds(self) -> float:
-        """How long an answer to this call stays fresh: as the caller asks, as the team has it, or the server."""
-        usual = self.principal.lifetime_seconds or float(self.parts.settings.default_ttl_seconds)
-        return self.caller.directives.lifetime_seconds or usual
+        """How long an answer to this call may be served."""
+        return self.keeping.lifetime_seconds
+
+    @property
+    def is_kept_out(self) -> bool:
+        """Whether a policy of the team wants the cache to take no part."""
+        return self.policy is not None and not self.policy.stores
+
+    @property
+    def ignored(self) -> tuple[tuple[str | int, ...], ...]:
+        """The JSON paths left out of the key: the caller's and the policy's."""
+        asked = self.caller.directives.ignore
+        if self.policy is None or not self.policy.ignore:
+            return asked
+        # In the order of the header, so that both ways of saying it make the same key.
+        return tuple(sorted({*asked, *self.policy.ignore}, key=str))
+
+    @property
+    def carried(self) -> tuple[object, ...]:
+        """What an entry made by this call carries that another call's with the same key need not."""
+        directives = self.caller.directives
+        carried: tuple[object, ...] = (directives.tags, directives.sources, directives.lifetime_seconds)
+        return carried if self.policy is None else (*carried, self.keeping)
+
+    @property
+    def policy_header(self) -> HeaderList:
+        """The header that names the policy which decided, if one did."""
+        # Names are of any script; what a header cannot hold is left out.
+        return [] if self.policy is None else [(b"x-agentcache-policy", header_text(self.policy.name))]
+
+    def apply_policies(self) -> None:
+        """Find the team's policy for the body; to be asked once it is read."""
+        policies = self.principal.policies
+        if policies.policies:
+            self.policy = policies.find(self.facts)
+
+    @property
+    def facts(self) -> Facts:
+        """What policies can see of this call."""
+        directives = self.caller.directives
+        return Facts(
+            dialect=self.dialect.name,
+            model=self.model,
+            namespace=self.namespace,
+            tags=directives.tags,
+            sources=directives.sources,
+            body=self.body,
+        )
 
     @property
     def model(self) -> str:
@@ -148,7 +213,7 @@ class Call:
             bucket=self.caller.directives.bucket,
             headers=self.caller.key_headers,
             path=tuple(sorted(self.path_params.items())),
-            ignored=self.caller.directives.ignore,
+            ignored=self.ignored,
         )
 
     def set_key(self) -> None:
@@ -183,6 +248,7 @@ class Call:
         if self.admitted.held:
             self.parts.admission.settle(self.admitted, cost_usd_nanos)
         parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
+        is_refresh, asked_provider = outcome is Outcome.REFRESH, outcome in _ASKED_PROVIDER
         if not reason and served is None:
             reason = self.detail or (caller.directives.forward_reason if outcome is Outcome.MISS else "")
         parts.meter.record(
@@ -201,13 +267,19 @@ class Call:
                 output_tokens=output_tokens,
                 cost_usd_nanos=cost_usd_nanos,
                 saved_usd_nanos=saved_usd_nanos,
-                latency_us=int((parts.clock.monotonic() - self.started) * 1e6),
+                # Nobody waited for a refresh.
+                latency_us=0 if is_refresh else int((parts.clock.monotonic() - self.started) * 1e6),
                 upstream_us=upstream_us,
                 agent=caller.directives.agent,
                 reason=reason,
                 entry_key=self.key.hex(),
                 freshness=served.value if served is not None else "",
                 user_id=principal.user_id,
+                requests=0 if is_refresh else 1,
+                policy=self.policy.id if self.policy is not None and served is None else "",
+                temperature_milli=temperature_milli(self.body) if asked_provider else NOT_TOLD,
+                tags=_joined(caller.directives.tags, ",", TAGS_CHARS_MAX) if asked_provider else "",
+                sources=_joined(caller.directives.sources, " ", SOURCES_CHARS_MAX) if asked_provider else "",
             )
         )
 
@@ -236,10 +308,48 @@ class Call:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """For how long an answer is kept, in seconds: its lifetime and the windows past it."""
+
+    lifetime_seconds: float
+    stale_while_revalidate_seconds: float = 0.0
+    stale_if_error_seconds: float = 0.0
+
+
+def keeping(settings: Settings, principal: Principal, policy: Policy | None, asked: float | None) -> Keeping:
+    """Return for how long an answer is kept: as the caller asks, else the policy, the team, or the server has it."""
+    usual = principal.lifetime_seconds or float(settings.default_ttl_seconds)
+    if policy is None:
+        return Keeping(asked or usual)
+    return Keeping(
+        asked or policy.lifetime_seconds or usual,
+        policy.stale_while_revalidate_seconds,
+        policy.stale_if_error_seconds,
+    )
+
+
+def header_text(text: str) -> bytes:
+    """Return text as a header may hold it; characters beyond ASCII become question marks."""
+    return text.encode("ascii", "replace")
+
+
 def model_of(endpoint: Endpoint | None, body: Json) -> str:
     """Return the model that a request body names, or an empty string; never more than 200 characters."""
     model = body.get(endpoint.model_member) if endpoint is not None else None
     return model[:200] if isinstance(model, str) else ""
+
+
+def temperature_milli(body: Json) -> int:
+    """Return the temperature that a request names, as usage events have it."""
+    found = temperature_of(body)
+    return NOT_NAMED if found is None else int(max(0.0, min(found, 1000.0)) * 1000)
+
+
+def _joined(items: Sequence[str], separator: str, chars_max: int) -> str:
+    """Return as many whole items as fit."""
+    text = separator.join(items)
+    return text if len(text) <= chars_max else text[:chars_max].rpartition(separator)[0]
 
 
 def estimated_cost(call: Call) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -65,6 +66,19 @@ class Fill:
         return self.put == Put.STORED.value
 
 
+def flight_name(call: Call) -> bytes:
+    """Name the flight that this request may share.
+
+    The mark is part of it: whoever asks after an invalidation must not join a call that began before it. So is what
+    the entry will carry, and whether there will be one: a caller's tags must not get lost in another's flight.
+    """
+    name = call.key + (call.mark or 0).to_bytes(8, "big") + (b"w" if call.may_write else b"r")
+    directives = call.directives
+    if directives.tags or directives.sources or directives.lifetime_seconds is not None or call.policy is not None:
+        name += hashlib.blake2s(repr(call.carried).encode(), digest_size=8).digest()
+    return name
+
+
 def leader(call: Call, *, shared: bool) -> Callable[[AnswerFlight], Coroutine[Any, Any, None]]:
     """Return the coroutine function that leads a flight for `call`; `shared` when other workers may join."""
 
@@ -95,7 +109,7 @@ async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
     mirror = BoardMirror(board, name, token, seconds, lingers=flight.is_replacement)
     try:
         # Another worker may have finished between our look-up and our claim.
-        if not await _replay_stored(flight, call, mirror):
+        if not await replay_stored(flight, call, mirror):
             await _fetch(flight, call, mirror)
     except AgentCacheError as error:
         await mirror.fail(error)
@@ -104,7 +118,8 @@ async def _lead_among_workers(flight: AnswerFlight, call: Call) -> None:
         await mirror.close()
 
 
-async def _replay_stored(flight: AnswerFlight, call: Call, mirror: Mirror) -> bool:
+async def replay_stored(flight: AnswerFlight, call: Call, mirror: Mirror) -> bool:
+    """Let the flight bring what is stored by now, if that may be served; say whether it was so."""
     parts = call.parts
     try:
         entry = (await parts.entries.get(call.principal.tenant, call.key)).entry
@@ -372,7 +387,7 @@ async def _keep(
     usage = call.endpoint.usage(answer) if answer is not None and head.is_success else Usage()
     cost = _cost(call, answer, usage) if head.is_success else 0
     upstream_us = int((parts.clock.monotonic() - started) * 1e6)
-    lifetime = call.lifetime_seconds
+    kept = call.keeping
     refusal = _refusal(call, verdict)
     if refusal:
         put = refusal
@@ -387,7 +402,9 @@ async def _keep(
             content_type=_stored_content_type(head),
             streamed=head.streamed,
             stored_at=parts.clock.now(),
-            lifetime_seconds=lifetime,
+            lifetime_seconds=kept.lifetime_seconds,
+            stale_while_revalidate_seconds=kept.stale_while_revalidate_seconds,
+            stale_if_error_seconds=kept.stale_if_error_seconds,
             tags=call.directives.tags,
             sources=call.directives.sources,
             input_tokens=usage.input_tokens,
@@ -400,7 +417,7 @@ async def _keep(
         )
         put = await _put(call, Entry(call.key, meta, body))
     parts.meter.count_fill(stored=put == Put.STORED.value)
-    flight.result = Fill(verdict, put, lifetime, answer, usage, cost, upstream_us)
+    flight.result = Fill(verdict, put, kept.lifetime_seconds, answer, usage, cost, upstream_us)
 
 
 def _refusal(call: Call, verdict: Verdict) -> str:

@@ -15,8 +15,11 @@ from agentcache.providers.sse import SSEParser
 _JSON = msgspec.json.Encoder()
 
 
-async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> bytes:
-    """Answer from an entry and record it; return the body. Raises nothing of its own before the first byte is sent."""
+async def serve_hit(call: Call, entry: Entry, *, detail: str = "", refresh: str = "") -> bytes:
+    """Answer from an entry and record it; return the body. Raises nothing of its own before the first byte is sent.
+
+    `refresh` tells the caller of a stale answer what becomes of a new one.
+    """
     meta = entry.meta
     now = call.parts.clock.now()
     body = render(call, entry)
@@ -26,13 +29,15 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "") -> bytes:
         (b"x-agentcache-request-id", call.request_id.encode()),
         (b"content-length", b"%d" % len(body)),
     ]
+    if refresh:
+        headers.append((b"x-agentcache-refresh", refresh.encode()))
     wants_stream = call.body.get("stream") is True
     if wants_stream != meta.streamed:
         headers[0] = form_header(wants_stream=wants_stream)
     await call.send({"type": "http.response.start", "status": meta.status, "headers": headers})
     # Before its last byte leaves: a process that is killed now has told of this answer, or nobody has got it.
     call.record(
-        # A detail says that the entry stands in for a failing provider.
+        # A detail says that the entry is past its time, or that the caller takes it as such.
         Outcome.EXACT if now < meta.expires_at and not detail else Outcome.STALE,
         meta.status,
         model=meta.model,

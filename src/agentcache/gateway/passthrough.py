@@ -47,7 +47,7 @@ async def _forward(call: Call, body: bytes | AsyncIterator[bytes], detail: str) 
     try:
         headers: HeaderList = relayed_headers(response.headers)
         headers.append((b"cache-status", forward_status("bypass", upstream_status=response.status, detail=detail)))
-        headers.append((b"x-agentcache-request-id", call.request_id.encode()))
+        headers += [(b"x-agentcache-request-id", call.request_id.encode()), *call.policy_header]
         await call.send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
             async for chunk in response.chunks():

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from agentcache.engine.entries import Tenant
+from agentcache.engine.policies import NO_POLICIES, PolicySet
 from agentcache.kit.networks import Networks
 
 
@@ -38,6 +39,8 @@ class Principal:
     user_id: str = ""
     #: Where the key may be used from; None for anywhere.
     networks: Networks | None = None
+    #: How the team wants answers kept.
+    policies: PolicySet = NO_POLICIES
 
 
 class Refusal(Enum):
@@ -71,9 +74,16 @@ class Outcome(Enum):
     BYPASS = "bypass"
     ERROR = "error"
     REFUSED = "refused"
+    #: No request of anybody's: the cache asked the provider anew, behind a caller that had a stale answer at once.
+    REFRESH = "refresh"
 
     # Members are made once, so what they are is who they are: hashed without a call of Python for every look-up.
     __hash__ = object.__hash__
+
+
+#: In place of a temperature: the event does not tell, and the request named none.
+NOT_TOLD = -2
+NOT_NAMED = -1
 
 
 class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
@@ -104,8 +114,15 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     freshness: str = ""
     #: Who made the key.
     user_id: str = ""
-    #: How many requests this stands for: refused ones that are alike are summed up.
+    #: How many requests this stands for: refused ones that are alike are summed up, and a refresh is none.
     requests: int = 1
+    #: Id of the team's policy that decided how the answer is kept; "" without one, and on hits.
+    policy: str = ""
+    #: Thousandths of the temperature that the request named; see below for none. Told where a provider was asked.
+    temperature_milli: int = NOT_TOLD
+    #: Tags, separated by commas, and source URLs, by blanks. Told where a provider was asked.
+    tags: str = ""
+    sources: str = ""
 
 
 class UsageSink(Protocol):

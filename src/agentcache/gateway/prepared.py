@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from agentcache.engine.keys import KeyMaterial
+from agentcache.engine.policies import Policy
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.ports import Principal
 from agentcache.providers.dialect import Json
@@ -30,6 +31,8 @@ class Prepared:
     bypass_reason: str
     material: KeyMaterial | None = None
     key: bytes = b""
+    #: The team's policy that matches.
+    policy: Policy | None = None
 
 
 class PreparedRequests:

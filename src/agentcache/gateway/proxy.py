@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Entry
 from agentcache.engine.flights import Flight
-from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.freshness import may_serve, may_serve_on_error, may_serve_while_revalidating
 from agentcache.engine.keys import cache_key
 from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
 from agentcache.gateway.asgi_types import ClientGone, read_body
-from agentcache.gateway.calls import Call, Head
-from agentcache.gateway.fills import AnswerFlight, Fill, leader
+from agentcache.gateway.calls import KEPT_OUT, Call, Head
+from agentcache.gateway.fills import AnswerFlight, Fill, flight_name, leader
 from agentcache.gateway.hang_ups import unless_gone
 from agentcache.gateway.hits import serve_hit
 from agentcache.gateway.passthrough import pass_through
@@ -51,9 +49,16 @@ async def answer(call: Call) -> None:
         await pass_through(call, call.raw_body, detail=call.detail or "requested")
         return
     entry = await look_up(call)
-    if entry is not None and directives.reads and may_serve(entry.meta, parts.clock.now(), max_age=directives.max_age):
-        parts.known_hits.learn(call, entry, await serve_hit(call, entry))
-        return
+    if entry is not None and directives.reads:
+        now, max_age = parts.clock.now(), directives.max_age
+        if may_serve(entry.meta, now, max_age=max_age):
+            parts.known_hits.learn(call, entry, await serve_hit(call, entry))
+            return
+        if may_serve_while_revalidating(entry.meta, now, max_age=max_age):
+            # Begun first: it goes on when this caller hangs up.
+            refresh = parts.refreshes.begin(call)
+            await serve_hit(call, entry, detail="stale-while-revalidate", refresh=refresh)
+            return
     if directives.only_if_cached:
         raise NotCached
     if not call.caller.has_provider_credential:
@@ -71,15 +76,18 @@ def _prepare(call: Call) -> None:
     known = call.parts.prepared.find(identity, call.principal)
     if known is None:
         body = parse_body(call.raw_body)
-        reason = call.endpoint.bypass(body, call.caller.headers) or ""
+        call.body = body
+        call.apply_policies()
+        reason = call.endpoint.bypass(body, call.caller.headers) or (KEPT_OUT if call.is_kept_out else "")
         material = None if reason or call.directives.is_bypass else call.material_of(body)
         key = cache_key(call.principal.tenant, material) if material is not None else b""
-        known = Prepared(call.principal, body, reason, material, key)
+        known = Prepared(call.principal, body, reason, material, key, call.policy)
         call.parts.prepared.keep(identity, known)
     call.body = known.body
     call.detail = known.bypass_reason
     call.material = known.material
     call.key = known.key
+    call.policy = known.policy
 
 
 async def look_up(call: Call) -> Entry | None:
@@ -168,27 +176,13 @@ def _record_hang_up(call: Call, led: list[AnswerFlight]) -> None:
 
 def _board(call: Call, *, retried: bool) -> tuple[AnswerFlight, bool]:
     """Join the flight for this key or start one. Requests that insist on a new answer never join."""
-    flights, name = call.parts.flights, _flight_name(call)
+    flights, name = call.parts.flights, flight_name(call)
     lead = leader(call, shared=call.directives.reads and call.may_write and call.mark is not None)
     if call.directives.reads:
         return flights.join(name, lead, after_failure=retried, outlives_readers=call.may_write)
     flight: AnswerFlight = Flight(name, call.parts.settings.entry_max_bytes, outlives_readers=call.may_write)
     flights.start(flight, lead)
     return flight, True
-
-
-def _flight_name(call: Call) -> bytes:
-    """Name the flight that this request may share.
-
-    The mark is part of it: whoever asks after an invalidation must not join a call that began before it. So is what
-    the entry will carry, and whether there will be one: a caller's tags must not get lost in another's flight.
-    """
-    directives = call.directives
-    name = call.key + (call.mark or 0).to_bytes(8, "big") + (b"w" if call.may_write else b"r")
-    if directives.tags or directives.sources or directives.lifetime_seconds is not None:
-        carried = repr((directives.tags, directives.sources, directives.lifetime_seconds))
-        name += hashlib.blake2s(carried.encode(), digest_size=8).digest()
-    return name
 
 
 async def _end_or_overflow(flight: AnswerFlight) -> None:

@@ -120,6 +120,7 @@ def _headers(call: Call, head: Head, leads: bool, cache_status: bytes) -> Header
         (b"cache-status", cache_status),
         (b"x-agentcache-key", call.key.hex().encode()),
         (b"x-agentcache-request-id", call.request_id.encode()),
+        *call.policy_header,
     ]
     return headers
 

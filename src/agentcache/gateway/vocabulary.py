@@ -66,7 +66,8 @@ REPLY_HEADERS = (
         "Cache-Status",
         "RFC 9211",
         "`AgentCache; hit; ttl=…; key=…`, or `fwd=miss|bypass|request|stale` with `fwd-status`, `stored`, `collapsed` "
-        "and `detail`.",
+        "and `detail`. A hit past its lifetime has a negative `ttl`, and `detail` says why it was served: "
+        "`stale-while-revalidate` or `stale-if-error`.",
     ),
     HeaderField("Age", "seconds", "How old a stored answer is (RFC 9111); on hits only."),
     HeaderField(
@@ -80,6 +81,21 @@ REPLY_HEADERS = (
     ),
     HeaderField("X-AgentCache-Saved-Ms", "milliseconds", "How long the provider took when the answer was made."),
     HeaderField("X-AgentCache-Request-Id", "string", "Names this request in our logs and in support questions."),
+)
+
+#: What only answers of a provider's routes carry, and not all of them.
+FURTHER_REPLY_HEADERS = (
+    HeaderField(
+        "X-AgentCache-Refresh",
+        "`started`, `running`, `waiting`, `none`",
+        "Beside an answer served stale while it is asked for anew: this request started that, another had, a failed "
+        "one is tried again in a while, or this request cannot (without a provider credential, or read-only).",
+    ),
+    HeaderField(
+        "X-AgentCache-Policy",
+        "name",
+        "The team's policy that decided how this answer is kept; on answers from a provider.",
+    ),
 )
 
 #: Headers of ours that a request may carry, lower case.

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agentcache.engine.entries import EntryMeta
-from agentcache.engine.freshness import Freshness, age_seconds, freshness, may_serve, may_serve_on_error, ttl_seconds
+from agentcache.engine.freshness import (
+    Freshness,
+    age_seconds,
+    freshness,
+    kept_until,
+    may_serve,
+    may_serve_on_error,
+    may_serve_while_revalidating,
+    ttl_seconds,
+)
 
 META = EntryMeta(
     dialect="openai", endpoint="chat", stored_at=1000.0, lifetime_seconds=100.0, stale_if_error_seconds=50.0
@@ -19,7 +29,9 @@ META = EntryMeta(
         (74.9, Freshness.FRESH),
         (75, Freshness.STALE),
         (99.9, Freshness.STALE),
-        (100, Freshness.EXPIRED),
+        (100, Freshness.STALE),
+        (149.9, Freshness.STALE),
+        (150, Freshness.EXPIRED),
         (1e9, Freshness.EXPIRED),
     ],
 )
@@ -59,3 +71,28 @@ def test_standing_in_begins_where_the_caller_takes_it_no_more(
 
 def test_ttl_is_negative_after_the_lifetime() -> None:
     assert ttl_seconds(META, 1130.0) == -30
+
+
+def test_without_windows_an_entry_expires_with_its_lifetime() -> None:
+    assert freshness(msgspec.structs.replace(META, stale_if_error_seconds=0.0), 1100.0) is Freshness.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("age", "max_age", "served"),
+    [
+        (99, None, False),
+        (100, None, True),
+        (129.9, None, True),
+        (130, None, False),
+        (110, 110, True),
+        (111, 110, False),
+    ],
+)
+def test_answering_while_it_is_asked_for_anew(age: float, max_age: int | None, served: bool) -> None:
+    meta = msgspec.structs.replace(META, stale_while_revalidate_seconds=30.0)
+    assert may_serve_while_revalidating(meta, 1000.0 + age, max_age=max_age) is served
+
+
+@pytest.mark.parametrize(("grace", "until"), [(10.0, 1150.0), (60.0, 1160.0)])
+def test_it_is_kept_for_the_longest_window(grace: float, until: float) -> None:
+    assert kept_until(META, grace) == until

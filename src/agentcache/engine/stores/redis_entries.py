@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.freshness import kept_until
 from agentcache.engine.stores import redis_queries as queries
 from agentcache.engine.stores import redis_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
@@ -115,7 +116,7 @@ class RedisEntries:
             await self._remove_corrupt(keys, key, frame)
             return Lookup(None, mark)
         now = self._clock.now()
-        if entry.meta.expires_at + self._grace_seconds <= now:
+        if kept_until(entry.meta, self._grace_seconds) <= now:
             return Lookup(None, mark)
         self._note_use(tenant.id, key, now)
         return Lookup(entry, mark)
@@ -127,7 +128,7 @@ class RedisEntries:
         keys = self._keys_of(tenant.id)
         now = self._clock.now()
         frame = pack_head(entry.key, entry.meta, entry.body, self._frame_version) + entry.body
-        dead_at = entry.meta.expires_at + self._grace_seconds
+        dead_at = kept_until(entry.meta, self._grace_seconds)
         framed = Framed(entry, frame, describe(entry.meta, dead_at, len(entry.body), len(frame)))
         await self._register(tenant.id)
         try:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import apsw
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.freshness import kept_until
 from agentcache.engine.stores import sqlite_queries as queries
 from agentcache.engine.stores import sqlite_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
@@ -157,7 +158,7 @@ class SqliteEntries:
             self.writer.post(lambda connection: writes.remove_corrupt(connection, row_id, self._frame_version))
             return Lookup(None, mark), row_id, 0.0
         now = self._clock.now()
-        dead_at = entry.meta.expires_at + self._grace_seconds
+        dead_at = kept_until(entry.meta, self._grace_seconds)
         if dead_at <= now:
             return Lookup(None, mark), row_id, dead_at
         self._note_use(row_id, now)
@@ -176,7 +177,7 @@ class SqliteEntries:
         if len(entry.body) > self._entry_max_bytes:
             return Put.TOO_LARGE
         head = pack_head(entry.key, entry.meta, entry.body, self._frame_version)
-        row = Row(entry, head, entry.meta.expires_at + self._grace_seconds)
+        row = Row(entry, head, kept_until(entry.meta, self._grace_seconds))
         now = self._clock.now()
         return await self.writer.submit(
             lambda connection: writes.put(connection, tenant, row, since, now), row.disk_bytes

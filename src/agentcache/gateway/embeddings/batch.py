@@ -185,6 +185,8 @@ async def _put(
         return "store_unavailable"
     directives, parts, tenant = call.directives, call.parts, call.principal.tenant
     assert call.endpoint is not None
+    # Without a window for serving stale: items are not refreshed one by one behind a caller.
+    kept = call.keeping
     meta = EntryMeta(
         namespace=call.namespace,
         dialect=call.dialect.name,
@@ -193,7 +195,8 @@ async def _put(
         label=call.endpoint.name,
         content_type=CONTENT_TYPE,
         stored_at=parts.clock.now(),
-        lifetime_seconds=call.lifetime_seconds,
+        lifetime_seconds=kept.lifetime_seconds,
+        stale_if_error_seconds=kept.stale_if_error_seconds,
         tags=directives.tags,
         sources=directives.sources,
         input_tokens=vector.tokens,

@@ -79,7 +79,8 @@ def make_items(call: Call, contents: Sequence[Content]) -> Items:
         bucket=call.directives.bucket,
         headers=call.caller.key_headers,
         path=tuple(sorted(call.path_params.items())),
-        ignored=call.directives.ignore,
+        # What a policy says of `input` is about requests that are cached whole.
+        ignored=tuple(path for path in call.ignored if path[0] != "input"),
     )
     distinct: list[Item] = []
     positions: list[int] = []

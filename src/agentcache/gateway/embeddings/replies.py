@@ -36,7 +36,7 @@ async def send_hit(call: Call, items: Items, *, detail: str = "") -> None:
     body, tokens = await _render(call, vectors)
     headers = hit_headers(call.key, meta, now, call.request_id, detail=detail)
     await send_whole(call.send, 200, headers, body)
-    expired = any(freshness(one, now) is Freshness.EXPIRED for one in metas)
+    expired = any(now >= one.expires_at for one in metas)
     call.record(
         Outcome.STALE if expired else Outcome.EXACT,
         200,
@@ -120,6 +120,7 @@ def _own_headers(call: Call, cache_status: bytes) -> HeaderList:
         (b"cache-status", cache_status),
         (b"x-agentcache-key", call.key.hex().encode()),
         (b"x-agentcache-request-id", call.request_id.encode()),
+        *call.policy_header,
     ]
 
 

@@ -12,7 +12,7 @@ from agentcache.engine.flights import Flight
 from agentcache.engine.freshness import may_serve, may_serve_on_error
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import read_body
-from agentcache.gateway.calls import Call
+from agentcache.gateway.calls import KEPT_OUT, Call
 from agentcache.gateway.embeddings.batch import (
     STORE_OPERATIONS_MAX,
     Asked,
@@ -40,6 +40,7 @@ async def answer_embeddings(call: Call) -> None:
     assert endpoint is not None
     call.raw_body = await read_body(call.asgi_scope, call.receive, call.parts.settings.body_max_bytes)
     call.body = parse_body(call.raw_body)
+    call.apply_policies()
     contents = split_input(call.body.get("input"))
     call.detail = endpoint.bypass(call.body, call.caller.headers) or _why_not_apart(call, contents)
     if call.detail or contents is None or directives.is_bypass:
@@ -63,6 +64,8 @@ async def answer_embeddings(call: Call) -> None:
 
 def _why_not_apart(call: Call, contents: Sequence[object] | None) -> str:
     """Return why this request's items are not cached one by one, or an empty string."""
+    if call.is_kept_out:
+        return KEPT_OUT
     if contents is None:
         return "unsupported_input"
     if len(contents) > ITEMS_MAX:
@@ -147,8 +150,7 @@ def _join(call: Call, batch: Batch, missing: Sequence[Item], *, after_failure: b
 
 def _flight_name(call: Call, item: Item) -> bytes:
     """Name the flight that an item may share: the mark and what the entry will carry are part of it."""
-    directives = call.directives
-    carried = repr((item.mark, call.may_write, directives.tags, directives.sources, directives.lifetime_seconds))
+    carried = repr((item.mark, call.may_write, *call.carried))
     return item.key + hashlib.blake2s(carried.encode(), digest_size=16).digest()
 
 

@@ -74,6 +74,7 @@ async def explain(exchange: Exchange) -> None:
         bucket=target.bucket,
         reason=None if entry is not None else reason,
         bypass=target.bypass,
+        policy=target.policy.name if target.policy is not None else None,
         parts=_parts(material, endpoint, request, fingerprints, headers),
         nearest=nearest,
         search=search,

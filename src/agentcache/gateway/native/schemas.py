@@ -325,6 +325,7 @@ class ExplainReply(msgspec.Struct, kw_only=True):
     bucket: str
     reason: str | None
     bypass: Annotated[str, Meta(description="Why the request never uses the cache.")] | None
+    policy: Annotated[str, Meta(description="The team's policy that decides how the answer is kept.")] | None
     parts: list[KeyPart]
     nearest: NearestEntry | None
     search: Search | None

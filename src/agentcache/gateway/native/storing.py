@@ -11,12 +11,13 @@ from msgspec import UNSET
 from agentcache.engine.entries import Entry, EntryMeta
 from agentcache.engine.keys import fingerprint_parts
 from agentcache.engine.stores.port import Put
+from agentcache.gateway.calls import Keeping, keeping
 from agentcache.gateway.directives import LIFETIME_SECONDS_MAX, parse_lifetime, parse_sources, parse_tags
 from agentcache.gateway.native.exchange import Exchange, InvalidMember, utc
 from agentcache.gateway.native.schemas import SetReply, SetRequest
 from agentcache.gateway.native.targets import NATIVE, Target, find_target, is_hex_key
 from agentcache.gateway.native.values import key_space
-from agentcache.kit.errors import PayloadTooLarge
+from agentcache.kit.errors import Forbidden, PayloadTooLarge
 from agentcache.kit.money import nanos_from_decimal, parse_usd
 from agentcache.providers.dialect import Kind, Usage
 
@@ -33,6 +34,12 @@ class EntryTooLarge(PayloadTooLarge):
     code = "entry_too_large"
 
 
+class KeptOut(Forbidden):
+    """A policy of the team keeps this out of the cache."""
+
+    code = "kept_out_by_policy"
+
+
 @dataclass(frozen=True, slots=True)
 class _Price:
     usage: Usage
@@ -44,22 +51,24 @@ async def set_entry(exchange: Exchange) -> None:
     parts, principal = exchange.parts, exchange.principal
     asked = await exchange.read(SetRequest, parts.settings.body_max_bytes)
     target = find_target(parts, principal, exchange.caller, asked)
-    lifetime = _lifetime(asked, exchange.principal.lifetime_seconds or float(parts.settings.default_ttl_seconds))
+    if target.policy is not None and not target.policy.stores:
+        raise KeptOut(f"The team's policy {target.policy.name!r} keeps this out of the cache.")
+    kept = keeping(parts.settings, principal, target.policy, _lifetime(asked))
     reason = refusal(target, asked)
     body = _JSON.encode(asked.value)
     if len(body) > parts.settings.entry_max_bytes:
         raise EntryTooLarge(f"The value is {len(body)} bytes; an entry may have {parts.settings.entry_max_bytes}.")
     if reason is None:
-        entry = Entry(target.key, _meta(exchange, asked, target, lifetime, is_native=False), body)
+        entry = Entry(target.key, _meta(exchange, asked, target, kept, is_native=False), body)
     else:
-        entry = await _native_entry(exchange, asked, target, lifetime, body)
+        entry = await _native_entry(exchange, asked, target, kept, body)
     if await parts.entries.put(principal.tenant, entry) is Put.TOO_LARGE:
         raise EntryTooLarge
     meta = entry.meta
     reply = SetReply(
         key=entry.key.hex(),
         stored=True,
-        ttl=int(lifetime),
+        ttl=int(kept.lifetime_seconds),
         expires_at=utc(meta.expires_at),
         bytes=len(body),
         dialect=meta.dialect,
@@ -93,8 +102,8 @@ def refusal(target: Target, asked: SetRequest) -> str | None:
     return None if verdict.storable else verdict.reason
 
 
-async def _native_entry(exchange: Exchange, asked: SetRequest, target: Target, lifetime: float, body: bytes) -> Entry:
-    meta = _meta(exchange, asked, target, lifetime, is_native=True)
+async def _native_entry(exchange: Exchange, asked: SetRequest, target: Target, kept: Keeping, body: bytes) -> Entry:
+    meta = _meta(exchange, asked, target, kept, is_native=True)
     if isinstance(asked.key, str) and is_hex_key(asked.key):
         # A key that `set` gave out before: what it names is replaced, not shadowed.
         known = (await exchange.parts.entries.get(exchange.principal.tenant, target.key)).entry
@@ -111,7 +120,7 @@ async def _native_entry(exchange: Exchange, asked: SetRequest, target: Target, l
     return Entry(target.native_key, meta, body)
 
 
-def _meta(exchange: Exchange, asked: SetRequest, target: Target, lifetime: float, *, is_native: bool) -> EntryMeta:
+def _meta(exchange: Exchange, asked: SetRequest, target: Target, kept: Keeping, *, is_native: bool) -> EntryMeta:
     material = target.native_material if is_native or target.material is None else target.material
     price = _price(exchange, asked, target, is_answer=not is_native)
     return EntryMeta(
@@ -121,7 +130,10 @@ def _meta(exchange: Exchange, asked: SetRequest, target: Target, lifetime: float
         model=target.model,
         label=target.label,
         stored_at=exchange.parts.clock.now(),
-        lifetime_seconds=lifetime,
+        lifetime_seconds=kept.lifetime_seconds,
+        # Native entries and items of embeddings cannot be asked for anew behind a caller.
+        stale_while_revalidate_seconds=kept.stale_while_revalidate_seconds if _is_refreshed(target, is_native) else 0.0,
+        stale_if_error_seconds=kept.stale_if_error_seconds,
         tags=() if asked.tags is UNSET else parse_tags(asked.tags, "tags"),
         sources=() if asked.sources is UNSET else parse_sources(asked.sources, "sources"),
         input_tokens=price.usage.input_tokens,
@@ -161,9 +173,13 @@ def parse_cost(given: float | str) -> int:
     return nanos
 
 
-def _lifetime(asked: SetRequest, usual: float) -> float:
+def _is_refreshed(target: Target, is_native: bool) -> bool:
+    return not is_native and target.endpoint is not None and target.endpoint.kind is not Kind.EMBEDDINGS
+
+
+def _lifetime(asked: SetRequest) -> float | None:
     if asked.ttl is UNSET:
-        return usual
+        return None
     if isinstance(asked.ttl, str):
         return parse_lifetime(asked.ttl, "ttl")
     if not 1 <= asked.ttl <= LIFETIME_SECONDS_MAX:

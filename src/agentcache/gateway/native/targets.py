@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import UNSET
 
 from agentcache.engine.entries import Tenant
 from agentcache.engine.keys import KEY_BYTES, KeyMaterial, cache_key, parse_ignore_path
+from agentcache.engine.policies import Facts, Policy
 from agentcache.gateway.callers import Caller, key_headers
-from agentcache.gateway.calls import Parts, key_material, model_of
+from agentcache.gateway.calls import KEPT_OUT, Parts, key_material, model_of
 from agentcache.gateway.directives import Directives, parse_directives, parse_name
 from agentcache.gateway.embeddings.items import split_input
 from agentcache.gateway.native.exchange import InvalidMember
@@ -56,6 +57,8 @@ class Target:
     label: str = NATIVE
     #: Why the provider's route never answers this from the cache.
     bypass: str | None = None
+    #: The team's policy that matches.
+    policy: Policy | None = None
     #: Entries filed elsewhere are not meant (a namespace given beside a cache key).
     only_namespace: str | None = None
 
@@ -106,12 +109,15 @@ def find_target(parts: Parts, principal: Principal, caller: Caller, asked: Quest
     frame = _frame(principal, caller, asked)
     if isinstance(asked, GetRequest) and isinstance(asked.key, str):
         _refuse(asked, ("endpoint", "headers", "ignore", "params"), "a key")
-        return _by_key(principal.tenant, asked.key, frame, dialect, "" if asked.model is UNSET else asked.model)
+        target = _by_key(principal.tenant, asked.key, frame, dialect, "" if asked.model is UNSET else asked.model)
+        return replace(target, policy=_policy(principal, frame, dialect, target.model, None, asked))
     assert dialect is not None, "required above"
     if isinstance(asked, GetRequest) and isinstance(asked.prompt, str):
         _refuse(asked, ("endpoint", "headers", "ignore", "params"), "a prompt")
-        return _by_prompt(principal.tenant, asked.prompt, frame, dialect, "" if asked.model is UNSET else asked.model)
-    return _by_request(principal.tenant, _request_body(asked), frame, dialect, asked)
+        target = _by_prompt(principal.tenant, asked.prompt, frame, dialect, "" if asked.model is UNSET else asked.model)
+        found = _policy(principal, frame, dialect, target.model, {"prompt": asked.prompt}, asked)
+        return replace(target, policy=found)
+    return _by_request(principal, _request_body(asked), frame, dialect, asked)
 
 
 def named_target(principal: Principal, text: str, namespace: str | None = None, bucket: str = "") -> Target:
@@ -218,8 +224,35 @@ def _by_prompt(tenant: Tenant, prompt: str, frame: _Frame, dialect: Dialect, mod
     )
 
 
-def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, asked: Question) -> Target:
+def _policy(
+    principal: Principal, frame: _Frame, dialect: Dialect | None, model: str, body: Json | None, asked: Question
+) -> Policy | None:
+    """Return the team's policy for what is asked about, as the provider's route would find it."""
+    if not principal.policies.policies:
+        return None
+    tags, sources = getattr(asked, "tags", UNSET), getattr(asked, "sources", UNSET)
+    facts = Facts(
+        dialect=dialect.name if dialect is not None else NATIVE,
+        model=model,
+        namespace=frame.namespace,
+        tags=frame.directives.tags if tags is UNSET else tags,
+        sources=frame.directives.sources if sources is UNSET else sources,
+        body=body,
+    )
+    return principal.policies.find(facts)
+
+
+def _all_ignored(frame: _Frame, policy: Policy | None, *, without_input: bool) -> tuple[tuple[str | int, ...], ...]:
+    if policy is None or not policy.ignore:
+        return frame.ignored
+    found = {*frame.ignored, *policy.ignore}
+    return tuple(sorted((path for path in found if not (without_input and path[0] == "input")), key=str))
+
+
+def _by_request(principal: Principal, body: Json, frame: _Frame, dialect: Dialect, asked: Question) -> Target:
+    tenant = principal.tenant
     endpoint, path_params = find_endpoint(dialect, body, None if asked.endpoint is UNSET else asked.endpoint)
+    policy = _policy(principal, frame, dialect, model_of(endpoint, body), body, asked)
     if endpoint.kind is Kind.EMBEDDINGS:
         body = _as_one_item(body)
     keyed = key_body(body) if endpoint.kind is Kind.PREDICTION else body
@@ -232,7 +265,7 @@ def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, ask
         bucket=frame.bucket,
         headers=key_headers(dialect, headers),
         path=tuple(sorted(path_params.items())),
-        ignored=frame.ignored,
+        ignored=_all_ignored(frame, policy, without_input=endpoint.kind is Kind.EMBEDDINGS),
     )
     key = cache_key(tenant, material)
     native_material = _native_material(NATIVE, "", "", {"key": key.hex()})
@@ -248,7 +281,9 @@ def _by_request(tenant: Tenant, body: Json, frame: _Frame, dialect: Dialect, ask
         material=material,
         model=model_of(endpoint, body),
         label=endpoint.name,
-        bypass=_bypass(endpoint, body, headers, frame.directives),
+        policy=policy,
+        bypass=_bypass(endpoint, body, headers, frame.directives)
+        or (KEPT_OUT if policy is not None and not policy.stores else None),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,7 +15,7 @@ from agentcache.engine.freshness import may_serve, may_serve_on_error
 from agentcache.engine.keys import cache_key
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import HeaderList, read_body, send_whole
-from agentcache.gateway.calls import Call, Head, key_material
+from agentcache.gateway.calls import KEPT_OUT, Call, Head, key_material
 from agentcache.gateway.fills import open_upstream
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome
@@ -64,6 +64,7 @@ async def create_prediction(call: Call) -> None:
     assert endpoint is not None
     call.raw_body = await read_body(call.asgi_scope, call.receive, call.parts.settings.body_max_bytes)
     call.body = parse_body(call.raw_body)
+    call.apply_policies()
     call.detail = endpoint.bypass(call.body, call.caller.headers) or _why_not_cached(call)
     if call.detail or directives.is_bypass:
         await pass_through(call, call.raw_body, detail=call.detail or "requested")
@@ -81,6 +82,8 @@ async def create_prediction(call: Call) -> None:
 
 def _why_not_cached(call: Call) -> str:
     """Return why this prediction is the provider's business alone, or an empty string."""
+    if call.is_kept_out:
+        return KEPT_OUT
     model_input = call.body.get("input")
     if not isinstance(model_input, dict):
         return "no_input"
@@ -105,7 +108,7 @@ def _set_key(call: Call) -> None:
         bucket=call.directives.bucket,
         headers=call.caller.key_headers,
         path=tuple(sorted(call.path_params.items())),
-        ignored=call.directives.ignore,
+        ignored=call.ignored,
     )
     call.key = cache_key(call.principal.tenant, call.material)
 
@@ -148,8 +151,7 @@ def _board(call: Call, *, shares: bool, retried: bool) -> tuple[CreateFlight, bo
     async def lead(flight: CreateFlight) -> None:
         flight.result = await _create(call)
 
-    carried: Any = (call.mark, order is not None, call.directives.tags, call.directives.sources)
-    carried = repr((*carried, call.directives.lifetime_seconds)).encode()
+    carried = repr((call.mark, order is not None, *call.carried)).encode()
     name = call.key + hashlib.blake2s(carried, digest_size=16).digest()
     if shares:
         return call.parts.flights.join(name, lead, after_failure=retried)
@@ -222,6 +224,7 @@ async def _send_created(call: Call, created: Created, *, leads: bool, had_entry:
         (b"cache-status", status),
         (b"x-agentcache-key", call.key.hex().encode()),
         (b"x-agentcache-request-id", call.request_id.encode()),
+        *call.policy_header,
     ]
     await send_whole(call.send, head.status, headers, body)
     _record(call, created, leads=leads)

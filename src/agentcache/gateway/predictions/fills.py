@@ -40,6 +40,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
     writer: str
     parts: dict[str, bytes]
     created_at: float
+    stale_if_error_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,16 @@ def order_of(call: Call) -> Order | None:
         return None
     assert call.material is not None
     assert call.endpoint is not None
-    directives = call.directives
+    directives, kept = call.directives, call.keeping
     return Order(
         key=call.key,
         mark=call.mark,
         namespace=call.namespace,
         endpoint=call.endpoint.name,
         model=requested_model(call),
-        lifetime_seconds=call.lifetime_seconds,
+        lifetime_seconds=kept.lifetime_seconds,
+        # No window for serving stale: a prediction takes minutes, and belongs to whoever started it.
+        stale_if_error_seconds=kept.stale_if_error_seconds,
         tags=directives.tags,
         sources=directives.sources,
         writer=call.principal.api_key_id,
@@ -116,6 +119,7 @@ async def keep(call: Call, order: Order | None, prediction: Json) -> Kept:
         status=201,
         stored_at=parts.clock.now(),
         lifetime_seconds=order.lifetime_seconds,
+        stale_if_error_seconds=order.stale_if_error_seconds,
         tags=order.tags,
         sources=order.sources,
         input_tokens=usage.input_tokens,

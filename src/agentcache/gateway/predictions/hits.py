@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agentcache.engine.entries import Entry
-from agentcache.engine.freshness import Freshness, freshness
+from agentcache.engine.freshness import freshness
 from agentcache.gateway.asgi_types import HeaderList, send_whole
 from agentcache.gateway.calls import Call
 from agentcache.gateway.ports import DELIVER_WEBHOOK, Outcome
@@ -48,7 +48,7 @@ async def send_from_entry(call: Call, entry: Entry, *, detail: str = "", collaps
     else:
         headers = hit_headers(entry.key, meta, now, call.request_id, detail=detail)
     await send_whole(call.send, 201, headers, body)
-    outcome = Outcome.STALE if freshness(meta, now) is Freshness.EXPIRED else Outcome.EXACT
+    outcome = Outcome.STALE if now >= meta.expires_at else Outcome.EXACT
     call.record(
         Outcome.COALESCED if collapsed else outcome,
         201,
