@@ -18,7 +18,7 @@ _NAMELESS: Mapping[str, str] = {
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "outcome": {
         "exact": "Exact hit", "semantic": "Semantic hit", "stale": "Served stale", "coalesced": "Shared a call",
-        "miss": "Miss", "bypass": "Bypass", "error": "Error", "refused": "Refused",
+        "miss": "Miss", "bypass": "Bypass", "error": "Error", "refused": "Refused", "refresh": "Refresh",
     },
     "freshness": {"fresh": "Fresh", "stale": "Stale", "expired": "Expired"},
 }  # fmt: skip

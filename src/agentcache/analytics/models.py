@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from agentcache.analytics.histogram import BUCKET_COLUMNS
+from agentcache.gateway.ports import NOT_TOLD
 from agentcache.kit.ids import new_id
 
 
@@ -41,8 +42,16 @@ class UsageEvent(models.Model):
     freshness = models.CharField(max_length=16, default="", db_default="")
     #: Who made the API key; "" when unknown.
     user_id = models.CharField(max_length=32, default="", db_default="")
-    #: How many requests the row stands for; more than one where refused ones are summed up.
+    #: How many requests the row stands for; more than one where refused ones are summed up, none for a refresh.
     requests = models.IntegerField(default=1, db_default=1)
+    #: Id of the policy that decided how the answer is kept.
+    policy = models.CharField(max_length=32, default="", db_default="")
+    #: Thousandths, or `gateway.ports.NOT_TOLD` and `NOT_NAMED`.
+    temperature_milli = models.IntegerField(default=NOT_TOLD, db_default=NOT_TOLD)
+    #: Separated by commas.
+    tags = models.CharField(max_length=1000, default="", db_default="")
+    #: URLs, separated by blanks.
+    sources = models.CharField(max_length=2000, default="", db_default="")
 
     class Meta:
         indexes = [

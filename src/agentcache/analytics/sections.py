@@ -34,6 +34,7 @@ from agentcache.analytics.reports import (
 )
 from agentcache.design import formats
 from agentcache.design.charts import Chart, Series
+from agentcache.engine.freshness import Freshness
 from agentcache.gateway.ports import Outcome
 
 #: Label, tone and outcome of what charts of requests are made of.
@@ -192,10 +193,40 @@ def freshness(material: Material) -> Report:
     ]
     notes = []
     if material.filters.dimensions:
-        notes.append("The tables by freshness and by reason stand without filters only.")
+        notes.append("The tables by freshness and by reason, and the chart by freshness, stand without filters only.")
     else:
+        charts.insert(1, _served_chart(material))
         tables = [material.table("freshness", (REQUESTS,)), material.table("reason", (REQUESTS,)), *tables]
     return Report(stats, charts, tables, notes, ("hit_ratio", "hits", "coalesced", "misses", "bypasses"))
+
+
+#: Label, tone and state of what answers from the cache were when they were served.
+_STATES: Final = (
+    ("Fresh", "hit", Freshness.FRESH),
+    ("Stale", "stale", Freshness.STALE),
+    ("Expired", "error", Freshness.EXPIRED),
+)
+
+
+def _served_chart(material: Material) -> Chart:
+    """Show how many answers from the cache were fresh, stale and expired when they were served."""
+    period = material.period
+    found = queries.timeseries_by(material.team, period, "freshness")
+    nothing = [0] * len(period.starts)
+    by_state = [(label, tone, found.get(state.value, nothing)) for label, tone, state in _STATES]
+    served = sum(sum(counts) for _, _, counts in by_state)
+    fresh = sum(by_state[0][2])
+    takeaway = (
+        f"{formats.number(fresh / served, 'percent')} of {formats.number(served)} answers from the cache were fresh."
+        if served
+        else "Nothing was served from the cache."
+    )
+    # Answers past their lifetime are rare, and never shown by leaving them out.
+    series = [Series(label, [float(one) for one in counts], tone) for label, tone, counts in by_state]
+    name = "served-freshness"
+    return chart_of(
+        period, name, "Answers from the cache, by freshness", takeaway, "bars", "count", series, material.csv_url(name)
+    )
 
 
 def latency(material: Material) -> Report:

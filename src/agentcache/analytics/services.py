@@ -89,7 +89,8 @@ def _as_row(event: ports.UsageEvent) -> tuple[str | int, ...]:
     texts = f"{event.model}{event.agent}{event.namespace}{event.endpoint}{event.dialect}"
     counts = (event.input_tokens, event.output_tokens, event.cost_usd_nanos, event.saved_usd_nanos)
     is_plain = len(texts) <= _PLAIN_CHARS_MAX and texts.isascii() and texts.isprintable()
-    is_plain = is_plain and len(event.reason) <= _REASON_CHARS_MAX
+    # Tags and sources were bounded where they come from; what is told of few calls may cost the second look.
+    is_plain = is_plain and len(event.reason) <= _REASON_CHARS_MAX and not event.tags and not event.sources
     if is_plain and min(counts) >= 0 and max(counts) <= _BIGINT_MAX:
         return row
     return tuple(map(_storable, _COLUMNS, row))

@@ -37,6 +37,10 @@ REASONS: Final = {
     "request": "The caller asked for a new answer.",
     "method": "Requests of this kind are never answered from the cache.",
     "hit": "A stored answer with the same cache key was fresh.",
+    "stale-while-revalidate": "The stored answer was past its lifetime, inside the window in which it is served at once "
+    "while a new one is fetched.",
+    "stale-if-error": "The provider failed, and the stored answer was inside the window in which it stands in.",
+    "policy": "A policy of the team keeps requests like this out of the cache.",
     "collapsed": "An identical request was under way; its answer was shared.",
     **REFUSALS,
 }

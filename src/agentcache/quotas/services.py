@@ -94,7 +94,7 @@ def count_usage(rows: Iterable[Sequence[str | int]], columns: Sequence[str]) -> 
     places = {name: place for place, name in enumerate(columns)}
     team, key, agent, at = (places[name] for name in ("team_id", "api_key_id", "agent", "at_ms"))
     member, cost = places["user_id"], places["cost_usd_nanos"]
-    outcome, endpoint = places["outcome"], places["endpoint"]
+    outcome, endpoint, requests = places["outcome"], places["endpoint"], places["requests"]
     for row in rows:
         if row[outcome] == Outcome.REFUSED.value or row[endpoint] in NOT_REQUESTS:
             continue
@@ -109,7 +109,8 @@ def count_usage(rows: Iterable[Sequence[str | int]], columns: Sequence[str]) -> 
             # Without a member or an agent there is nobody to attribute to; the difference to the team's sum says so.
             if subject or kind == SubjectKind.TEAM.value:
                 sums = additions.setdefault((str(row[team]), month, kind, subject), [0, 0])
-                sums[0] += 1
+                # A refresh costs money and is no request.
+                sums[0] += int(row[requests])
                 sums[1] += nanos
     # In one order, so that two transactions never wait for each other.
     _add(sorted(_bounded(additions).items()))

@@ -43,9 +43,18 @@ def test_totals_of_a_team_without_calls_are_zero_and_have_no_ratio(teams):
 def test_each_outcome_counts_where_it_belongs(teams):
     for number, outcome in enumerate(Outcome, 1):
         for _ in range(number):
-            record(teams[0], outcome, input_tokens=1, output_tokens=2, cost_usd_nanos=3, saved_usd_nanos=4)
+            requests = 0 if outcome is Outcome.REFRESH else 1
+            record(
+                teams[0],
+                outcome,
+                requests=requests,
+                input_tokens=1,
+                output_tokens=2,
+                cost_usd_nanos=3,
+                saved_usd_nanos=4,
+            )
     totals = queries.totals(teams[0], DAY)
-    counted = {outcome: number for number, outcome in enumerate(Outcome, 1)}
+    counted = {outcome: number for number, outcome in enumerate(Outcome, 1)} | {Outcome.REFRESH: 0}
     assert totals.by_outcome == counted
     assert totals.requests == 36
     assert totals.hits == counted[Outcome.EXACT] + counted[Outcome.SEMANTIC] + counted[Outcome.STALE]
@@ -54,7 +63,9 @@ def test_each_outcome_counts_where_it_belongs(teams):
     lookups = totals.hits + totals.misses + totals.coalesced
     assert totals.hit_ratio == totals.hits / lookups
     sums = (totals.input_tokens, totals.output_tokens, totals.cost_usd_nanos, totals.saved_usd_nanos)
-    assert sums == (36, 72, 108, 144)
+    # A refresh is no request, and is paid all the same.
+    assert sums == (45, 90, 135, 180)
+    assert totals.caching_cost_usd_nanos == 3 * (totals.hits + totals.coalesced + 9)
     assert totals.refused == counted[Outcome.REFUSED]
     assert totals.error_ratio == counted[Outcome.ERROR] / 28
 

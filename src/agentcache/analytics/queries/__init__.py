@@ -32,8 +32,10 @@ from agentcache.analytics.queries.sums import (
     breakdowns,
     time_saved,
     timeseries,
+    timeseries_by,
     totals,
 )
+from agentcache.analytics.queries.traffic import past_traffic
 
 __all__ = [
     "BREAKDOWNS",
@@ -66,7 +68,9 @@ __all__ = [
     "latency_series",
     "list_events",
     "lost_events",
+    "past_traffic",
     "time_saved",
     "timeseries",
+    "timeseries_by",
     "totals",
 ]

@@ -64,6 +64,17 @@ def timeseries(team: Team, period: Period, filters: Filters = NO_FILTERS) -> lis
     return found
 
 
+def timeseries_by(team: Team, period: Period, by: str) -> dict[str, list[int]]:
+    """Return the requests of each bucket of a period by the values of a dimension, without filters."""
+    found: dict[str, list[int]] = {}
+    rows = _Rows.of(NO_FILTERS, by)
+    for first, start, end, seconds in period.runs():
+        span = (period.stored_grain, start, end)
+        for bucket, value, requests, *_ in rows.read(team, span, BUCKET, rows.column, bucket=(start, seconds)):
+            found.setdefault(value, [0] * len(period.starts))[first + bucket] += int(requests)
+    return found
+
+
 def breakdown(
     team: Team, period: Period, by: str, filters: Filters = NO_FILTERS, limit: int | None = ROWS_MAX
 ) -> Breakdown:

@@ -36,7 +36,7 @@ _OUTCOMES = {
     "stale": ("Served stale", "stale"), "stale-served": ("Served stale", "stale"),
     "stale_served": ("Served stale", "stale"), "coalesced": ("Shared a call", "coalesced"), "miss": ("Miss", "miss"),
     "bypass": ("Bypass", "bypass"), "error": ("Error", "error"),
-    "refused": ("Refused", "refused"),
+    "refused": ("Refused", "refused"), "refresh": ("Refresh", "coalesced"),
 }  # fmt: skip
 _TONES = {"neutral": "quiet", "notice": "warn"}
 

@@ -63,7 +63,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
         "form": Form(),
         "wrong": _wrong_form(),
         "charts": _charts(),
-        "outcomes": ("exact", "semantic", "stale", "coalesced", "miss", "bypass", "error", "refused"),
+        "outcomes": ("exact", "semantic", "stale", "coalesced", "miss", "bypass", "error", "refused", "refresh"),
         "tones": ("quiet", "good", "warn", "bad", "info", "accent"),
         "spark": [3, 4, 4, None, 6, 9, 8, 11, 14],
         "tab_items": [("Overview", "#tabs", None), ("Members", "#members", 3), ("Audit log", "#audit", None)],
