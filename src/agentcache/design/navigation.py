@@ -32,6 +32,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Analytics", "analytics:index", "chart", "stats.read", "a"),
             Entry("Requests", "dashboard:requests", "activity", "requests.read", "r"),
             Entry("Cache", "dashboard:cache", "layers", "cache.read", "c"),
+            Entry("Policies", "policies:index", "clock", "policies.read", "p"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
         ),
     ),

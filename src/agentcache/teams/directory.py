@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from django.utils import timezone
 
+from agentcache.engine.policies import NO_POLICIES, PolicySet
 from agentcache.gateway.ports import Principal, Refusal
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.networks import Networks
@@ -18,19 +20,34 @@ from agentcache.teams.secrets import ServerSecrets
 class DjangoDirectory:
     """Implements `gateway.ports.Directory`. Keeps no verdicts: the gateway's authentication does, and says how long."""
 
-    def __init__(self, settings: Settings, secrets: ServerSecrets, threads: DatabaseThreads) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: ServerSecrets,
+        threads: DatabaseThreads,
+        policies_of: Callable[[str], PolicySet] = lambda _team_id: NO_POLICIES,
+    ) -> None:
         self._encrypt_entries = settings.encrypt_entries
         self._secrets = secrets
         self._threads = threads
+        #: Asked with a team's id, on a thread of the database.
+        self._policies_of = policies_of
 
     async def find_principal(self, api_key: str) -> Principal | Refusal | None:
         """Return the principal of a key that works, or why it does not.
 
         Raises `Unavailable` when the database does not answer within 2 s.
         """
-        found = await self._threads.run(partial(queries.find_api_key, self._secrets.possible_hashes(api_key)))
-        if found is None:
+        hashes = self._secrets.possible_hashes(api_key)
+
+        def work() -> tuple[FoundApiKey, PolicySet] | None:
+            key = queries.find_api_key(hashes)
+            return None if key is None else (key, self._policies_of(key.row.team_id))
+
+        answer = await self._threads.run(work)
+        if answer is None:
             return None
+        found, policies = answer
         now = timezone.now()
         refusal = found.refusal(now)
         if refusal is not None:
@@ -42,9 +59,9 @@ class DjangoDirectory:
             former_hash = None if former is None else bytes(former.key_hash)
             touch = partial(services.touch_api_key, row.id, now)
             self._threads.post(touch if former_hash is None else partial(touch, former_hash=former_hash))
-        return self._principal(found)
+        return self._principal(found, policies)
 
-    def _principal(self, found: FoundApiKey) -> Principal:
+    def _principal(self, found: FoundApiKey, policies: PolicySet) -> Principal:
         row = found.row
         wrapped = bytes(row.team.wrapped_data_key)
         return Principal(
@@ -56,4 +73,5 @@ class DjangoDirectory:
             is_test=row.is_test,
             user_id="" if row.is_shared else str(row.created_by_id or ""),
             networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,
+            policies=policies,
         )

@@ -16,6 +16,8 @@ class Permission(StrEnum):
 
     CACHE_READ = "cache.read"
     CACHE_PURGE = "cache.purge"
+    POLICIES_READ = "policies.read"
+    POLICIES_MANAGE = "policies.manage"
     REQUESTS_READ = "requests.read"
     STATS_READ = "stats.read"
     KEYS_READ = "keys.read"
@@ -32,6 +34,8 @@ class Permission(StrEnum):
 DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.CACHE_READ: "Browse cached entries and see what they hold",
     Permission.CACHE_PURGE: "Delete cached entries and invalidate tags",
+    Permission.POLICIES_READ: "See policies, their versions, and what they would have done to past traffic",
+    Permission.POLICIES_MANAGE: "Change for how long answers are kept, and which are not",
     Permission.REQUESTS_READ: "See requests, and why each was a hit or a miss",
     Permission.STATS_READ: "See usage, savings and analytics, and export them",
     Permission.KEYS_READ: "See the list of API keys, never the keys themselves",
@@ -46,12 +50,12 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
 })  # fmt: skip
 
 VIEWER: Final = frozenset({
-    Permission.CACHE_READ, Permission.REQUESTS_READ, Permission.STATS_READ, Permission.KEYS_READ,
-    Permission.MEMBERS_READ,
+    Permission.CACHE_READ, Permission.POLICIES_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
+    Permission.KEYS_READ, Permission.MEMBERS_READ,
 })  # fmt: skip
 MEMBER: Final = VIEWER | {Permission.CACHE_PURGE, Permission.KEYS_MANAGE}
 ADMIN: Final = MEMBER | {
-    Permission.MEMBERS_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
+    Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
 }  # fmt: skip
 #: What the billing mark adds to any role.
 BILLING_MARK: Final = frozenset({Permission.BILLING_READ, Permission.BILLING_MANAGE})

@@ -77,6 +77,7 @@ def _add_routers() -> None:
     # One line per app.
     from agentcache.accounts.api import router as accounts
     from agentcache.analytics.api import router as stats
+    from agentcache.policies.api import router as policies
     from agentcache.quotas.api import router as quotas
     from agentcache.teams.api import router as teams
     from agentcache.teams.api.keys import router as keys
@@ -85,6 +86,7 @@ def _add_routers() -> None:
 
     api.add_router("/account", account_actions)
     api.add_router("/account", accounts)
+    api.add_router("/policies", policies)
     api.add_router("/quotas", quotas)
     # First: `leaked` is no key's id.
     api.add_router("/keys", leaks)

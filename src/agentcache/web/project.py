@@ -39,6 +39,7 @@ APPS = [
     "agentcache.webhooks",
     "agentcache.quotas",
     "agentcache.analytics",
+    "agentcache.policies",
     "agentcache.dashboard",
     "agentcache.site",
     "agentcache.web",

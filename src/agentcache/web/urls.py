@@ -22,6 +22,7 @@ urlpatterns = [
     path("", include("agentcache.teams.urls")),
     path("", include("agentcache.quotas.urls")),
     path("", include("agentcache.dashboard.urls")),
+    path("", include("agentcache.policies.urls")),
     path("", include("agentcache.analytics.urls")),
     path("", include("agentcache.mails.urls")),
     path("", include("agentcache.operators.urls")),
