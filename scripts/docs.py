@@ -95,7 +95,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 
 def headers_page() -> str:
     """Describe the headers of requests and replies."""
-    from agentcache.gateway.vocabulary import REPLY_HEADERS, REQUEST_HEADERS
+    from agentcache.gateway.vocabulary import FURTHER_REPLY_HEADERS, REPLY_HEADERS, REQUEST_HEADERS
 
     def rows(fields: Any) -> list[tuple[str, str, str]]:
         return [(f"`{field.name}`", field.value, field.description) for field in fields]
@@ -108,7 +108,7 @@ def headers_page() -> str:
         "## In requests",
         table(columns, rows(REQUEST_HEADERS)),
         "## In replies",
-        table(("header", "value", "what it says"), rows(REPLY_HEADERS)),
+        table(("header", "value", "what it says"), rows((*REPLY_HEADERS, *FURTHER_REPLY_HEADERS))),
     )
 
 
