@@ -53,4 +53,4 @@ PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({
 })  # fmt: skip
 
 #: Members of a plan that hold today. The others say what a plan is meant for.
-ENFORCED: Final = frozenset({"requests_per_month", "retention_days"})
+ENFORCED: Final = frozenset({"requests_per_month", "retention_days", "listeners", "check_interval_minutes"})

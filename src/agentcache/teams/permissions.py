@@ -20,6 +20,8 @@ class Permission(StrEnum):
     POLICIES_MANAGE = "policies.manage"
     REQUESTS_READ = "requests.read"
     STATS_READ = "stats.read"
+    LISTENERS_READ = "listeners.read"
+    LISTENERS_MANAGE = "listeners.manage"
     KEYS_READ = "keys.read"
     KEYS_MANAGE = "keys.manage"
     MEMBERS_READ = "members.read"
@@ -38,6 +40,8 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.POLICIES_MANAGE: "Change for how long answers are kept, and which are not",
     Permission.REQUESTS_READ: "See requests, and why each was a hit or a miss",
     Permission.STATS_READ: "See usage, savings and analytics, and export them",
+    Permission.LISTENERS_READ: "See watched sources, and what changed there",
+    Permission.LISTENERS_MANAGE: "Watch sources, change and pause listeners, delete them",
     Permission.KEYS_READ: "See the list of API keys, never the keys themselves",
     Permission.KEYS_MANAGE: "Create, change, rotate and revoke API keys",
     Permission.MEMBERS_READ: "See who is in the team and who is invited",
@@ -51,9 +55,9 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
 
 VIEWER: Final = frozenset({
     Permission.CACHE_READ, Permission.POLICIES_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
-    Permission.KEYS_READ, Permission.MEMBERS_READ,
+    Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ,
 })  # fmt: skip
-MEMBER: Final = VIEWER | {Permission.CACHE_PURGE, Permission.KEYS_MANAGE}
+MEMBER: Final = VIEWER | {Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE, Permission.KEYS_MANAGE}
 ADMIN: Final = MEMBER | {
     Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
 }  # fmt: skip
@@ -72,8 +76,8 @@ BY_ROLE: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType({
 #: Scope of an API key -> what it may do in the control plane. Managing members, deleting the team and paying are for
 #: people: a leaked key must not be able to keep its thief in the team.
 BY_SCOPE: Final[Mapping[Scope, frozenset[Permission]]] = MappingProxyType({
-    Scope.CACHE_READ: frozenset({Permission.CACHE_READ}),
-    Scope.CACHE_WRITE: frozenset({Permission.CACHE_PURGE}),
+    Scope.CACHE_READ: frozenset({Permission.CACHE_READ, Permission.LISTENERS_READ}),
+    Scope.CACHE_WRITE: frozenset({Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE}),
     Scope.STATS_READ: frozenset({Permission.STATS_READ, Permission.REQUESTS_READ}),
     Scope.ADMIN: ADMIN - {Permission.MEMBERS_MANAGE},
 })  # fmt: skip

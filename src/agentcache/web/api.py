@@ -78,6 +78,7 @@ def _add_routers() -> None:
     from agentcache.accounts.api import router as accounts
     from agentcache.analytics.api import router as stats
     from agentcache.policies.api import router as policies
+    from agentcache.listeners.api import router as listeners
     from agentcache.quotas.api import router as quotas
     from agentcache.teams.api import router as teams
     from agentcache.teams.api.keys import router as keys
@@ -91,6 +92,7 @@ def _add_routers() -> None:
     # First: `leaked` is no key's id.
     api.add_router("/keys", leaks)
     api.add_router("/keys", keys)
+    api.add_router("/listeners", listeners)
     api.add_router("/stats", stats)
     api.add_router("/teams", teams)
 

@@ -21,6 +21,10 @@ from agentcache.jobs.worker import JobFunction, JobKind, Worker
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
 from agentcache.kit.logs import get_logger
+from agentcache.listeners import jobs as listener_jobs
+from agentcache.listeners.checking import LIMITS
+from agentcache.listeners.reading.reader import Reader
+from agentcache.listeners.watching import Watch
 from agentcache.mails import services as mails
 from agentcache.mails.delivery import open_delivery
 from agentcache.mails.jobs import MailSending
@@ -92,6 +96,10 @@ def job_kinds(
     async def tell_of_use(_payload: dict[str, object]) -> None:
         await threads.run(partial(quota_jobs.tell_of_use, services.at(clock.now())), within_seconds=_HOUR_SECONDS / 60)
 
+    async def prune_listeners(_payload: dict[str, object]) -> None:
+        before = services.at(clock.now())
+        await threads.run(partial(listener_jobs.prune, before), within_seconds=_PRUNE_WITHIN_SECONDS)
+
     return {
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
@@ -103,6 +111,7 @@ def job_kinds(
         usage_jobs.PRUNE_ROLLUPS: JobKind(prune_rollups, _DAY_SECONDS),
         BACK_FILL: JobKind(fill_rollups),
         quota_jobs.TELL_OF_USE: JobKind(tell_of_use, quota_jobs.TELL_EVERY_SECONDS),
+        listener_jobs.PRUNE: JobKind(prune_listeners, listener_jobs.PRUNE_EVERY_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
         PRUNE_MAILS: JobKind(prune_mails, _HOUR_SECONDS),
         PRUNE_AUDIT: JobKind(prune_audit, _DAY_SECONDS),
@@ -133,3 +142,18 @@ async def open_usage_ingest(settings: Settings) -> AsyncIterator[UsageIngest]:
         yield UsageIngest(spool_dir(settings.data_dir), settings.run_dir, threads)
     finally:
         threads.close()
+
+
+@contextlib.asynccontextmanager
+async def open_watch(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Watch]:
+    """Open what keeps listeners checked; `await watch.run(stop)` works."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        # Its own thread, like usage: what many sources say must not hold up the claiming of jobs.
+        threads = DatabaseThreads(threads=1)
+        stack.callback(threads.close)
+        stores = open_stores(settings, clock)
+        stack.push_async_callback(stores.close)
+        reader = await stack.enter_async_context(Reader())
+        client = GuardedClient(settings.egress_allow, LIMITS)
+        yield Watch(threads, stores.entries, client, reader, clock, settings.origin)

@@ -40,6 +40,7 @@ APPS = [
     "agentcache.quotas",
     "agentcache.analytics",
     "agentcache.policies",
+    "agentcache.listeners",
     "agentcache.dashboard",
     "agentcache.site",
     "agentcache.web",

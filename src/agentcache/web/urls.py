@@ -21,6 +21,7 @@ urlpatterns = [
     path("", include("agentcache.accounts.urls")),
     path("", include("agentcache.teams.urls")),
     path("", include("agentcache.quotas.urls")),
+    path("", include("agentcache.listeners.urls")),
     path("", include("agentcache.dashboard.urls")),
     path("", include("agentcache.policies.urls")),
     path("", include("agentcache.analytics.urls")),

@@ -36,10 +36,12 @@ class EgressFailed(AgentCacheError):
     code = "url_not_reachable"
     status = 502
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_of_answer: bool = False) -> None:
         super().__init__()
         #: For logs and the operator; never for whoever aimed the URL.
         self.reason = reason
+        #: Unless it is about an answer that came from where it was allowed to go: that tells nothing of our network.
+        self.is_of_answer = is_of_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class GuardedClient:
                     current = _redirected(current, response.status, location)
         except TimeoutError:
             raise EgressFailed("too slow") from None
-        raise EgressFailed("too many redirects")
+        raise EgressFailed("too many redirects", is_of_answer=True)
 
     async def _once(self, request: _Request) -> GuardedResponse:
         target = parse_public_url(request.url)
@@ -116,7 +118,7 @@ class GuardedClient:
         try:
             await connection.start(head, request.body, chunked=False, deadline=deadline)
             if dict(connection.headers).get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
-                raise EgressFailed("compressed although identity was asked for")
+                raise EgressFailed("compressed although identity was asked for", is_of_answer=True)
             body = await self._read(connection, deadline)
             return GuardedResponse(connection.status, connection.headers, body, request.url)
         except ExchangeFailed as wrong:
@@ -130,7 +132,7 @@ class GuardedClient:
         while piece := await connection.read(deadline):
             left -= len(piece)
             if left < 0:
-                raise EgressFailed(f"more than {self._limits.body_bytes_max} bytes")
+                raise EgressFailed(f"more than {self._limits.body_bytes_max} bytes", is_of_answer=True)
             pieces.append(piece)
         return b"".join(pieces)
 

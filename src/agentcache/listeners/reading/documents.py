@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
 from agentcache.listeners.reading.errors import NotReadable
 from agentcache.listeners.reading.messages import ReadDocument, Reading
-from agentcache.listeners.reading.texts import TEXT_CHARS_MAX, digest, plain
+from agentcache.listeners.reading.texts import TEXT_CHARS_MAX, digest, plain, storable
 
 #: Control characters that no text holds.
 _BINARY: Final = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
@@ -22,7 +23,7 @@ def read(asked: ReadDocument) -> Reading:
     kind = kind_of(asked.content_type, asked.body)
     charset = _charset(asked.content_type)
     is_list = kind in ("feed", "sitemap") and not asked.selector
-    text = _selected(asked, kind, charset) if asked.selector else _whole(asked, kind, charset)
+    text = storable(_selected(asked, kind, charset) if asked.selector else _whole(asked, kind, charset))
     if not text and kind != "text":
         raise NotReadable("The selector matches nothing." if asked.selector else "The document says nothing.")
     return Reading(kind, text if is_list else text[:TEXT_CHARS_MAX], digest(text), is_list)
@@ -44,7 +45,7 @@ def kind_of(content_type: str, body: bytes) -> str:
             return "sitemap"
         if lists.is_feed(body):
             return "feed"
-    if media in ("text/html", "application/xhtml+xml") or beginning[:9].lower() in (b"<!doctype", b"<html"):
+    if media in ("text/html", "application/xhtml+xml") or beginning[:9].lower().startswith((b"<!doctype", b"<html")):
         return "html"
     if media.startswith("text/") or is_xml or media in ("application/javascript", "application/yaml", "application/x-yaml"):
         return "text"
@@ -116,7 +117,6 @@ def _charset(content_type: str) -> str:
     _, _, parameters = content_type.lower().partition("charset=")
     name = parameters.partition(";")[0].strip(" \"'")
     try:
-        b"".decode(name or "utf-8")
+        return codecs.lookup(name).name if name else ""
     except LookupError:
         return ""
-    return name

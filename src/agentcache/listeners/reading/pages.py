@@ -12,17 +12,18 @@ from resiliparse.parse.html.node import ElementNode
 from agentcache.listeners.reading.errors import NotReadable
 from agentcache.listeners.reading.texts import comparable
 
-#: Never what a page says: code, advertisements, consent banners, times that the page itself marks as such.
+#: Never what a page says: code, menus, advertisements, consent banners, times that the page itself marks as such. Named one
+#: by one, for heuristics that guess the main text leave out what a changed answer hangs on: short lists, prices, ticks.
 _FURNITURE: Final = [
     "script", "style", "noscript", "template", "iframe", "ins", "time", "svg", "canvas", "form input",
-    "[hidden]", "[aria-hidden=true]", "[role=banner]", "[role=navigation]", "[role=search]", "[role=contentinfo]",
-    "[role=dialog]", "[role=alertdialog]",
+    "nav", "footer", "[hidden]", "[aria-hidden=true]", "[role=banner]", "[role=navigation]", "[role=search]",
+    "[role=contentinfo]", "[role=complementary]", "[role=dialog]", "[role=alertdialog]",
     ".ad", ".ads", ".advert", ".advertisement", ".adsbygoogle", ".sponsored", ".sponsor", ".promo", ".banner-ad",
     "[class^='ad-']", "[class*=' ad-']", "[class^='ads-']", "[class*=' ads-']", "[id^='ad-']", "[id^='ads-']",
     "[id^='google_ads']", "[class*='cookie-']", "[id*='cookie']", "[class*='consent']", "[id*='consent']",
     "[class*='newsletter']", "[class*='share-button']", "[class*='social-share']",
 ]  # fmt: skip
-#: Below this share of all words the heuristic has likely cut what it should have kept: prices, status lines, short pages.
+#: A `main` with less than this share of the words is not what the page is about.
 _MAIN_SHARE_MIN: Final = 0.5
 _MATCHES_MAX: Final = 500
 
@@ -30,7 +31,9 @@ _MATCHES_MAX: Final = 500
 def page_text(body: bytes, charset: str) -> str:
     """Return what a page says, without menus, advertisements and times."""
     tree = _parse(body, charset)
-    whole, main = _text(tree, main_content=False), _text(tree, main_content=True)
+    whole = _text(tree)
+    found = _matches(tree, "main, [role=main]")
+    main = "\n".join(_text(node) for node in found if not _is_within(node, found))
     # A change that is not seen is a wrong answer served; one too many is a call paid twice. So in doubt, all of it.
     return comparable(main if len(main) >= _MAIN_SHARE_MIN * len(whole) else whole)
 
@@ -38,7 +41,8 @@ def page_text(body: bytes, charset: str) -> str:
 def selected_text(body: bytes, charset: str, selector: str) -> str:
     """Return the text of what a CSS selector matches, an empty one when that is nothing."""
     found = _matches(_parse(body, charset), selector)
-    return "\n".join(filter(None, (comparable(extract_plain_text(node.html, alt_texts=False)) for node in found)))
+    texts = (extract_plain_text(node.html, alt_texts=False, list_bullets=False) for node in found)
+    return "\n".join(filter(None, map(comparable, texts)))
 
 
 def check_css(selector: str) -> None:
@@ -57,14 +61,19 @@ def _matches(tree: HTMLTree, selector: str) -> list[ElementNode]:
     return list(found)[:_MATCHES_MAX]
 
 
+def _is_within(node: ElementNode, others: list[ElementNode]) -> bool:
+    above = node.parent
+    while above is not None:
+        if any(above == other for other in others):
+            return True
+        above = above.parent
+    return False
+
+
 def _parse(body: bytes, charset: str) -> HTMLTree:
-    encoding = charset or detect_encoding(body, html5_compatible=True)
-    return HTMLTree.parse(bytes_to_str(body, encoding))
+    return HTMLTree.parse(bytes_to_str(body, charset or detect_encoding(body)))
 
 
-def _text(tree: HTMLTree, *, main_content: bool) -> str:
-    return str(
-        extract_plain_text(
-            tree, main_content=main_content, alt_texts=False, list_bullets=False, skip_elements=_FURNITURE
-        )
-    )
+def _text(part: HTMLTree | ElementNode) -> str:
+    source = part if isinstance(part, HTMLTree) else part.html
+    return extract_plain_text(source, alt_texts=False, list_bullets=False, skip_elements=_FURNITURE)

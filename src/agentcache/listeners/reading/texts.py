@@ -13,12 +13,13 @@ _DIGEST_BYTES: Final = 16
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DATE = rf"(?:\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|\d{{1,2}}\.? {_MONTHS},? \d{{4}}|{_MONTHS} \d{{1,2}},? \d{{4}})"
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[ap]\.?m\.?)?(?: ?(?:z|utc|gmt|[ce]e?s?t|[+-]\d\d:?\d\d))?"
+_MOMENT = rf"{_DATE}(?:t|,? (?:at )?){_CLOCK}(?![\w:])"
 #: What tells when a page was made or looked at, not what it says. A date alone stays, it may be what the page is about.
 _TIMES: Final = re.compile(
     "|".join(
         (
-            rf"{_DATE}(?:t|,? (?:at )?){_CLOCK}(?![\w:])",
-            rf"\b(?:last )?(?:updated?|modified|refreshed|generated|rendered|checked|retrieved)(?: (?:at|on))?:? {{0,2}}(?:{_DATE}|{_CLOCK}(?![\w:]))",
+            _MOMENT,
+            rf"\b(?:last )?(?:updated?|modified|refreshed|generated|rendered|checked|retrieved)(?: (?:at|on))?:? ?(?:{_MOMENT}|{_DATE}|{_CLOCK}(?![\w:]))",
             r"\b(?:\d{1,6}|an?|one|a few|just) (?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?) ago\b",
             r"\b(?:generated|rendered|served|loaded) in \d{1,6}(?:[.,]\d{1,9})? ?(?:ms|s|secs?|seconds?)\b",
             r"(?:©|\(c\)|copyright) ?(?:\d{4} ?[–-] ?)?\d{4}\b",
@@ -62,9 +63,14 @@ def plain(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
+def storable(text: str) -> str:
+    """Return a text that every database takes: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def digest(text: str) -> bytes:
     """Return what two equal texts share."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def body_digest(body: bytes) -> bytes:

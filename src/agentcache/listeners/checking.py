@@ -1,0 +1,142 @@
+"""One look at a source: ask politely, read what came, say what that means."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import agentcache
+from agentcache.kit.clock import Clock
+from agentcache.kit.egress.guarded import EgressFailed, GuardedClient, GuardedLimits, GuardedResponse
+from agentcache.kit.egress.target import Headers, InvalidTarget
+from agentcache.kit.logs import get_logger
+from agentcache.listeners.findings import Changed, Failed, Fetched, Finding, FirstReading, Unchanged
+from agentcache.listeners.models import Listener
+from agentcache.listeners.reading.messages import CompareTexts, Difference, ReadDocument, Reading, Unreadable
+from agentcache.listeners.reading.reader import Reader
+from agentcache.listeners.reading.texts import body_digest
+from agentcache.listeners.robots_rules import PRODUCT, RobotsRules
+
+#: Bounds of one request: 5 s to connect, 10 s and 5 MiB in all.
+LIMITS: Final = GuardedLimits()
+REDIRECTS_MAX: Final = 3
+#: Where the manual explains to those who run a source who asks, and how to be left alone.
+MANUAL_PAGE: Final = "/docs/how-to/watch-a-source"
+_ACCEPT: Final = b"text/html, application/xhtml+xml, application/json, application/pdf, application/xml, text/*;q=0.9, */*;q=0.5"
+_log = get_logger(__name__)
+
+#: What a listener's source said when it was read last.
+FormerText = Callable[[Listener], Awaitable[str]]
+#: Told what a host's robots.txt asks for between two requests.
+KeepDelay = Callable[[str, float], Awaitable[None]]
+
+
+def user_agent(origin: str) -> str:
+    """Return how we call ourselves, with the page that explains us."""
+    return f"{PRODUCT}/{agentcache.__version__} (+{origin}{MANUAL_PAGE})"
+
+
+class Checker:
+    """Looks at sources, any number at once."""
+
+    def __init__(
+        self,
+        client: GuardedClient,
+        reader: Reader,
+        clock: Clock,
+        origin: str,
+        former_text: FormerText,
+        keep_delay: KeepDelay,
+    ) -> None:
+        self._client = client
+        self._reader = reader
+        self._former_text = former_text
+        self._keep_delay = keep_delay
+        self._headers: Headers = [(b"user-agent", user_agent(origin).encode()), (b"accept", _ACCEPT)]
+        self._robots = RobotsRules(client, reader, self._headers, clock)
+        self._delays: dict[str, float] = {}
+
+    async def check(self, row: Listener) -> Finding:
+        """Return what a source says now, compared with what it said before; never raises for what a source does."""
+        verdict = await self._robots.judge(row.url)
+        if verdict is None:
+            return Failed("The source, or its robots.txt, could not be reached.")
+        if verdict.delay_seconds != self._delays.get(row.host, 0.0):
+            self._delays[row.host] = verdict.delay_seconds
+            await self._keep_delay(row.host, verdict.delay_seconds)
+        if not verdict.is_allowed:
+            return Failed("The source's robots.txt does not allow it.")
+        try:
+            response = await self._client.request(
+                "GET", row.url, [*self._headers, *_conditions(row)], max_redirects=REDIRECTS_MAX
+            )
+        except InvalidTarget:
+            return Failed("The address cannot be used.")
+        except EgressFailed as error:
+            _log.info("listener_not_reached", listener_id=row.pk, team_id=row.team_id, reason=error.reason)
+            said = f"The answer was refused: {error.reason}." if error.is_of_answer else ""
+            return Failed(said or "The source, or its robots.txt, could not be reached.")
+        return await self._judge(row, response)
+
+    async def _judge(self, row: Listener, response: GuardedResponse) -> Finding:
+        status = response.status
+        if status == 304 and row.text_digest:
+            return Unchanged()
+        if status != 200:
+            return Failed(f"The source answered {status}.", status, _retry_after(response))
+        headers = dict(response.headers)
+        fetched = Fetched(
+            status,
+            _header(headers, b"etag"),
+            _header(headers, b"last-modified"),
+            body_digest(response.body),
+            response.url,
+        )
+        if row.text_digest and fetched.body_digest == bytes(row.body_digest):
+            return Unchanged(fetched)
+        content_type = _header(headers, b"content-type")
+        reading = await self._reader.ask(ReadDocument(response.url, content_type, response.body, row.selector))
+        if not isinstance(reading, Reading):
+            return Failed(reading.reason if isinstance(reading, Unreadable) else "The document cannot be read.", status)
+        if not row.text_digest:
+            return FirstReading(fetched, reading)
+        if reading.digest == bytes(row.text_digest):
+            return Unchanged(fetched)
+        return Changed(fetched, reading, await self._difference(row, reading))
+
+    async def _difference(self, row: Listener, reading: Reading) -> Difference:
+        asked = CompareTexts(await self._former_text(row), reading.text, reading.is_list)
+        answer = await self._reader.ask(asked)
+        # That it changed is known all the same.
+        return answer if isinstance(answer, Difference) else Difference("", 0, 0)
+
+
+def _conditions(row: Listener) -> Headers:
+    if not row.text_digest:
+        return []
+    conditions: Headers = []
+    if row.etag:
+        conditions.append((b"if-none-match", row.etag.encode("latin-1", "replace")))
+    if row.last_modified:
+        conditions.append((b"if-modified-since", row.last_modified.encode("latin-1", "replace")))
+    return conditions
+
+
+def _header(headers: dict[bytes, bytes], name: bytes) -> str:
+    # What came as bytes goes back as the same bytes; NUL is no text for PostgreSQL.
+    return headers.get(name, b"").decode("latin-1").replace("\0", "")
+
+
+def _retry_after(response: GuardedResponse) -> float | None:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), None without one."""
+    text = _header(dict(response.headers), b"retry-after").strip()
+    if text.isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
