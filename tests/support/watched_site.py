@@ -36,7 +36,9 @@ class WatchedSite:
     pages: dict[str, Answer] = field(default_factory=dict)
     asked: list[bytes] = field(default_factory=list)
 
-    def put(self, path: str, body: str | bytes, content_type: str = "text/html; charset=utf-8", **members: object) -> str:
+    def put(
+        self, path: str, body: str | bytes, content_type: str = "text/html; charset=utf-8", **members: object
+    ) -> str:
         """Have a path say something from now on; return its URL."""
         content = body.encode() if isinstance(body, str) else body
         self.pages[path] = Answer(content, content_type, **members)  # type: ignore[arg-type]  # members of `Answer`

@@ -22,7 +22,9 @@ INTERVAL_SECONDS = 3600
 class WatchedSource:
     """One listener of a team, whose time passes when it is looked at."""
 
-    def __init__(self, team: Team, settings: Settings, threads: DatabaseThreads, watch: Watch, clock: ManualClock) -> None:
+    def __init__(
+        self, team: Team, settings: Settings, threads: DatabaseThreads, watch: Watch, clock: ManualClock
+    ) -> None:
         self.team, self.settings, self.threads, self.watch, self.clock = team, settings, threads, watch, clock
         self.id = ""
 

@@ -227,7 +227,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "egress_allow",
         AllowList.parse,
         "",
-        "Internal networks and hosts that webhooks may reach, comma-separated, over http and any port too.",
+        "Internal networks and hosts that webhooks and listeners may reach, comma-separated, over http and any port too.",
         "10.20.0.0/16,hooks.internal.example.com",
     ),
     Setting(

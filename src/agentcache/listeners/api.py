@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from django.conf import settings as django_conf
 from django.utils import timezone
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from agentcache.audit.services import Actor
@@ -39,7 +39,7 @@ class ListenerGiven(_Given):
     """Milliseconds between two checks, whole seconds; at least what the plan allows."""
     namespace: str = ""
     """Where the tags are invalidated; without tags, the whole namespace is."""
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     """Entries with one of these tags are invalidated, too."""
     invalidateOnChange: bool = True  # noqa: N815
     """Whether a change removes what names the URL as its source, and what namespace and tags mean."""
@@ -163,7 +163,7 @@ class HistoryAsked(_Given):
 
 
 @router.post("/register", auth=_MANAGE, response={201: ListenerShown}, operation_id="listeners.register")
-def register(request: TeamRequest, body: ListenerGiven) -> tuple[int, ListenerShown]:
+def register(request: TeamRequest, body: ListenerGiven) -> Status[ListenerShown]:
     """Watch a source. The first check reads it; from the second on, a change is noticed."""
     if body.refreshOnChange:
         raise RefreshNotAvailable(param="refreshOnChange")
@@ -172,7 +172,7 @@ def register(request: TeamRequest, body: ListenerGiven) -> tuple[int, ListenerSh
         tags=tuple(body.tags), selector=body.selector, invalidates=body.invalidateOnChange, webhook_url=body.webhook,
     )  # fmt: skip
     row = services.register(request.team_context.team, wanted, _settings(), timezone.now(), actor=Actor.of(request))
-    return 201, ListenerShown.of(row, request)
+    return Status(201, ListenerShown.of(row, request))
 
 
 @router.get("", auth=_READ, response=ListenersShown, operation_id="listeners.list")
@@ -224,17 +224,17 @@ def resume(request: TeamRequest, listener_id: str) -> ListenerShown:
 
 
 @router.post("/{listener_id}/check", auth=_MANAGE, response={202: ListenerShown}, operation_id="listeners.check")
-def check(request: TeamRequest, listener_id: str) -> tuple[int, ListenerShown]:
+def check(request: TeamRequest, listener_id: str) -> Status[ListenerShown]:
     """Have a source looked at as soon as its host may be asked; the history tells what came of it."""
     row = services.check_now(request.team_context.team, listener_id, timezone.now())
-    return 202, ListenerShown.of(row, request)
+    return Status(202, ListenerShown.of(row, request))
 
 
 @router.delete("/{listener_id}", auth=_MANAGE, response={204: None}, operation_id="listeners.delete")
-def delete(request: TeamRequest, listener_id: str) -> tuple[int, None]:
+def delete(request: TeamRequest, listener_id: str) -> Status[None]:
     """Watch a source no longer, and forget its history."""
     services.delete(request.team_context.team, listener_id, actor=Actor.of(request))
-    return 204, None
+    return Status(204, None)
 
 
 #: Member of the API -> member of `Wanted`.

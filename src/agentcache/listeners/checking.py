@@ -24,7 +24,9 @@ LIMITS: Final = GuardedLimits()
 REDIRECTS_MAX: Final = 3
 #: Where the manual explains to those who run a source who asks, and how to be left alone.
 MANUAL_PAGE: Final = "/docs/how-to/watch-a-source"
-_ACCEPT: Final = b"text/html, application/xhtml+xml, application/json, application/pdf, application/xml, text/*;q=0.9, */*;q=0.5"
+_ACCEPT: Final = (
+    b"text/html, application/xhtml+xml, application/json, application/pdf, application/xml, text/*;q=0.9, */*;q=0.5"
+)
 _log = get_logger(__name__)
 
 #: What a listener's source said when it was read last.

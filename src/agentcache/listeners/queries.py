@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import Count, Q
 
@@ -56,13 +57,15 @@ def get_listener(team: Team, listener_id: str) -> Listener:
     return row
 
 
-def list_listeners(team: Team, *, search: str = "", state: str = "", cursor: str = "", limit: int = PAGE_ROWS) -> ListenerPage:
+def list_listeners(
+    team: Team, *, search: str = "", state: str = "", cursor: str = "", limit: int = PAGE_ROWS
+) -> ListenerPage:
     """Return a page of the team's listeners; `search` is a part of the URL."""
     found = rows_of(team, Listener)
     if search:
         found = found.filter(url__icontains=search)
     if state:
-        found = found.filter(_IN_STATE.get(state, Q(pk__in=[])))
+        found = found.filter(_IN_STATE.get(state, _IN_NONE))
     if cursor:
         found = found.filter(pk__lt=cursor)
     # Ids sort by the time they were made.
@@ -119,7 +122,8 @@ def count_overdue(now: datetime) -> int:
     return Listener.objects.filter(paused_because="", next_check_at__lt=now - timedelta(minutes=2)).count()
 
 
-_IN_STATE = {
+_IN_NONE: Final = Q(pk__in=[])
+_IN_STATE: Final[Mapping[str, Q]] = {
     State.PAUSED: ~Q(paused_because=""),
     State.FAILING: Q(paused_because="", failures_in_row__gt=0),
     State.WATCHING: Q(paused_because="", failures_in_row=0, last_read_at__isnull=False),

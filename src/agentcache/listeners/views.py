@@ -118,7 +118,10 @@ def index(request: TeamRequest) -> HttpResponse:
     context, now = request.team_context, timezone.now()
     asked = request.GET.dict()
     page = queries.list_listeners(
-        context.team, search=asked.get("search", "").strip(), state=asked.get("state", ""), cursor=asked.get("cursor", "")
+        context.team,
+        search=asked.get("search", "").strip(),
+        state=asked.get("state", ""),
+        cursor=asked.get("cursor", ""),
     )
     plan = plan_of(context.team)
     return render(request, "listeners/index.html", {
@@ -160,7 +163,9 @@ def listener(request: TeamRequest, listener_id: str) -> HttpResponse:
     row = queries.get_listener(context.team, listener_id)
     before = request.GET.get("before", "")
     # Beyond 18 digits it is nobody's id, and too large for the database.
-    events = queries.history(row, before=int(before) if before.isdecimal() and len(before) < 19 else 0, limit=HISTORY_ROWS + 1)
+    events = queries.history(
+        row, before=int(before) if before.isdecimal() and len(before) < 19 else 0, limit=HISTORY_ROWS + 1
+    )
     return render(request, "listeners/listener.html", {
         "shown": ListenerRow(row, timezone.now()),
         "row": row,

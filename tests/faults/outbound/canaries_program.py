@@ -88,9 +88,7 @@ def resolving(choose: Any) -> Any:
 
     async def resolve(host: str, port: int) -> list[Any]:
         found = [host] if _is_address(host) else choose(host)
-        return [
-            (socket.AF_INET6, (one, port, 0, 0)) if ":" in one else (socket.AF_INET, (one, port)) for one in found
-        ]
+        return [(socket.AF_INET6, (one, port, 0, 0)) if ":" in one else (socket.AF_INET, (one, port)) for one in found]
 
     return resolve
 
@@ -115,8 +113,7 @@ async def aim(client: GuardedClient, url: str, **options: Any) -> bool:
 def spellings(address: str) -> list[str]:
     """Return the ways in which an address is written, or hidden, in a URL."""
     if ":" in address:
-        number = ip_address(address)
-        return [f"[{address}]", f"[{number.exploded}]"]
+        return [f"[{address}]", f"[{ip_address(address).exploded}]"]
     a, b, c, d = (int(part) for part in address.split("."))
     number = a << 24 | b << 16 | c << 8 | d
     return [

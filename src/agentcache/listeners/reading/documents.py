@@ -47,7 +47,11 @@ def kind_of(content_type: str, body: bytes) -> str:
             return "feed"
     if media in ("text/html", "application/xhtml+xml") or beginning[:9].lower().startswith((b"<!doctype", b"<html")):
         return "html"
-    if media.startswith("text/") or is_xml or media in ("application/javascript", "application/yaml", "application/x-yaml"):
+    if (
+        media.startswith("text/")
+        or is_xml
+        or media in ("application/javascript", "application/yaml", "application/x-yaml")
+    ):
         return "text"
     if beginning[:1] in (b"{", b"["):
         return "json"

@@ -71,7 +71,7 @@ def _is_within(node: ElementNode, others: list[ElementNode]) -> bool:
 
 
 def _parse(body: bytes, charset: str) -> HTMLTree:
-    return HTMLTree.parse(bytes_to_str(body, charset or detect_encoding(body)))
+    return HTMLTree.parse(bytes_to_str(body, charset or detect_encoding(body) or "utf-8"))
 
 
 def _text(part: HTMLTree | ElementNode) -> str:

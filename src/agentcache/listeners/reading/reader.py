@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from typing import Final
+from typing import Final, Self
 
 from agentcache.kit.logs import get_logger
 from agentcache.listeners.reading.messages import (
@@ -36,7 +36,7 @@ class Reader:
         self._process: Process | None = None
         self._answers = 0
 
-    async def __aenter__(self) -> Reader:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -100,4 +100,5 @@ async def _exchange(process: Process, message: bytes) -> Answer:
     length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
     if length > MESSAGE_BYTES_MAX:
         raise ValueError("an answer that long is none")
-    return decode_answer(await process.stdout.readexactly(length))
+    answer: Answer = decode_answer(await process.stdout.readexactly(length))
+    return answer

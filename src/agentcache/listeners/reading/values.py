@@ -52,7 +52,7 @@ def pdf_text(body: bytes) -> str:
 
 def _found(document: Any, path: str) -> list[Any]:
     try:
-        found = _compiled(path).findall(document)
+        found: list[Any] = _compiled(path).findall(document)
     except (jsonpath.JSONPathError, RecursionError):
         raise NotReadable("The JSON path does not fit the document.") from None
     if not found:

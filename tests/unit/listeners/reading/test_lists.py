@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from agentcache.listeners.reading.differences import DIFF_CHARS_MAX, compare
@@ -60,8 +62,7 @@ def test_what_is_no_list_is_refused(wrong):
 
 def test_a_feed_with_entities_reads_no_file():
     bomb = "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/hostname'>]><rss version='2.0'><channel><item><title>&e;</title><link>https://x.example/1</link></item></channel></rss>"
-    with open("/etc/hostname") as file:
-        assert file.read().strip() not in reading(bomb).text
+    assert Path("/etc/hostname").read_text().strip() not in reading(bomb).text
 
 
 def test_a_difference_is_readable_and_bounded():

@@ -68,7 +68,7 @@ def test_content_is_a_change(other):
 
 
 def test_a_short_page_is_read_whole():
-    up, down = ("<html><body><div>API</div><span>{}</span></body></html>".format(word) for word in ("up", "down"))
+    up, down = (f"<html><body><div>API</div><span>{word}</span></body></html>" for word in ("up", "down"))
     assert said(up) != said(down)
     assert "up" in said(up)
 

@@ -1,0 +1,226 @@
+"""What sources may do to us, and what they learn (S5, S7, S9, S10), on real sockets without a list of allowed places."""
+
+import asyncio
+import gzip
+
+import pytest
+
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.clock import ManualClock, SystemClock
+from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
+from agentcache.listeners.checking import Checker, user_agent
+from agentcache.listeners.findings import Changed, Failed, FirstReading, Unchanged
+from agentcache.listeners.models import Listener
+from agentcache.listeners.reading.reader import Reader
+from agentcache.listeners.services import turns
+from agentcache.listeners.watching import Watch
+from tests.support.raw_server import Visit, always, once, once_then_wait, plain, serving
+from tests.support.reliability import record
+from tests.support.teams import make_team
+from tests.support.watched_site import page
+from tests.unit.listeners.conftest import LOOPBACK
+
+NO_ROBOTS = plain(b"", status=b"404 Not Found")
+LIMITS = GuardedLimits(connect_seconds=0.5, total_seconds=0.5, body_bytes_max=100_000)
+
+
+@pytest.fixture
+async def check():
+    async with Reader() as reader:
+        former = {"text": ""}
+
+        async def former_text(_row):
+            return former["text"]
+
+        async def keep_delay(host, seconds):
+            former[host] = seconds
+
+        def check(url, allow=LOOPBACK, **known):
+            row = Listener(url=url, host="127.0.0.1", check_interval_seconds=900, **known)
+            client = GuardedClient(allow, LIMITS)
+            return Checker(client, reader, SystemClock(), "https://x.example", former_text, keep_delay).check(row)
+
+        yield check
+
+
+def answering(data):
+    """Answer robots.txt with 404 and everything else with these bytes."""
+
+    async def answer(visit: Visit) -> None:
+        while request := await visit.request():
+            await visit.send(NO_ROBOTS if b"/robots.txt" in request else data)
+
+    return answer
+
+
+async def test_internal_sources_get_no_connection_and_one_and_the_same_answer(check):
+    async with serving(always(plain(b"internal"))) as canary:
+        told = set()
+        for url in (
+            f"https://127.0.0.1:{canary.port}/",
+            f"http://localhost:{canary.port}/",
+            f"http://[::1]:{canary.port}/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://nowhere.invalid/",
+            "https://127.0.0.1/",
+        ):
+            finding = await check(url, allow=None)
+            assert isinstance(finding, Failed)
+            told.add((finding.reason, finding.status))
+        await asyncio.sleep(0.02)
+        assert canary.visits == []
+    assert told == {("The source, or its robots.txt, could not be reached.", None)}
+    record("S7", connects=0, different_answers=len(told) - 1)
+
+
+async def test_a_row_that_was_edited_reaches_nothing(sqlite_project, stores_on_sqlite):
+    """S10: judged when connecting, not only when saving."""
+    threads, clock = DatabaseThreads(), ManualClock()
+    team = await threads.run(make_team)
+    async with serving(always(plain(b"internal"))) as canary, Reader() as reader:
+        watch = Watch(
+            threads, stores_on_sqlite.entries, GuardedClient(None, LIMITS), reader, clock, "https://x.example"
+        )
+        row = Listener(
+            team=team, url=f"http://127.0.0.1:{canary.port}/", host="127.0.0.1", fingerprint="x",
+            check_interval_seconds=900, next_check_at=watch._now(),
+        )  # fmt: skip
+        await threads.run(row.save)
+        assert await watch.start_due() == 1
+        await watch.settle()
+        await threads.run(row.refresh_from_db)
+        await asyncio.sleep(0.02)
+        assert canary.visits == []
+    assert row.failures_in_row == 1
+    await threads.run(lambda: turns.release([row]))
+    threads.close()
+    record("S10", connects=0)
+
+
+@pytest.fixture
+async def stores_on_sqlite(sqlite_project):
+    from agentcache.engine.stores.open_stores import open_stores
+
+    stores = open_stores(sqlite_project, ManualClock())
+    yield stores
+    await stores.close()
+
+
+async def drip(visit: Visit) -> None:
+    while request := await visit.request():
+        if b"/robots.txt" in request:
+            await visit.send(NO_ROBOTS)
+            continue
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            await visit.send(b"x")
+            await asyncio.sleep(0.02)
+
+
+async def endless_robots(visit: Visit) -> None:
+    await visit.request()
+    await visit.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        await visit.send(b"User-agent: *\n" * 10_000)
+
+
+HOSTILE = {
+    "one byte too many": answering(plain(b"x" * 100_001)),
+    "gzip bomb": answering(plain(gzip.compress(b"0" * 10_000_000), b"Content-Encoding: gzip")),
+    "a byte at a time": drip,
+    "no head": once_then_wait(b""),
+    "endless head": answering(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000),
+    "not HTTP": once(b"SSH-2.0-OpenSSH\r\n\r\n"),
+    "wrong type": answering(plain(b"\x89PNG\0\0", b"Content-Type: image/png")),
+    "nothing": answering(plain(b"", b"Content-Type: text/html")),
+    "endless robots.txt": endless_robots,
+    "redirects in a ring": answering(plain(b"", b"Location: /again", status=b"302 Found")),
+    "redirect to nowhere": answering(plain(b"", b"Location: gopher://x/", status=b"302 Found")),
+    "redirect inside": answering(plain(b"", b"Location: http://10.0.0.1/", status=b"302 Found")),
+    "404": answering(plain(b"x", status=b"404 Not Found")),
+}
+
+
+async def test_hostile_sources_are_one_failure_each(check):
+    for name, answer in HOSTILE.items():
+        async with serving(answer) as server:
+            finding = await check(f"{server.url}/")
+            assert isinstance(finding, Failed), (name, finding)
+            # What the answer was like may be told; what our network is like may not.
+            assert "10.0.0.1" not in finding.reason
+            await server.until_all_gone()
+    record("S9 answers", kinds=len(HOSTILE), taken=0)
+
+
+async def test_a_listener_follows_three_redirects_and_knows_where_it_ended(check):
+    async def hops(visit: Visit) -> None:
+        while request := await visit.request():
+            path = request.split(b" ", 2)[1]
+            moved = {b"/": b"/1", b"/1": b"/2", b"/2": b"/3", b"/4": b"/"}.get(path)
+            if path == b"/robots.txt":
+                await visit.send(NO_ROBOTS)
+            elif moved:
+                await visit.send(plain(b"", b"Location: " + moved, status=b"301 Moved Permanently"))
+            else:
+                await visit.send(plain(page().encode(), b"Content-Type: text/html"))
+
+    async with serving(hops) as server:
+        finding = await check(f"{server.url}/")
+        assert isinstance(finding, FirstReading)
+        assert finding.fetched.url == f"{server.url}/3"
+        assert isinstance(await check(f"{server.url}/4"), Failed)
+
+
+async def test_what_came_before_decides_what_it_means(check):
+    body = page().encode()
+    async with serving(answering(plain(body, b'ETag: "1"', b"Content-Type: text/html"))) as server:
+        first = await check(f"{server.url}/")
+        assert isinstance(first, FirstReading)
+        known = {"text_digest": first.reading.digest, "body_digest": first.fetched.body_digest, "etag": '"1"'}
+        assert isinstance(await check(f"{server.url}/", **known), Unchanged)
+        assert isinstance(await check(f"{server.url}/", **{**known, "body_digest": b"x"}), Unchanged)
+        assert isinstance(await check(f"{server.url}/", **{**known, "body_digest": b"x", "text_digest": b"x"}), Changed)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (b"429 Too Many", (b"Retry-After: 120",), 120),
+        (b"503 Busy", (b"Retry-After: nonsense",), None),
+        (b"503 Busy", (), None),
+        (b"503 Busy", (b"Retry-After: Wed, 21 Oct 2015 07:28:00 GMT",), 0),
+    ],
+)
+async def test_retry_after_is_heard(check, status, headers, seconds):
+    async with serving(answering(plain(b"", *headers, status=status))) as server:
+        finding = await check(f"{server.url}/")
+        assert isinstance(finding, Failed)
+        assert finding.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("robots", "is_read"),
+    [
+        (plain(b"User-agent: *\nDisallow: /\n"), False),
+        (plain(b"User-agent: *\nDisallow: /\nUser-agent: AgentCache-Listener\nAllow: /\n"), True),
+        (plain(b"", status=b"403 Forbidden"), True),
+        (plain(b"", status=b"500 Oops"), False),
+        (plain(b"", status=b"429 Too Many"), False),
+        (plain(b"\xff\xfe\0 nonsense <html>"), True),
+    ],
+    ids=["forbidden", "allowed by name", "403", "500", "429", "nonsense"],
+)
+async def test_robots_txt_decides(check, robots, is_read):
+    async def answer(visit: Visit) -> None:
+        while request := await visit.request():
+            await visit.send(
+                robots if b"/robots.txt" in request else plain(page().encode(), b"Content-Type: text/html")
+            )
+
+    async with serving(answer) as server:
+        assert isinstance(await check(f"{server.url}/"), FirstReading if is_read else Failed)
+        assert len(server.requests) == (2 if is_read else 1)
+
+
+def test_the_user_agent_names_us_and_leads_to_an_explanation():
+    assert user_agent("https://cache.example.com").endswith("(+https://cache.example.com/docs/how-to/watch-a-source)")
