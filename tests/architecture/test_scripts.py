@@ -10,7 +10,20 @@ import pytest
 
 from tests.architecture.repository import ROOT, text_of
 
-TARGETS = ("serve", "test", "check", "demo", "bench", "bench-peers", "bench-pages", "build", "lock", "docs")
+TARGETS = (
+    "serve",
+    "test",
+    "check",
+    "demo",
+    "bench",
+    "bench-peers",
+    "bench-pages",
+    "bench-watch",
+    "soak-watch",
+    "build",
+    "lock",
+    "docs",
+)
 SHELL_SCRIPTS = [path for path in (ROOT / "scripts").iterdir() if text_of(path).startswith("#!/bin/sh")]
 
 

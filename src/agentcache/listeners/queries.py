@@ -116,6 +116,12 @@ def freshness_of(row: Listener, now: datetime) -> str:
     return "stale" if intervals <= _EXPIRED_INTERVALS else "expired"
 
 
+def count_watched() -> int:
+    """Return how many listeners are not paused, of all teams."""
+    # Crosses tenants: it counts only.
+    return Listener.objects.filter(paused_because="").count()
+
+
 def count_overdue(now: datetime) -> int:
     """Return how many listeners wait longer than they should, of all teams: what operators are shown."""
     # Crosses tenants: it counts only.

@@ -11,6 +11,7 @@ from agentcache.accounts.models import User
 from agentcache.analytics.models import UsageGap, UsageTotal
 from agentcache.jobs.models import Job
 from agentcache.jobs.queries import OVERDUE
+from agentcache.listeners.queries import count_overdue, count_watched
 from agentcache.mails.models import Mail, MailState
 from agentcache.teams.models import Team
 
@@ -32,6 +33,8 @@ class Health:
     mails_queued: int
     mails_failed: int
     events_lost: int
+    listeners: int
+    checks_overdue: int
 
     @property
     def hit_ratio_today(self) -> float | None:
@@ -89,6 +92,8 @@ def health(now: datetime) -> Health:
         mails_queued=Mail.objects.filter(state=MailState.QUEUED).count(),
         mails_failed=mails.get(MailState.FAILED.value, 0),
         events_lost=UsageGap.objects.filter(detected_at__gte=day_ago).aggregate(lost=Sum("lost"))["lost"] or 0,
+        listeners=count_watched(),
+        checks_overdue=count_overdue(now),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from agentcache.accounts import jobs as account_jobs
@@ -24,7 +26,7 @@ from agentcache.kit.logs import get_logger
 from agentcache.listeners import jobs as listener_jobs
 from agentcache.listeners.checking import LIMITS
 from agentcache.listeners.reading.reader import Reader
-from agentcache.listeners.watching import Watch
+from agentcache.listeners.watching import CONCURRENCY, Watch
 from agentcache.mails import services as mails
 from agentcache.mails.delivery import open_delivery
 from agentcache.mails.jobs import MailSending
@@ -96,10 +98,6 @@ def job_kinds(
     async def tell_of_use(_payload: dict[str, object]) -> None:
         await threads.run(partial(quota_jobs.tell_of_use, services.at(clock.now())), within_seconds=_HOUR_SECONDS / 60)
 
-    async def prune_listeners(_payload: dict[str, object]) -> None:
-        before = services.at(clock.now())
-        await threads.run(partial(listener_jobs.prune, before), within_seconds=_PRUNE_WITHIN_SECONDS)
-
     return {
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
@@ -111,7 +109,7 @@ def job_kinds(
         usage_jobs.PRUNE_ROLLUPS: JobKind(prune_rollups, _DAY_SECONDS),
         BACK_FILL: JobKind(fill_rollups),
         quota_jobs.TELL_OF_USE: JobKind(tell_of_use, quota_jobs.TELL_EVERY_SECONDS),
-        listener_jobs.PRUNE: JobKind(prune_listeners, listener_jobs.PRUNE_EVERY_SECONDS),
+        listener_jobs.PRUNE: JobKind(listener_jobs.Pruning(threads, clock), listener_jobs.PRUNE_EVERY_SECONDS),
         PRUNE_FAILED_JOBS: JobKind(prune_failed, _HOUR_SECONDS),
         PRUNE_MAILS: JobKind(prune_mails, _HOUR_SECONDS),
         PRUNE_AUDIT: JobKind(prune_audit, _DAY_SECONDS),
@@ -154,6 +152,8 @@ async def open_watch(settings: Settings, clock: Clock | None = None) -> AsyncIte
         stack.callback(threads.close)
         stores = open_stores(settings, clock)
         stack.push_async_callback(stores.close)
+        # Names are looked up in threads: slow ones must not keep the others waiting.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CONCURRENCY, "look-up"))
         reader = await stack.enter_async_context(Reader())
         client = GuardedClient(settings.egress_allow, LIMITS)
         yield Watch(threads, stores.entries, client, reader, clock, settings.origin)

@@ -46,6 +46,7 @@ class Planting:
             self._invitations(program, team_id)
             self._logo(program, team_id)
             self._limits(program)
+            self._listeners(program)
         self._sign_ins()
         self._calls(api_key)
         self._entries(api_key)
@@ -113,6 +114,11 @@ class Planting:
         for text in payloads()[:20]:
             limit = {"kind": "agent", "subject": text, "requests_per_month": 1000}
             self._note("limits", text, program.put("/api/quotas/limits", json=limit))
+
+    def _listeners(self, program: httpx.Client) -> None:
+        for number, text in enumerate(payloads()[:8]):
+            wanted = {"url": f"https://docs.example/{number}", "checkInterval": 86_400_000, "tags": [text]}
+            self._note("listeners", text, program.post("/api/listeners/register", json=wanted))
 
     def _sign_ins(self) -> None:
         """Sign in with browsers whose names are hostile: they are shown among the sessions, and in mails."""

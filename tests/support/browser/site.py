@@ -42,8 +42,9 @@ class Site:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.provider = FakeProvider()
-        # Each visitor comes from an address of their own, or the doors would close on the tests.
-        self._settings = {"AGENTCACHE_TRUSTED_PROXIES": "1", "AGENTCACHE_STORE_BUDGET_MS": "10000", **settings}
+        # Each visitor comes from an address of their own, or the doors would close on the tests. What is watched is on loopback.
+        usual = {"AGENTCACHE_TRUSTED_PROXIES": "1", "AGENTCACHE_STORE_BUDGET_MS": "10000"}
+        self._settings = {**usual, "AGENTCACHE_EGRESS_ALLOW": "127.0.0.1", **settings}
         self._read: dict[Path, Letter] = {}
 
     @property

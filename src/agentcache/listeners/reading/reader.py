@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from typing import Final, Self
@@ -76,6 +77,8 @@ class Reader:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "agentcache.listeners.reading.program",
                 stdin=PIPE, stdout=PIPE, stderr=DEVNULL,
+                # Nothing of the environment, which may hold secrets; and no Ctrl-C, which is for its parent.
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, start_new_session=True,
             )  # fmt: skip
             self._answers = 0
         return self._process

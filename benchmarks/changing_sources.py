@@ -1,0 +1,206 @@
+"""`make soak-watch`: an hour of 200 changing pages under load, and how many answers came from before an acknowledged change.
+
+    python -m benchmarks.changing_sources [--pages 200] [--minutes 60] [--interval 15] [--callers 4]
+
+The whole product on embedded stores: server, job worker, its reading process. Each call names its page as a source, and the
+provider says what the page says at that moment. A change is acknowledged when the listener's webhook has told of it; from then
+on, no answer may be older. Ends with exit code 1 if one is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.servers import Served, agentcache, fake_provider, free_port, process, wait_for
+
+_VERSION = re.compile(r"Version (\d+)\.")
+_NEW_VERSION = re.compile(r"\+Version (\d+)\.")
+#: Below what plans allow, or an hour would see four checks of each page.
+SHORTEN = """
+import sys
+from agentcache.settings import Settings
+from agentcache.web.project import configure
+configure(Settings.load())
+from django.db.models.functions import Now
+from agentcache.listeners.models import Listener
+Listener.objects.update(check_interval_seconds=int(sys.argv[1]), next_check_at=Now())
+"""
+
+
+class Truth:
+    """What each page says, and what was acknowledged."""
+
+    def __init__(self, pages: int) -> None:
+        self.now = dict.fromkeys(range(pages), 1)
+        self.acknowledged = dict.fromkeys(range(pages), 0)
+        self.counted: Counter[str] = Counter()
+        self.delays: list[float] = []
+        self.changed_at: dict[tuple[int, int], float] = {}
+        self.lock = threading.Lock()
+
+    def hear_change(self, line: str) -> None:
+        """Take a line of the web site."""
+        number, version, at = line.split()
+        with self.lock:
+            self.now[int(number)] = int(version)
+            self.changed_at[int(number), int(version)] = float(at)
+
+    def hear_webhook(self, body: bytes) -> None:
+        """Take what a listener tells."""
+        told = json.loads(body)["data"]
+        number = int(told["url"].rpartition("/")[2])
+        versions = [int(found) for found in _NEW_VERSION.findall(told["summary"])]
+        with self.lock:
+            self.counted["acknowledged"] += 1
+            for version in versions:
+                self.acknowledged[number] = max(self.acknowledged[number], version)
+                if (at := self.changed_at.get((number, version))) is not None:
+                    self.delays.append(time.time() - at)
+
+
+def receiver(truth: Truth) -> ThreadingHTTPServer:
+    """Return a running server that takes webhooks."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            truth.hear_webhook(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def call(connection: http.client.HTTPConnection, served: Served, truth: Truth, number: int, url: str) -> None:
+    """Make one call and judge the answer."""
+    with truth.lock:
+        least, now = truth.acknowledged[number], truth.now[number]
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": f"What does page {number} say?"}]}
+    headers = {
+        **served.headers, "Content-Type": "application/json", "X-AgentCache-Sources": url,
+        "X-Fake-Script": json.dumps({"text": f"Version {now}."}),
+    }  # fmt: skip
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    found = _VERSION.search(text)
+    with truth.lock:
+        truth.counted["answers"] += 1
+        truth.counted["hits"] += "; hit" in answer.headers.get("Cache-Status", "")
+        if found is None:
+            truth.counted["errors"] += 1
+        elif int(found[1]) < least:
+            truth.counted["violations"] += 1
+
+
+def measure(pages: int, seconds: float, interval: int, callers: int, changes_per_second: float) -> dict[str, Any]:
+    """Run it and return the figures."""
+    truth = Truth(pages)
+    os.environ["AGENTCACHE_EGRESS_ALLOW"] = "127.0.0.0/8"
+    with ExitStack() as stack:
+        provider = stack.enter_context(fake_provider(cpu=None))
+        served = stack.enter_context(agentcache(provider, cpu=None))
+        port, hook = free_port(), receiver(truth)
+        stack.callback(hook.shutdown)
+        site = stack.enter_context(process("benchmarks.watched_pages", str(port), str(pages), str(changes_per_second)))
+        threading.Thread(target=lambda: [truth.hear_change(line) for line in site.stdout or ()], daemon=True).start()
+        wait_for(port)
+        # One host a second would be one page a second; each page has a host of its own here.
+        urls = [f"http://127.{number // 250 + 1}.{number % 250 + 1}.1:{port}/p" for number in range(pages)]
+        for number, url in enumerate(urls):
+            _register_one(served, f"{url}/{number}", f"http://127.0.0.1:{hook.server_port}/hook")
+        environ = {**os.environ, "AGENTCACHE_DATA_DIR": str(served.data_dir)}
+        subprocess.run([sys.executable, "-c", SHORTEN, str(interval)], env=environ, check=True)
+        before = _memory(served)
+        ends = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=_calls, args=(served, truth, urls, ends, seed), daemon=True)
+            for seed in range(callers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return {**truth.counted, "delays": truth.delays, "memory_before": before, "memory_after": _memory(served)}
+
+
+def _register_one(served: Served, url: str, hook: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    wanted = {"url": url, "checkInterval": 900_000, "webhook": hook}
+    headers = {**served.headers, "Content-Type": "application/json"}
+    connection.request("POST", "/api/listeners/register", json.dumps(wanted), headers)
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    connection.close()
+    if answer.status != 201:
+        raise RuntimeError(f"{answer.status} {said}")
+
+
+def _calls(served: Served, truth: Truth, urls: list[str], ends: float, seed: int) -> None:
+    chance = random.Random(seed)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    while time.monotonic() < ends:
+        number = chance.randrange(len(urls))
+        call(connection, served, truth, number, f"{urls[number]}/{number}")
+        time.sleep(0.005)
+    connection.close()
+
+
+def _memory(served: Served) -> float:
+    family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
+    return sum(one.memory_info().rss for one in family) / 2**20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--interval", type=int, default=15, help="seconds between two checks of one page")
+    parser.add_argument("--callers", type=int, default=4)
+    parser.add_argument("--changes", type=float, default=2.0, help="pages that change each second")
+    given = parser.parse_args()
+    found = measure(given.pages, given.minutes * 60, given.interval, given.callers, given.changes)
+    delays = sorted(found["delays"])
+    table = Table("what", "figure", title=f"{given.pages} changing pages under load for {given.minutes:g} minutes")
+    table.add_row(
+        "answers, of which hits, errors", f"{found['answers']:,}, {found['hits']:,}, {found.get('errors', 0)}"
+    )
+    table.add_row("changes acknowledged", f"{found.get('acknowledged', 0):,}")
+    table.add_row("answers past an acknowledged change", str(found.get("violations", 0)))
+    if delays:
+        table.add_row(
+            "from change to acknowledgement: median, worst", f"{delays[len(delays) // 2]:.1f}, {delays[-1]:.1f} s"
+        )
+    table.add_row(
+        "memory of all processes: before, after", f"{found['memory_before']:.0f}, {found['memory_after']:.0f} MiB"
+    )
+    Console(width=100).print(table)
+    if found.get("violations") or found.get("errors") or not found.get("acknowledged"):
+        sys.exit("the promise does not hold")
+
+
+if __name__ == "__main__":
+    main()
