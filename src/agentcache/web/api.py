@@ -77,8 +77,8 @@ def _add_routers() -> None:
     # One line per app.
     from agentcache.accounts.api import router as accounts
     from agentcache.analytics.api import router as stats
-    from agentcache.policies.api import router as policies
     from agentcache.listeners.api import router as listeners
+    from agentcache.policies.api import router as policies
     from agentcache.quotas.api import router as quotas
     from agentcache.teams.api import router as teams
     from agentcache.teams.api.keys import router as keys
