@@ -117,12 +117,19 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     "S13": ("a thousand listeners on one host", "one request a second"),
     "S11": ("a request that tries to move a credential to another host", "it never goes there"),
     "S12": ("an HTTP client outside the one door", "the checks fail"),
+    "W1": ("our webhooks, checked by others' verifiers; every byte flipped", "valid ones pass, all others fail"),
+    "W2": ("a webhook secret is replaced", "old and new sign for a day, without a gap"),
+    "W3": ("the worker killed while it delivers", "each event arrives, under one id; nothing without its cause"),
+    "W4": ("500 for days, 410, 429 with a time to wait", "10 tries over 75 h; told, then switched off; waited for"),
+    "W5": ("receivers that hang and drip", "the others get theirs in the same time"),
+    "W6": ("internal addresses and redirects as endpoints", "no connection; a redirect is a failure"),
+    "W9": ("a webhook secret, after it was shown", "in no answer, page, log or record"),
     "L1": ("a changed hash, another index", "the installation fails"),
     "L7": ("credentials in files and history", "none"),
     "L8": ("pickle, eval, floats for money, raw clients", "the checks fail"),
     "L9": ("a server without a network", "it works, and never tries to leave the machine"),
 }
-_IDS = re.compile(r"\b([CTFAESL])(\d{1,2})(?:\s*(?:-|–|to)\s*\1?(\d{1,2}))?\b")
+_IDS = re.compile(r"\b([CTFAESWL])(\d{1,2})(?:\s*(?:-|–|to)\s*\1?(\d{1,2}))?\b")
 _UNITS = {"ms": "ms", "seconds": "s", "us": "µs", "bytes": "bytes", "mib": "MiB", "percent": "%"}
 _CASES_SHOWN = 3
 

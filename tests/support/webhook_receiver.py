@@ -18,11 +18,12 @@ class Delivery:
 
 
 class WebhookReceiver:
-    """Answers 200, or the statuses of `answers` first."""
+    """Answers 200, or the statuses of `answers` first, with the headers of `headers`."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
         self.answers: list[int] = []
+        self.headers: dict[str, str] = {}
         receiver = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -31,6 +32,8 @@ class WebhookReceiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.deliveries.append(Delivery(self.path, headers, body))
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
                 self.send_header("content-length", "0")
                 self.end_headers()
 

@@ -35,6 +35,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Policies", "policies:index", "clock", "policies.read", "p"),
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
+            Entry("Webhooks", "webhooks:index", "send", "webhooks.read", "w"),
+            Entry("Jobs", "tasks:index", "clock", "jobs.read", "j"),
         ),
     ),
     (

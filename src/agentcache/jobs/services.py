@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db import models, transaction
@@ -28,6 +29,19 @@ class ClaimedJob:
     #: 1 for the first try.
     attempt: int
     period_seconds: float | None
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How many jobs of one lane a worker runs at once, and how many it runs now. Jobs without a lane are not bounded."""
+
+    most: int | None = None
+    running: Mapping[str, int] = field(default_factory=dict)
+
+    def full(self) -> list[str]:
+        """Return the lanes that have no room."""
+        return [] if self.most is None else [lane for lane, jobs in self.running.items() if jobs >= self.most]
 
 
 def at(seconds: float) -> datetime:
@@ -54,21 +68,27 @@ def keep_periodic(periods: dict[str, float], now: datetime) -> None:
         Job.objects.filter(period_seconds__isnull=False).exclude(id__in=[row.id for row in rows]).delete()
 
 
-def claim_due(names: Iterable[str], limit: int, now: datetime, lease_seconds: float) -> list[ClaimedJob]:
+def claim_due(
+    names: Iterable[str], limit: int, now: datetime, lease_seconds: float, lanes: Lanes | None = None
+) -> list[ClaimedJob]:
     """Take up to `limit` due jobs of these names, oldest first; nobody else gets them until the lease runs out."""
+    lanes = lanes or Lanes()
     due = Job.objects.filter(failed_at__isnull=True, due_at__lte=now, name__in=list(names))
+    due = due.exclude(lane__in=lanes.full()) if lanes.full() else due
     # Asked first without a lock, for an idle worker asks every second and SQLite has a single writer.
     if not due.exists():
         return []
     with transaction.atomic():
         # SKIP LOCKED is for PostgreSQL; on SQLite the IMMEDIATE transaction is the lock and this clause is left out.
-        rows = list(due.order_by("due_at").select_for_update(skip_locked=True)[:limit])
+        rows = _oldest(due.order_by("due_at").select_for_update(skip_locked=True), limit, lanes)
         rows = _without_worn_out(rows, now)
         claim = secrets.token_hex(16)
         Job.objects.filter(id__in=[row.id for row in rows]).update(
             claim=claim, attempts=F("attempts") + 1, due_at=now + timedelta(seconds=lease_seconds)
         )
-    return [ClaimedJob(row.id, row.name, row.payload, claim, row.attempts + 1, row.period_seconds) for row in rows]
+    return [
+        ClaimedJob(row.id, row.name, row.payload, claim, row.attempts + 1, row.period_seconds, row.lane) for row in rows
+    ]
 
 
 def renew(job: ClaimedJob, now: datetime, lease_seconds: float) -> bool:
@@ -106,6 +126,11 @@ def release(job: ClaimedJob, now: datetime) -> None:
     _held(job).update(due_at=now, claim="", attempts=F("attempts") - 1)
 
 
+def postpone(job: ClaimedJob, due_at: datetime, error: str) -> None:
+    """Have a job done again at a time that it chose itself; it counts its tries itself, too."""
+    _held(job).update(due_at=due_at, claim="", attempts=0, last_error=error[:200])
+
+
 def retry(job_id: str) -> bool:
     """Have a job that failed done again from the beginning, at once; False when it is gone or in a worker's hands."""
     found = Job.objects.filter(pk=job_id, claim="")
@@ -122,6 +147,11 @@ def exists(job_id: str) -> bool:
     return Job.objects.filter(pk=job_id).exists()
 
 
+def alive(job_ids: Collection[str]) -> set[str]:
+    """Return those of these jobs that are still to be done."""
+    return set(Job.objects.filter(pk__in=job_ids, failed_at__isnull=True).values_list("pk", flat=True))
+
+
 def is_waiting(name: str) -> bool:
     """Say whether a job of this name is still to be done."""
     return Job.objects.filter(name=name, failed_at__isnull=True).exists()
@@ -130,6 +160,24 @@ def is_waiting(name: str) -> bool:
 def prune_failed(before: datetime) -> int:
     """Delete jobs given up before a time; return how many."""
     return Job.objects.filter(failed_at__lt=before).delete()[0]
+
+
+def _oldest(due: models.QuerySet[Job], limit: int, lanes: Lanes) -> list[Job]:
+    """Return the oldest jobs for which their lanes have room."""
+    rows: list[Job] = []
+    running = Counter(lanes.running)
+    while len(rows) < limit:
+        full = [] if lanes.most is None else [lane for lane, jobs in running.items() if jobs >= lanes.most]
+        found = list(due.exclude(lane__in=full).exclude(id__in=[row.id for row in rows])[:limit])
+        for row in found:
+            if len(rows) < limit and (lanes.most is None or not row.lane or running[row.lane] < lanes.most):
+                rows.append(row)
+                if row.lane:
+                    running[row.lane] += 1
+        # Where a lane filled up, others may have jobs behind those that were passed over.
+        if len(found) < limit:
+            break
+    return rows
 
 
 def _without_worn_out(rows: list[Job], now: datetime) -> list[Job]:

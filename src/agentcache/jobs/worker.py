@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
-from agentcache.jobs.services import ClaimedJob
+from agentcache.jobs.services import ClaimedJob, Lanes
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.errors import AgentCacheError, Unavailable
 from agentcache.kit.logs import get_logger
@@ -38,16 +41,52 @@ class GiveUp(AgentCacheError):
     code = "job_given_up"
 
 
+class TryAgain(AgentCacheError):
+    """This job is to be done again later; raised by a job function that keeps its own schedule and counts its own tries."""
+
+    code = "job_try_again"
+
+    def __init__(self, after_seconds: float) -> None:
+        super().__init__()
+        self.after_seconds = after_seconds
+
+
+class Pool(Enum):
+    """Jobs that share room in a process. What waits for others' servers never holds up what is done in a moment."""
+
+    #: Done in moments: mails, sweeps, prunings.
+    QUICK = "quick"
+    #: Waits for receivers that may hang.
+    WEBHOOKS = "webhooks"
+    #: Takes minutes or hours, and people watch it.
+    TASKS = "tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many jobs of a pool run at once, in all and of one lane."""
+
+    jobs: int
+    jobs_of_lane: int | None = None
+
+
+#: A receiver that hangs holds two places for 15 s: the rest is for those that answer.
+ROOMS: Mapping[Pool, Room] = MappingProxyType(
+    {Pool.QUICK: Room(4), Pool.WEBHOOKS: Room(256, jobs_of_lane=2), Pool.TASKS: Room(8, jobs_of_lane=2)}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """How jobs of one name are done; with `period_seconds` there is always exactly one of them."""
 
     function: JobFunction
     period_seconds: float | None = None
+    pool: Pool = Pool.QUICK
 
 
 class Worker:
-    """Runs up to `concurrency` jobs at once on the event loop.
+    """Runs up to `concurrency` jobs at once on the event loop, and of one lane up to `concurrency_of_lane`.
 
     A job is leased for `lease_seconds` and renewed while it runs, so the jobs of a killed worker start again elsewhere
     at most that long afterwards.
@@ -59,19 +98,24 @@ class Worker:
         kinds: Mapping[str, JobKind],
         *,
         clock: Clock | None = None,
-        concurrency: int = 4,
+        concurrency: int = ROOMS[Pool.QUICK].jobs,
+        concurrency_of_lane: int | None = None,
         lease_seconds: float = 30.0,
         poll_seconds: float = _POLL_SECONDS,
         database_pause_seconds: float = _DATABASE_PAUSE_SECONDS,
+        keeps_periodic: bool = True,
     ) -> None:
         self._threads = threads
         self._kinds = kinds
         self._clock = clock or SystemClock()
         self._concurrency = concurrency
+        self._concurrency_of_lane = concurrency_of_lane
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._database_pause_seconds = database_pause_seconds
-        self._running: set[asyncio.Task[None]] = set()
+        #: Of several workers in a process one keeps the rows of periodic jobs, for it deletes those it does not know.
+        self._keeps_periodic = keeps_periodic
+        self._running: dict[asyncio.Task[None], ClaimedJob] = {}
         self._room = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, drain_seconds: float = 30.0) -> None:
@@ -79,6 +123,8 @@ class Worker:
         is_prepared = False
         while not stop.is_set():
             pause = self._poll_seconds
+            # Before asking: a job that ends while the database is asked has made room, too.
+            self._room.clear()
             try:
                 if not is_prepared:
                     await self._prepare()
@@ -96,11 +142,13 @@ class Worker:
         room = self._concurrency - len(self._running)
         if room <= 0:
             return 0
-        claim = partial(services.claim_due, self._kinds, room, self._now(), self._lease_seconds)
+        running = Counter(job.lane for job in self._running.values() if job.lane)
+        lanes = Lanes(self._concurrency_of_lane, running)
+        claim = partial(services.claim_due, self._kinds, room, self._now(), self._lease_seconds, lanes)
         jobs = await self._database(claim)
         for job in jobs:
             task = asyncio.create_task(self._do(job), name=job.id)
-            self._running.add(task)
+            self._running[task] = job
             task.add_done_callback(self._ended)
         return len(jobs)
 
@@ -110,12 +158,13 @@ class Worker:
             await asyncio.wait(set(self._running))
 
     async def _prepare(self) -> None:
+        if not self._keeps_periodic:
+            return
         periods = {name: kind.period_seconds for name, kind in self._kinds.items() if kind.period_seconds is not None}
         await self._database(partial(services.keep_periodic, periods, self._now()))
 
     async def _wait(self, stop: asyncio.Event, pause: float) -> None:
         # A full worker sleeps until a job ends, an idle one until it is time to ask again.
-        self._room.clear()
         is_full = len(self._running) >= self._concurrency
         waits = {asyncio.create_task(stop.wait()), asyncio.create_task(self._room.wait())}
         try:
@@ -132,6 +181,10 @@ class Worker:
         except asyncio.CancelledError:
             await asyncio.shield(self._database(partial(services.release, job, self._now())))
             raise
+        except TryAgain as error:
+            due_at = self._now() + timedelta(seconds=error.after_seconds)
+            await self._database(partial(services.postpone, job, due_at, _describe(error.__cause__ or error)))
+            _log.info("job_postponed", job=job.name, job_id=job.id, retry_seconds=round(error.after_seconds))
         except Exception as error:  # noqa: BLE001 - whatever a job raises, the worker lives and the job is tried again
             await self._failed(job, error)
         else:
@@ -167,13 +220,13 @@ class Worker:
     async def _drain(self, drain_seconds: float) -> None:
         if self._running:
             await asyncio.wait(set(self._running), timeout=drain_seconds)
-        for task in self._running:
+        for task in list(self._running):
             task.cancel()
         if self._running:
             await asyncio.wait(set(self._running))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The outcome could not be recorded; the lease runs out and the job is done once more.
@@ -186,6 +239,33 @@ class Worker:
         return services.at(self._clock.now())
 
 
-def _describe(error: Exception) -> str:
+class Workers:
+    """One worker for each pool, in one process."""
+
+    def __init__(
+        self, threads: Mapping[Pool, DatabaseThreads], kinds: Mapping[str, JobKind], *, clock: Clock | None = None
+    ) -> None:
+        self._workers = [
+            Worker(
+                threads[pool],
+                {name: kind for name, kind in kinds.items() if kind.pool is pool},
+                clock=clock,
+                concurrency=room.jobs,
+                concurrency_of_lane=room.jobs_of_lane,
+                keeps_periodic=pool is Pool.QUICK,
+            )
+            for pool, room in ROOMS.items()
+        ]
+        if any(kind.period_seconds is not None and kind.pool is not Pool.QUICK for kind in kinds.values()):
+            raise ValueError("periodic jobs are quick ones")
+
+    async def run(self, stop: asyncio.Event, drain_seconds: float = 30.0) -> None:
+        """Work until `stop` is set, then let running jobs end within `drain_seconds` and give back the others."""
+        async with asyncio.TaskGroup() as group:
+            for worker in self._workers:
+                group.create_task(worker.run(stop, drain_seconds))
+
+
+def _describe(error: BaseException) -> str:
     code = getattr(error, "code", None)
     return f"{type(error).__name__}: {code}" if isinstance(code, str) else type(error).__name__

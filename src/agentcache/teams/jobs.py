@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -16,13 +14,12 @@ from agentcache.kit.egress.guarded import EgressFailed, GuardedClient
 from agentcache.kit.egress.target import InvalidTarget
 from agentcache.kit.errors import UpstreamUnreachable
 from agentcache.kit.logs import get_logger
+from agentcache.kit.webhook_signing import signed_headers
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 
 #: Remove every cached entry of the team `payload["team_id"]`.
 PURGE_TEAM = "teams.purge"
-#: One try may take this long, as receivers of Standard Webhooks expect.
-DELIVERY_SECONDS = 15.0
 
 _GONE = 410
 _log = get_logger(__name__)
@@ -55,16 +52,8 @@ class WebhookDelivery:
             raise GiveUp("The team is gone.")
         now = self._clock.now()
         timestamp = str(int(now))
-        # One for each key, apart by spaces: receivers take whichever they know.
         keys = signing_keys(self._secrets, team, datetime.fromtimestamp(now, UTC))
-        signatures = " ".join(sign(key, message_id, timestamp, body) for key in keys)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"user-agent", b"AgentCache-Webhooks/1"),
-            (b"webhook-id", message_id.encode()),
-            (b"webhook-timestamp", timestamp.encode()),
-            (b"webhook-signature", signatures.encode()),
-        ]
+        headers = signed_headers(keys, message_id, timestamp, body)
         try:
             response = await self._client.request("POST", url, headers, body.encode())
         except InvalidTarget as error:
@@ -75,12 +64,6 @@ class WebhookDelivery:
         _judge(response.status)
 
 
-def sign(signing_key: bytes, message_id: str, timestamp: str, body: str) -> str:
-    """Return the `webhook-signature` of a message (Standard Webhooks, scheme v1)."""
-    signed = hmac.digest(signing_key, f"{message_id}.{timestamp}.{body}".encode(), "sha256")
-    return f"v1,{base64.b64encode(signed).decode()}"
-
-
 def signing_keys(secrets: ServerSecrets, team: Team, now: datetime) -> list[bytes]:
     """Return the keys that sign a team's webhooks, the present one first; a replaced one signs for a day along with it."""
     number, since = team.webhook_key_number, team.webhook_key_since
@@ -88,11 +71,6 @@ def signing_keys(secrets: ServerSecrets, team: Team, now: datetime) -> list[byte
     if number and since is not None and now - since < WEBHOOK_KEY_OVERLAP:
         numbers.append(number - 1)
     return [secrets.webhook_signing_key(team.pk, bytes(team.wrapped_data_key), one) for one in numbers]
-
-
-def shown_signing_key(signing_key: bytes) -> str:
-    """Return a signing key as receivers configure it."""
-    return f"whsec_{base64.b64encode(signing_key).decode()}"
 
 
 def _judge(status: int) -> None:

@@ -28,6 +28,10 @@ class Permission(StrEnum):
     MEMBERS_MANAGE = "members.manage"
     TEAM_MANAGE = "team.manage"
     TEAM_DELETE = "team.delete"
+    WEBHOOKS_READ = "webhooks.read"
+    WEBHOOKS_MANAGE = "webhooks.manage"
+    JOBS_READ = "jobs.read"
+    JOBS_CANCEL = "jobs.cancel"
     AUDIT_READ = "audit.read"
     BILLING_READ = "billing.read"
     BILLING_MANAGE = "billing.manage"
@@ -48,6 +52,10 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.MEMBERS_MANAGE: "Invite people, change roles, remove members",
     Permission.TEAM_MANAGE: "Change the team's name, logo, defaults and limits",
     Permission.TEAM_DELETE: "Delete the team, and make others its owners",
+    Permission.WEBHOOKS_READ: "See webhook endpoints and what was delivered to them",
+    Permission.WEBHOOKS_MANAGE: "Make, change, test and delete webhook endpoints, and send deliveries again",
+    Permission.JOBS_READ: "See jobs and how far they are",
+    Permission.JOBS_CANCEL: "Cancel jobs",
     Permission.AUDIT_READ: "Read and export the audit log",
     Permission.BILLING_READ: "See plan, invoices and payment method",
     Permission.BILLING_MANAGE: "Change plan and payment method",
@@ -55,11 +63,15 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
 
 VIEWER: Final = frozenset({
     Permission.CACHE_READ, Permission.POLICIES_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
-    Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ,
+    Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ, Permission.JOBS_READ,
 })  # fmt: skip
-MEMBER: Final = VIEWER | {Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE, Permission.KEYS_MANAGE}
+MEMBER: Final = VIEWER | {
+    Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE, Permission.KEYS_MANAGE, Permission.WEBHOOKS_READ,
+    Permission.JOBS_CANCEL,
+}  # fmt: skip
 ADMIN: Final = MEMBER | {
     Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
+    Permission.WEBHOOKS_MANAGE,
 }  # fmt: skip
 #: What the billing mark adds to any role.
 BILLING_MARK: Final = frozenset({Permission.BILLING_READ, Permission.BILLING_MANAGE})
@@ -77,7 +89,9 @@ BY_ROLE: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType({
 #: people: a leaked key must not be able to keep its thief in the team.
 BY_SCOPE: Final[Mapping[Scope, frozenset[Permission]]] = MappingProxyType({
     Scope.CACHE_READ: frozenset({Permission.CACHE_READ, Permission.LISTENERS_READ}),
-    Scope.CACHE_WRITE: frozenset({Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE}),
+    Scope.CACHE_WRITE: frozenset({
+        Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE, Permission.JOBS_READ, Permission.JOBS_CANCEL,
+    }),
     Scope.STATS_READ: frozenset({Permission.STATS_READ, Permission.REQUESTS_READ}),
     Scope.ADMIN: ADMIN - {Permission.MEMBERS_MANAGE},
 })  # fmt: skip

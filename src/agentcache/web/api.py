@@ -80,14 +80,18 @@ def _add_routers() -> None:
     from agentcache.listeners.api import router as listeners
     from agentcache.policies.api import router as policies
     from agentcache.quotas.api import router as quotas
+    from agentcache.tasks.api import router as tasks
     from agentcache.teams.api import router as teams
     from agentcache.teams.api.keys import router as keys
     from agentcache.teams.api.leaks import router as leaks
     from agentcache.web.account_actions import router as account_actions
+    from agentcache.webhooks.api import router as webhooks
 
     api.add_router("/account", account_actions)
     api.add_router("/account", accounts)
     api.add_router("/policies", policies)
+    api.add_router("/jobs", tasks)
+    api.add_router("/webhooks", webhooks)
     api.add_router("/quotas", quotas)
     # First: `leaked` is no key's id.
     api.add_router("/keys", leaks)

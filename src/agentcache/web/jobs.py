@@ -19,9 +19,9 @@ from agentcache.gateway.ports import DELIVER_WEBHOOK
 from agentcache.gateway.usage_spool import spool_dir
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
-from agentcache.jobs.worker import JobFunction, JobKind, Worker
+from agentcache.jobs.worker import JobFunction, JobKind, Pool, Workers
 from agentcache.kit.clock import Clock, SystemClock
-from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
+from agentcache.kit.egress.guarded import GuardedClient
 from agentcache.kit.logs import get_logger
 from agentcache.listeners import jobs as listener_jobs
 from agentcache.listeners.checking import LIMITS
@@ -33,8 +33,13 @@ from agentcache.mails.jobs import MailSending
 from agentcache.mails.services import SEND_MAIL
 from agentcache.quotas import jobs as quota_jobs
 from agentcache.settings import Settings
-from agentcache.teams.jobs import DELIVERY_SECONDS, PURGE_TEAM, TeamPurge, WebhookDelivery
+from agentcache.tasks import jobs as task_jobs
+from agentcache.tasks.jobs import TaskFunction, TaskRunner
+from agentcache.tasks.services import RUN as RUN_TASK
+from agentcache.teams.jobs import PURGE_TEAM, TeamPurge, WebhookDelivery
 from agentcache.teams.secrets import ServerSecrets
+from agentcache.webhooks import jobs as webhook_jobs
+from agentcache.webhooks.services import DELIVER, REDELIVER
 
 SWEEP_CACHE = "cache.sweep"
 SWEEP_EVERY_SECONDS = 60.0
@@ -101,7 +106,7 @@ def job_kinds(
     return {
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
-        DELIVER_WEBHOOK: JobKind(deliver_webhook),
+        DELIVER_WEBHOOK: JobKind(deliver_webhook, pool=Pool.WEBHOOKS),
         SEND_MAIL: JobKind(send_mail),
         PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
@@ -116,19 +121,53 @@ def job_kinds(
     }
 
 
+def webhook_and_task_kinds(
+    pools: Mapping[Pool, DatabaseThreads], secrets: ServerSecrets, client: GuardedClient, clock: Clock
+) -> dict[str, JobKind]:
+    """Return the kinds of jobs that deliver webhooks and do what teams watch."""
+    threads = pools[Pool.QUICK]
+
+    async def tidy_webhooks(_payload: dict[str, object]) -> None:
+        work = partial(webhook_jobs.tidy, services.at(clock.now()))
+        await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
+
+    async def tidy_tasks(_payload: dict[str, object]) -> None:
+        work = partial(task_jobs.tidy, services.at(clock.now()), webhook_jobs.tell_of_end)
+        await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
+
+    # One line for each kind of task.
+    functions: dict[str, TaskFunction] = {REDELIVER: webhook_jobs.redeliver_range}
+    runner = TaskRunner(pools[Pool.TASKS], functions, clock, on_end=webhook_jobs.tell_of_end)
+    delivery = webhook_jobs.EndpointDelivery(pools[Pool.WEBHOOKS], secrets, client, clock)
+    return {
+        DELIVER: JobKind(delivery, pool=Pool.WEBHOOKS),
+        RUN_TASK: JobKind(runner, pool=Pool.TASKS),
+        webhook_jobs.PRUNE: JobKind(tidy_webhooks, webhook_jobs.PRUNE_EVERY_SECONDS),
+        task_jobs.PRUNE: JobKind(tidy_tasks, task_jobs.PRUNE_EVERY_SECONDS),
+    }
+
+
 @contextlib.asynccontextmanager
-async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Worker]:
-    """Open what jobs need and yield the worker; Django has to be set up. `await worker.run(stop, drain_seconds)` works."""
+async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Workers]:
+    """Open what jobs need and yield the workers; Django has to be set up. `await workers.run(stop, drain_seconds)` works."""
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        threads = DatabaseThreads()
-        stack.callback(threads.close)
+        # Each pool has connections of its own, so that a crowd of webhooks holds no mail up.
+        pools = {pool: DatabaseThreads() for pool in Pool}
+        for each in pools.values():
+            stack.callback(each.close)
+        threads = pools[Pool.QUICK]
         stores = open_stores(settings, clock)
         stack.push_async_callback(stores.close)
-        client = GuardedClient(settings.egress_allow, GuardedLimits(total_seconds=DELIVERY_SECONDS))
-        delivery = WebhookDelivery(threads, ServerSecrets.of(settings), client, clock)
+        client = GuardedClient(settings.egress_allow, webhook_jobs.LIMITS)
+        secrets = ServerSecrets.of(settings)
+        delivery = WebhookDelivery(pools[Pool.WEBHOOKS], secrets, client, clock)
         sending = MailSending(threads, open_delivery(settings), settings)
-        yield Worker(threads, job_kinds(threads, stores.entries, delivery, sending, clock), clock=clock)
+        kinds = {
+            **job_kinds(threads, stores.entries, delivery, sending, clock),
+            **webhook_and_task_kinds(pools, secrets, client, clock),
+        }
+        yield Workers(pools, kinds, clock=clock)
 
 
 @contextlib.asynccontextmanager

@@ -36,6 +36,7 @@ APPS = [
     "agentcache.audit",
     "agentcache.accounts",
     "agentcache.teams",
+    "agentcache.tasks",
     "agentcache.webhooks",
     "agentcache.quotas",
     "agentcache.analytics",

@@ -20,6 +20,8 @@ urlpatterns = [
     path("accounts/", include("agentcache.accounts.provider_urls")),
     path("", include("agentcache.accounts.urls")),
     path("", include("agentcache.teams.urls")),
+    path("", include("agentcache.tasks.urls")),
+    path("", include("agentcache.webhooks.urls")),
     path("", include("agentcache.quotas.urls")),
     path("", include("agentcache.listeners.urls")),
     path("", include("agentcache.dashboard.urls")),

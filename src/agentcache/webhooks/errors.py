@@ -36,15 +36,14 @@ class TooManyEndpoints(BadRequest):
     status = 409
 
 
-class StillWaiting(BadRequest):
-    """This delivery is still being tried."""
-
-    code = "webhook_delivery_waiting"
-    status = 409
-
-
 class EndpointIsOff(BadRequest):
     """This endpoint is switched off. Switch it on first."""
 
     code = "webhook_endpoint_off"
     status = 409
+
+
+class InvalidRange(BadRequest):
+    """A range begins before it ends."""
+
+    code = "invalid_range"

@@ -19,6 +19,16 @@ class DisabledBecause(models.TextChoices):
     GONE = "gone", "Switched off because it answered 410 Gone"
 
 
+class EndedBecause(models.TextChoices):
+    """Why a delivery failed for good."""
+
+    NOT = "", ""
+    TRIES = "tries", "Every try failed"
+    GONE = "gone", "The receiver answered 410 Gone"
+    OFF = "off", "The endpoint was switched off"
+    LOST = "lost", "The job worker died at every try"
+
+
 class DeliveryState(models.TextChoices):
     """What became of a delivery."""
 
@@ -46,6 +56,8 @@ class Endpoint(models.Model):
     #: Tries that failed since the last one that succeeded, and when that began.
     failures_in_row = models.PositiveIntegerField(default=0, db_default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
+    #: Its answer asked us to wait (429, 502, 503, 504): nothing is sent before.
+    paused_until = models.DateTimeField(null=True, blank=True)
     #: How many failures in a row people were told of last; 0 for none since it worked.
     told_failures = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -99,7 +111,7 @@ class Message(models.Model):
 
 
 class Delivery(models.Model):
-    """One message for one endpoint. Its id is that of its job, too."""
+    """One message for one endpoint. Its job has an id made of its own and of `redeliveries`."""
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
@@ -114,6 +126,7 @@ class Delivery(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     next_try_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=8, choices=EndedBecause, blank=True, default="", db_default="")
     #: HTTP status of the last try; null before it, and when there was no answer.
     last_status = models.PositiveSmallIntegerField(null=True, blank=True)
 
@@ -125,6 +138,11 @@ class Delivery(models.Model):
                 fields=["created_at"], name="webhooks_waiting", condition=Q(state=DeliveryState.WAITING.value)
             ),
         ]
+
+    @property
+    def job_id(self) -> str:
+        """Return the id of the job that delivers it, this time round."""
+        return f"{self.pk}:{self.redeliveries}"
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.id}"

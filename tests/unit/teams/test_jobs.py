@@ -15,8 +15,9 @@ from agentcache.jobs.worker import GiveUp, JobKind, Worker
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.egress.guarded import GuardedClient
+from agentcache.kit.webhook_signing import shown_secret, sign
 from agentcache.teams import services
-from agentcache.teams.jobs import WebhookDelivery, WebhookRefused, shown_signing_key, sign
+from agentcache.teams.jobs import WebhookDelivery, WebhookRefused
 from agentcache.teams.secrets import ServerSecrets
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -67,13 +68,13 @@ async def test_a_webhook_arrives_as_it_is_and_its_signature_verifies(deliver, se
     assert delivery.body == BODY.encode()
     assert delivery.headers["content-type"] == "application/json"
     assert delivery.headers["webhook-id"] == "p1.completed"
-    key = shown_signing_key(secrets.webhook_signing_key(team.id, bytes(team.wrapped_data_key)))
+    key = shown_secret(secrets.webhook_signing_key(team.id, bytes(team.wrapped_data_key)))
     assert Webhook(key).verify(delivery.body, delivery.headers) == json.loads(BODY)
 
 
 async def test_a_replaced_key_signs_along_for_a_day(deliver, secrets, team, receiver, threads, clock):
     wrapped = bytes(team.wrapped_data_key)
-    former, present = (shown_signing_key(secrets.webhook_signing_key(team.id, wrapped, number)) for number in (0, 1))
+    former, present = (shown_secret(secrets.webhook_signing_key(team.id, wrapped, number)) for number in (0, 1))
     await threads.run(partial(services.replace_webhook_key, team, actor=Actor.system()))
     await deliver(payload(team, receiver))
     for key in (former, present):

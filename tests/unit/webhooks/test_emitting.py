@@ -30,8 +30,8 @@ def test_an_event_becomes_a_message_and_a_delivery_with_its_job_for_each_endpoin
     deliveries = Delivery.objects.order_by("id")
     assert {row.endpoint_id for row in deliveries} == {row.pk for row in asked}
     jobs = {row.pk: row for row in Job.objects.filter(name=DELIVER)}
-    assert set(jobs) == {row.pk for row in deliveries}
-    assert {jobs[row.pk].lane for row in deliveries} == {f"webhooks:{row.pk}" for row in asked}
+    assert set(jobs) == {f"{row.pk}:0" for row in deliveries}
+    assert {jobs[row.job_id].lane for row in deliveries} == {f"webhooks:{row.pk}" for row in asked}
 
 
 @pytest.mark.parametrize("name", EVENT_TYPES)

@@ -12,10 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from agentcache.accounts.access import signed_in, user_of
 from agentcache.audit.services import Actor
 from agentcache.kit.errors import AgentCacheError, NotFound
+from agentcache.kit.webhook_signing import shown_secret
 from agentcache.teams import logo_response, queries, services
 from agentcache.teams.access import SESSION_TEAM, TeamRequest, switch_team, team_page
 from agentcache.teams.errors import InvalidLogo
-from agentcache.teams.jobs import shown_signing_key, signing_keys
+from agentcache.teams.jobs import signing_keys
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets
 from agentcache.teams.services.logos import LOGO_BYTES_MAX
@@ -102,7 +103,7 @@ def webhook_key(request: TeamRequest) -> HttpResponse:
         if "replace" in request.POST:
             team = services.replace_webhook_key(team, actor=Actor.of(request))
             messages.success(request, "Webhooks are signed with a new key; the former one signs along for 24 hours.")
-        key = shown_signing_key(signing_keys(current_secrets(), team, timezone.now())[0])
+        key = shown_secret(signing_keys(current_secrets(), team, timezone.now())[0])
     return show(request, "settings", "webhook_key", {"signing_key": key, "since": team.webhook_key_since})
 
 

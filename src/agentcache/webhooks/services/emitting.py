@@ -17,7 +17,7 @@ from agentcache.teams.tenancy import rows_of
 from agentcache.webhooks.event_types import BODY_BYTES_MAX, EVENT_TYPES
 from agentcache.webhooks.models import Delivery, Endpoint, Message
 
-#: Job: try the delivery `payload["delivery_id"]`. The job has the id of the delivery; its lane is the endpoint.
+#: Job: try the delivery `payload["delivery_id"]`, if it is still in its round `payload["round"]`. Its lane is the endpoint.
 DELIVER = "webhooks.deliver"
 #: Items that a list keeps and characters that a text keeps: the first pair that makes the body small enough.
 _CUTS = ((50, 2_000), (20, 200), (4, 64))
@@ -62,8 +62,8 @@ def write_message(
 
 def enqueue(delivery: Delivery, due_at: datetime) -> None:
     """Keep the job that delivers."""
-    lane = f"webhooks:{delivery.endpoint_id}"
-    jobs.enqueue(delivery.pk, DELIVER, {"delivery_id": delivery.pk}, due_at, lane=lane)
+    payload: dict[str, object] = {"delivery_id": delivery.pk, "round": delivery.redeliveries}
+    jobs.enqueue(delivery.job_id, DELIVER, payload, due_at, lane=f"webhooks:{delivery.endpoint_id}")
 
 
 def _body(event_type: str, at: datetime, data: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets as randomness
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from agentcache.audit.services import Actor
 from agentcache.kit.egress.addresses import is_public, plain_address
 from agentcache.kit.egress.guarded import parse_public_url
 from agentcache.kit.egress.target import InvalidTarget
+from agentcache.kit.webhook_signing import shown_secret
 from agentcache.settings import Settings
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.tenancy import rows_of
 from agentcache.webhooks.errors import EndpointNotFound, InvalidEndpoint, TooManyEndpoints, UnknownEventType
 from agentcache.webhooks.event_types import EVENT_TYPES
-from agentcache.webhooks.models import DisabledBecause, Endpoint, EndpointSecret
+from agentcache.webhooks.models import Delivery, DeliveryState, DisabledBecause, EndedBecause, Endpoint, EndpointSecret
 
 ENDPOINTS_MAX = 20
 #: How long a replaced secret signs beside the new one, unless asked for otherwise.
@@ -110,6 +110,8 @@ def change_endpoint(team: Team, endpoint_id: str, edits: EndpointEdits, *, actor
         row.save()
         after = told(row)
         changed = {name for name in after if after[name] != before[name]}
+        if not row.is_enabled:
+            end_waiting(row, timezone.now())
         if changed:
             note(
                 "webhook_endpoint.changed",
@@ -166,6 +168,12 @@ def open_secrets(secrets: ServerSecrets, team: Team, endpoint: Endpoint, now: da
     rows.sort(key=lambda row: row.ends_at is not None)
     wrapped = bytes(team.wrapped_data_key)
     return [secrets.open_for_team(team.pk, wrapped, _place(row.pk), bytes(row.sealed)) for row in rows]
+
+
+def end_waiting(endpoint: Endpoint, now: datetime) -> None:
+    """Give up what waits for an endpoint that is off; it can be sent again once that is on."""
+    waiting = Delivery.objects.filter(endpoint=endpoint, state=DeliveryState.WAITING)
+    waiting.update(state=DeliveryState.FAILED, ended_because=EndedBecause.OFF, ended_at=now, next_try_at=None)
 
 
 def locked_endpoint(team: Team, endpoint_id: str) -> Endpoint:
@@ -249,7 +257,7 @@ def _new_secret(secrets: ServerSecrets, team: Team, endpoint: Endpoint) -> str:
     row = EndpointSecret(endpoint=endpoint, created_at=timezone.now())
     row.sealed = secrets.seal_for_team(team.pk, bytes(team.wrapped_data_key), _place(row.pk), value)
     row.save(force_insert=True)
-    return f"whsec_{base64.b64encode(value).decode()}"
+    return shown_secret(value)
 
 
 def _place(secret_id: str) -> bytes:
