@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from agentcache.audit.services import Actor
@@ -105,7 +105,7 @@ def show_job(request: TeamRequest, job_id: str) -> TaskWithLines:
 @router.post(
     "/{job_id}/cancel", auth=TeamAuth(Permission.JOBS_CANCEL), response={202: TaskShown}, operation_id="jobs.cancel"
 )
-def cancel_job(request: TeamRequest, job_id: str) -> Any:
+def cancel_job(request: TeamRequest, job_id: str) -> Status[TaskShown]:
     """Ask a job to end; it does so before its next step, and what is done stays done."""
     task = services.cancel(request.team_context.team, job_id, actor=Actor.of(request))
-    return 202, TaskShown.of(task)
+    return Status(202, TaskShown.of(task))

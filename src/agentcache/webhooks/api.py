@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, Field
 
 from agentcache.audit.services import Actor
@@ -215,12 +215,12 @@ def list_endpoints(request: TeamRequest) -> EndpointsShown:
     response={201: EndpointWithSecretShown},
     operation_id="webhooks.createEndpoint",
 )
-def create_endpoint(request: TeamRequest, body: NewEndpointGiven) -> Any:
+def create_endpoint(request: TeamRequest, body: NewEndpointGiven) -> Status[EndpointWithSecretShown]:
     """Make an endpoint; its secret is shown this once."""
     made = services.create_endpoint(
         current_secrets(), request.team_context.team, NewEndpoint(**body.model_dump()), actor=Actor.of(request)
     )
-    return 201, EndpointWithSecretShown.of(made)
+    return Status(201, EndpointWithSecretShown.of(made))
 
 
 @router.get("/endpoints/{endpoint_id}", auth=_READ, response=EndpointShown, operation_id="webhooks.showEndpoint")
@@ -240,10 +240,10 @@ def change_endpoint(request: TeamRequest, endpoint_id: str, body: EndpointEditsG
 
 
 @router.delete("/endpoints/{endpoint_id}", auth=_MANAGE, response={204: None}, operation_id="webhooks.deleteEndpoint")
-def delete_endpoint(request: TeamRequest, endpoint_id: str) -> Any:
+def delete_endpoint(request: TeamRequest, endpoint_id: str) -> Status[None]:
     """Delete an endpoint with its deliveries; what waits for it is never sent."""
     services.delete_endpoint(request.team_context.team, endpoint_id, actor=Actor.of(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post(
@@ -264,10 +264,10 @@ def rotate_secret(request: TeamRequest, endpoint_id: str, body: Rotation) -> End
 @router.post(
     "/endpoints/{endpoint_id}/test", auth=_MANAGE, response={202: DeliveryShown}, operation_id="webhooks.sendTest"
 )
-def send_test(request: TeamRequest, endpoint_id: str, body: TestGiven) -> Any:
+def send_test(request: TeamRequest, endpoint_id: str, body: TestGiven) -> Status[DeliveryShown]:
     """Send a type's sample to this endpoint, once."""
     row = services.send_test(request.team_context.team, endpoint_id, body.event_type, actor=Actor.of(request))
-    return 202, DeliveryShown.of(row)
+    return Status(202, DeliveryShown.of(row))
 
 
 @router.post(
@@ -276,11 +276,11 @@ def send_test(request: TeamRequest, endpoint_id: str, body: TestGiven) -> Any:
     response={202: TaskShown},
     operation_id="webhooks.redeliverRange",
 )
-def redeliver_range(request: TeamRequest, endpoint_id: str, body: RangeGiven) -> Any:
+def redeliver_range(request: TeamRequest, endpoint_id: str, body: RangeGiven) -> Status[TaskShown]:
     """Send a range of deliveries again, as a job."""
     wanted = Range(endpoint_id, body.since, body.until, DeliveryState(body.state))
     task = services.start_redelivery(request.team_context.team, wanted, actor=Actor.of(request))
-    return 202, TaskShown.of(task)
+    return Status(202, TaskShown.of(task))
 
 
 @router.get("/deliveries", auth=_READ, response=DeliveriesShown, operation_id="webhooks.listDeliveries")
@@ -316,7 +316,7 @@ def show_delivery(request: TeamRequest, delivery_id: str) -> DeliveryWithAttempt
     response={202: DeliveryShown},
     operation_id="webhooks.redeliver",
 )
-def redeliver(request: TeamRequest, delivery_id: str) -> Any:
+def redeliver(request: TeamRequest, delivery_id: str) -> Status[DeliveryShown]:
     """Send one delivery again, with all its tries anew; one that waits is tried now."""
     row = services.redeliver(request.team_context.team, delivery_id, actor=Actor.of(request))
-    return 202, DeliveryShown.of(row)
+    return Status(202, DeliveryShown.of(row))
