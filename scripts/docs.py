@@ -129,6 +129,40 @@ def errors_page() -> str:
     )
 
 
+def webhook_events_page() -> str:
+    """Describe every type of event that webhooks tell, with its members and a sample."""
+    import json
+
+    from agentcache.webhooks.event_types import EVENT_TYPES
+
+    parts = []
+    for one in EVENT_TYPES.values():
+        body = {"type": one.name, "timestamp": "2026-01-31T09:30:00.000Z", "data": one.sample}
+        rows = [
+            (f"`{name}`", _schema_type(member), member.get("description", ""))
+            for name, member in one.schema["properties"].items()
+        ]
+        sample = "```json\n" + json.dumps(body, indent=2) + "\n```"
+        parts += [f"## {one.name}", one.description, table(("member of `data`", "type", "what it says"), rows), sample]
+    return page(
+        "Webhook events",
+        "What [webhooks](../how-to/webhooks.md) tell. `GET /api/webhooks/event-types` returns the same with JSON schemas. "
+        "Members may be added to `data`; none is removed or changes its meaning.",
+        *parts,
+    )
+
+
+def _schema_type(member: dict[str, Any]) -> str:
+    if "anyOf" in member:
+        return " or ".join(_schema_type(one) for one in member["anyOf"])
+    if "enum" in member:
+        return ", ".join(f"`{value}`" for value in member["enum"])
+    kind = str(member.get("type", "any"))
+    if kind == "array":
+        return f"array of {_schema_type(member['items'])}"
+    return f"{kind} ({member['format']})" if "format" in member else kind
+
+
 def permissions_page() -> str:
     """Describe what each role, mark and key scope may do."""
     from agentcache.teams.permissions import BY_ROLE, BY_SCOPE, matrix
@@ -217,6 +251,7 @@ def pages() -> dict[Path, str]:
         PAGES / "headers.md": headers_page(),
         PAGES / "errors.md": errors_page(),
         PAGES / "permissions.md": permissions_page(),
+        PAGES / "webhook-events.md": webhook_events_page(),
         PAGES / "metrics.md": metrics_page(),
     }
 

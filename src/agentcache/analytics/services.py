@@ -15,6 +15,7 @@ from agentcache.gateway import ports
 from agentcache.jobs import services as jobs
 from agentcache.kit.ids import new_id
 from agentcache.quotas import services as quotas
+from agentcache.webhooks import services as webhooks
 
 #: The members of an event in their order, as columns.
 _COLUMNS = tuple(name.replace("tenant_id", "team_id") for name in ports.UsageEvent.__struct_fields__)
@@ -56,6 +57,7 @@ def record_events(events: list[ports.UsageEvent]) -> None:
         kept = [row for row in rows if row[0] in new]
         rollup_tables.keep(fold(kept, _COLUMNS, _SEEN))
         quotas.count_usage(kept, _COLUMNS)
+        webhooks.tell_of_hits(kept, _COLUMNS)
 
 
 def _insert(rows: list[tuple[str | int, ...]]) -> set[str]:

@@ -19,6 +19,7 @@ from agentcache.quotas.queries import BUDGET, Bar, Usage
 from agentcache.quotas.services import month_at
 from agentcache.teams.models import Membership, Role, Team
 from agentcache.teams.tenancy import rows_of
+from agentcache.webhooks.services import emit
 
 TELL_OF_USE = "quotas.tell_of_use"
 TELL_EVERY_SECONDS = 60.0
@@ -37,6 +38,7 @@ def tell_of_use(now: datetime) -> int:
             with transaction.atomic():
                 if _note(team, month, bar, percent):
                     _tell(team, usage, bar, percent)
+                    _emit(team, usage, bar, percent)
                     told += 1
     return told
 
@@ -91,6 +93,26 @@ def _tell(team: Team, usage: Usage, bar: Bar, percent: int) -> None:
         # Agents have long names, and keys of mails are short.
         key = f"quota:{blake2b(once.encode(), digest_size=24).hexdigest()}"
         send("quota-threshold", membership.user.email, context, key=key)
+
+
+def _emit(team: Team, usage: Usage, bar: Bar, percent: int) -> None:
+    """Tell endpoints what people are told, in the same transaction."""
+    is_money = bar.measure == BUDGET
+    emit(
+        team.pk,
+        "quota.threshold",
+        {
+            "kind": bar.kind,
+            "subject": bar.subject,
+            "name": bar.name,
+            "measure": "budget" if is_money else "requests",
+            "percent": percent,
+            "used": usd(bar.used) if is_money else str(bar.used),
+            "limit": usd(bar.limit) if is_money else str(bar.limit),
+            "is_hard": bar.is_hard,
+            "resets_at": usage.resets,
+        },
+    )
 
 
 def _who_is_told(team: Team) -> list[Membership]:

@@ -114,7 +114,7 @@ class CacheHit(_EventData):
     model: str
     """The model that made it."""
     outcome: str
-    """Which kind of hit: `hit`, `stale` and so on."""
+    """Which kind of hit: `exact`, `semantic` or `stale`."""
     cost_avoided_usd: str
     """What the answer would have cost, decimal US dollars."""
 
@@ -220,12 +220,12 @@ EVENT_TYPES: Final = _table(
         "cache.hit",
         CacheHit,
         {
-            "request_id": "req_01935a1d2c3b7f00a1b2c3d4e5f60718",
+            "request_id": "01935a1d2c3b7f00a1b2c3d4e5f60718",
             "at": _AT,
             "namespace": "prod",
             "provider": "openai",
             "model": "gpt-4o-mini",
-            "outcome": "hit",
+            "outcome": "exact",
             "cost_avoided_usd": "0.0021",
         },
     ),

@@ -13,7 +13,7 @@ from agentcache.teams.services import create_api_key, create_team
 from agentcache.teams.tenancy import rows_of
 
 SOURCE = Path(agentcache.__file__).parent
-APPS = ("accounts", "teams", "webhooks", "analytics", "web")
+APPS = ("accounts", "teams", "tasks", "webhooks", "analytics", "web")
 
 #: Functions that cross tenants on purpose.
 CROSSING = {
@@ -24,6 +24,16 @@ CROSSING = {
     ("analytics/queries/installation.py", "installation_totals"),  # sums over all teams, for the start page
     ("analytics/queries/installation.py", "installation_latency"),
     ("analytics/queries/installation.py", "active_teams"),
+    ("webhooks/services/hits.py", "tell_of_hits"),  # a batch of usage holds that of many teams
+    ("webhooks/services/delivering.py", "_waiting"),  # the worker serves every team, by the delivery's id
+    ("webhooks/services/delivering.py", "record_try"),  # the endpoint of that delivery
+    ("webhooks/services/endpoints.py", "end_waiting"),  # the deliveries of an endpoint that was found in its team
+    ("webhooks/services/tidying.py", "prune"),  # what is old, whosesoever it is
+    ("webhooks/services/tidying.py", "end_lost"),
+    ("tasks/services.py", "begin"),  # the worker serves every team, by the task's id
+    ("tasks/services.py", "_held"),
+    ("tasks/services.py", "end_lost"),
+    ("tasks/services.py", "prune"),
 }
 #: Adding a row names its team.
 ADDING = {"create", "bulk_create"}

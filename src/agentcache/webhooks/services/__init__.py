@@ -16,6 +16,7 @@ from agentcache.webhooks.services.endpoints import (
     open_secrets,
     rotate_secret,
 )
+from agentcache.webhooks.services.hits import tell_of_hits
 from agentcache.webhooks.services.redelivering import (
     REDELIVER,
     Range,
@@ -57,4 +58,5 @@ __all__ = [
     "rotate_secret",
     "send_test",
     "start_redelivery",
+    "tell_of_hits",
 ]
