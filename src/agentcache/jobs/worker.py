@@ -28,6 +28,7 @@ _log = get_logger(__name__)
 #: What does a job, from its payload. It may be called again for a job that it has done: a worker can die in between.
 JobFunction = Callable[[dict[str, object]], Awaitable[None]]
 
+LEASE_SECONDS = 30.0
 _POLL_SECONDS = 1.0
 #: After a database failure the next question waits this long.
 _DATABASE_PAUSE_SECONDS = 5.0
@@ -100,7 +101,7 @@ class Worker:
         clock: Clock | None = None,
         concurrency: int = ROOMS[Pool.QUICK].jobs,
         concurrency_of_lane: int | None = None,
-        lease_seconds: float = 30.0,
+        lease_seconds: float = LEASE_SECONDS,
         poll_seconds: float = _POLL_SECONDS,
         database_pause_seconds: float = _DATABASE_PAUSE_SECONDS,
         keeps_periodic: bool = True,
@@ -243,7 +244,13 @@ class Workers:
     """One worker for each pool, in one process."""
 
     def __init__(
-        self, threads: Mapping[Pool, DatabaseThreads], kinds: Mapping[str, JobKind], *, clock: Clock | None = None
+        self,
+        threads: Mapping[Pool, DatabaseThreads],
+        kinds: Mapping[str, JobKind],
+        *,
+        clock: Clock | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        poll_seconds: float = _POLL_SECONDS,
     ) -> None:
         self._workers = [
             Worker(
@@ -252,6 +259,8 @@ class Workers:
                 clock=clock,
                 concurrency=room.jobs,
                 concurrency_of_lane=room.jobs_of_lane,
+                lease_seconds=lease_seconds,
+                poll_seconds=poll_seconds,
                 keeps_periodic=pool is Pool.QUICK,
             )
             for pool, room in ROOMS.items()
