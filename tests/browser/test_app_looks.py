@@ -12,6 +12,7 @@ from tests.support.browser.team_member import create_key, resume
 EMPTY = (
     "/dashboard", "/dashboard/analytics/cost", "/dashboard/analytics/latency", "/dashboard/requests",
     "/dashboard/cache", "/dashboard/keys", "/dashboard/team/invites", "/dashboard/team/usage", "/dashboard/billing",
+    "/dashboard/policies", "/dashboard/policies/versions",
 )  # fmt: skip
 IN_USE = (
     "/dashboard", "/dashboard/analytics/cost?compare=1", "/dashboard/analytics/latency", "/dashboard/analytics/tokens",
@@ -19,7 +20,7 @@ IN_USE = (
     "/dashboard/keys", "/dashboard/keys/new", "/dashboard/team", "/dashboard/team/invites/new", "/dashboard/team/roles",
     "/dashboard/team/settings", "/dashboard/team/usage", "/dashboard/team/usage?by=agents", "/dashboard/audit",
     "/dashboard/billing", "/dashboard/billing/limit", "/dashboard/team/delete", "/dashboard/team/leave",
-    "/dashboard/team/new", "/dashboard/team/switch",
+    "/dashboard/team/new", "/dashboard/team/switch", "/dashboard/policies/new?preset=news",
 )  # fmt: skip
 
 

@@ -176,6 +176,62 @@ async def test_a_refused_credential_makes_only_its_own_key_wait(gateway, provide
     assert (await ask(gateway, "c13 news refused")).headers["x-agentcache-freshness"] == "fresh"
 
 
+async def test_c15_an_invalidation_during_a_refresh_is_final(gateway, provider):
+    for stream in (False, True):
+        prompt, given = f"c15 news {stream}", headers(gateway, X_AgentCache_Tags="news")
+        question = chat(prompt, stream=stream)
+        async with client(gateway) as http:
+            first = await http.post(CHAT_PATH, json=question, headers=given)
+            gateway.clock.move(LIFETIME + 1)
+            calls = provider.call_count
+            provider.script(hold=True, times=1)
+            assert (await http.post(CHAT_PATH, json=question, headers=given)).headers[
+                "x-agentcache-refresh"
+            ] == "started"
+            await asyncio.to_thread(provider.wait_for_calls, calls + 1)
+            purged = await http.post(
+                "/api/cache/purge", json={"tags": ["news"]}, headers={"X-AgentCache-Key": gateway.key()}
+            )
+            assert purged.status_code == 200
+            # Neither the old answer nor the one that was under way, which is from before the invalidation.
+            later = await http.post(CHAT_PATH, json=question, headers=given)
+            assert status_of(later) == "miss"
+            provider.release()
+            landed(gateway)
+            again = await http.post(CHAT_PATH, json=question, headers=given)
+        assert status_of(again) == "hit" and again.content == later.content != first.content
+    record("C15 refresh", races=2, resurrections=0, joined_older_calls=0)
+
+
+async def test_c14_clocks_that_jump_make_nothing_immortal_and_nothing_old(gateway, provider):
+    first = await ask(gateway, "c14 news")
+    wrong = 0
+    for jump in (-3600.0, -86_400.0):
+        gateway.clock.move(jump)
+        answer = await ask(gateway, "c14 news")
+        wrong += status_of(answer) != "hit" or answer.headers["age"] != "0" or "x-agentcache-refresh" in answer.headers
+    gateway.clock.move(3600.0 + 86_400.0)
+    assert (await ask(gateway, "c14 news")).content == first.content
+    # It leaps back while a refresh is under way: the new answer is stored at the time that it then is.
+    gateway.clock.move(LIFETIME + 1)
+    calls = provider.call_count
+    provider.script(hold=True, times=1)
+    await ask(gateway, "c14 news")
+    await asyncio.to_thread(provider.wait_for_calls, calls + 1)
+    gateway.clock.move(-7200.0)
+    provider.release()
+    landed(gateway)
+    gateway.clock.move(7200.0)
+    answer = await ask(gateway, "c14 news")
+    wrong += int(answer.headers["age"]) < 7199 or answer.headers["x-agentcache-freshness"] != "stale"
+    landed(gateway)
+    gateway.clock.move(10 * 365 * 86_400.0)
+    wrong += status_of(await ask(gateway, "c14 news")) == "hit"
+    gateway.clock.move(-10 * 365 * 86_400.0)
+    assert wrong == 0
+    record("C14 refreshing", jumps=6, wrong_expiries=wrong, negative_ages=0)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_c13_one_refresh_over_two_workers(tmp_path, _provider, provider, kind, request):
     settings = {"AGENTCACHE_WORKERS": "2"}

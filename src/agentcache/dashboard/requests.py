@@ -21,6 +21,7 @@ from agentcache.analytics.queries import NONE, EventFilters, Filters
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.refusals import REFUSALS
 from agentcache.kit.errors import BadRequest
+from agentcache.policies import queries as policies
 from agentcache.quotas.queries import plan_of
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import ApiKey, Team
@@ -133,11 +134,14 @@ def request_page(request: TeamRequest, request_id: str) -> HttpResponse:
     if event is None:
         raise Http404
     [row] = request_rows(team, [event])
-    return render(
-        request,
-        "dashboard/request.html",
-        {"row": row, "event": event, "may_read_cache": request.team_context.may(Permission.CACHE_READ)},
-    )
+    context = {
+        "row": row,
+        "event": event,
+        "may_read_cache": request.team_context.may(Permission.CACHE_READ),
+        "policy": policies.name_of(team, event.policy) if event.policy else "",
+        "temperature": event.temperature_milli / 1000 if event.temperature_milli >= 0 else None,
+    }
+    return render(request, "dashboard/request.html", context)
 
 
 def _filters(query: dict[str, str]) -> EventFilters:

@@ -7,7 +7,7 @@ told is counted, not guessed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from agentcache.engine.policies import Facts, Match, Policy, PolicySet
@@ -62,6 +62,12 @@ class PolicyResult:
     saved_usd_nanos: int = 0
     #: What providers would have been paid.
     spent_usd_nanos: int = 0
+
+    def add(self, other: PolicyResult) -> None:
+        """Add another's numbers."""
+        for one in fields(self):
+            if one.name not in ("id", "name"):
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def hit_ratio(self) -> float | None:
@@ -123,15 +129,24 @@ def simulate(
     rest = PolicyResult("", "No policy")
     facts_of = _facts(requests)
     kept: dict[str, _Kept] = {}
+    # Requests with one key ask the same of the same provider, so one policy decides all of them.
+    decided: dict[str, tuple[Policy | None, bool]] = {}
     for request in requests:
         facts = facts_of[request.key]
         _count_as_it_was(run.was, request, facts.cost)
-        policy = judged.find(_as_facts(request, facts))
-        if facts.temperature_milli == NOT_TOLD and _would_matter(judged.policies, policy):
-            run.undetermined += 1
+        if request.key not in decided:
+            policy = judged.find(_as_facts(request, facts))
+            decided[request.key] = (
+                policy,
+                facts.temperature_milli == NOT_TOLD and _would_matter(judged.policies, policy),
+            )
+        policy, is_undetermined = decided[request.key]
+        run.undetermined += is_undetermined
         result = results[policy.id] if policy is not None else rest
-        _take(result, run.total, request, facts, policy, usual_lifetime, kept, changes or {})
+        _take(result, request, facts, policy, usual_lifetime, kept, changes or {})
     run.by_policy = [*results.values(), rest]
+    for result in run.by_policy:
+        run.total.add(result)
     return run
 
 
@@ -186,7 +201,6 @@ def _count_as_it_was(was: PolicyResult, request: PastRequest, cost: int) -> None
 
 def _take(
     result: PolicyResult,
-    total: PolicyResult,
     request: PastRequest,
     facts: _KeyFacts,
     policy: Policy | None,
@@ -197,29 +211,38 @@ def _take(
     """Let one request meet the imagined cache."""
     now, cost = request.at_ms / 1000, facts.cost
     before = kept.get(request.key)
-    _add(result, total, requests=1)
+    result.requests += 1
     if policy is not None and not policy.stores:
-        _add(result, total, kept_out=1, spent_usd_nanos=cost)
+        result.kept_out += 1
+        result.spent_usd_nanos += cost
         return
     insists = request.reason.startswith(_INSISTED)
     age = now - before.stored_at if before is not None else 0.0
     if before is not None and not insists and age < before.lifetime + before.revalidate:
-        past = any(before.stored_at < at <= now for source in facts.sources for at in changes.get(source, ()))
-        _add(result, total, hits=1, saved_usd_nanos=cost, past_changes=int(past))
+        result.hits += 1
+        result.saved_usd_nanos += cost
+        result.past_changes += any(
+            before.stored_at < at <= now for source in facts.sources for at in changes.get(source, ())
+        )
         if age < before.lifetime:
             return
-        _add(result, total, stale_hits=1)
+        result.stale_hits += 1
         if request.failed:
             return
-        _add(result, total, refreshes=1, saved_usd_nanos=-cost, spent_usd_nanos=cost)
+        result.refreshes += 1
+        result.saved_usd_nanos -= cost
+        result.spent_usd_nanos += cost
     elif request.failed:
         if before is not None and age < before.lifetime + before.on_error:
-            _add(result, total, on_error=1, stale_hits=1, saved_usd_nanos=cost)
+            result.on_error += 1
+            result.stale_hits += 1
+            result.saved_usd_nanos += cost
         else:
-            _add(result, total, misses=1)
+            result.misses += 1
         return
     else:
-        _add(result, total, misses=1, spent_usd_nanos=cost)
+        result.misses += 1
+        result.spent_usd_nanos += cost
     kept[request.key] = _entry(request, policy, usual_lifetime)
 
 
@@ -233,9 +256,3 @@ def _entry(request: PastRequest, policy: Policy | None, usual_lifetime: float) -
         policy.stale_while_revalidate_seconds if request.is_refreshed else 0.0,
         policy.stale_if_error_seconds,
     )
-
-
-def _add(result: PolicyResult, total: PolicyResult, **numbers: int) -> None:
-    for name, number in numbers.items():
-        setattr(result, name, getattr(result, name) + number)
-        setattr(total, name, getattr(total, name) + number)

@@ -52,6 +52,12 @@ def get_policy(team: Team, policy_id: str) -> PolicyDraft:
     raise PolicyNotFound
 
 
+def name_of(team: Team, policy_id: str) -> str:
+    """Return what a policy is called now; the end of its id when it is there no more."""
+    names = {draft.id: draft.name for draft in current_policies(team).drafts}
+    return names.get(policy_id, f"Removed policy …{policy_id[-6:]}")
+
+
 def get_version(team: Team, number: int) -> PolicyVersion:
     """Return one version; raise `PolicyVersionNotFound`."""
     found = _versions(team).filter(number=number).first() if 0 < number < 2**31 else None

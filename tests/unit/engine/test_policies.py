@@ -110,7 +110,9 @@ def test_the_text_that_a_model_is_asked(body, text: str) -> None:
 
 
 def test_text_is_bounded() -> None:
-    assert len(prompt_text({"messages": [{"content": "x" * 1000}] * 10_000})) <= PROMPT_CHARS_MAX + 1000
+    long = prompt_text({"system": "first", "messages": [{"content": "x" * 1000}] * 10_000 + [{"content": "last"}]})
+    assert len(long) == PROMPT_CHARS_MAX + 1
+    assert long.startswith("first\n") and long.endswith("\nlast")
     deep: dict[str, object] = {"content": "end"}
     for _ in range(5000):
         deep = {"content": [deep]}

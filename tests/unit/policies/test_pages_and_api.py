@@ -215,3 +215,29 @@ def client_of_key(team):
         return Client(headers={"host": "127.0.0.1:8787", "x-agentcache-key": created.api_key})
 
     return make
+
+
+def test_a_requests_page_names_the_policy_that_decided(team, viewer):
+    kept = services.add_policy(team, PolicyDraft("News"), actor=SYSTEM)
+    for policy, said in ((kept.id, "News"), ("gone-away", "Removed policy …e-away")):
+        event = usage_event(
+            team, outcome="miss", policy=policy, temperature_milli=250, tags="a,b", sources="https://x.test/y"
+        )
+        analytics.record_events([event])
+        page = viewer.get(f"/dashboard/requests/{event.id}").content.decode()
+        assert all(text in page for text in (said, "0.25", "a,b", "https://x.test/y"))
+
+
+def test_a_refresh_costs_money_and_is_no_request(team, viewer):
+    from agentcache.quotas import queries as quotas
+
+    analytics.record_events([
+        usage_event(team, outcome="stale", freshness="stale", reason="stale-while-revalidate"),
+        usage_event(team, outcome="refresh", requests=0, cost_usd_nanos=10**9, upstream_us=5_000, reason="stale"),
+    ])  # fmt: skip
+    use = quotas.usage_of(team, datetime.now(UTC))
+    assert (use.requests, use.cost_usd_nanos) == (1, 10**9)
+    page = viewer.get("/dashboard/requests").content.decode()
+    assert "Refresh" in page and "Served stale" in page
+    chart = viewer.get("/dashboard/analytics/freshness?period=24h").content.decode()
+    assert "Answers from the cache, by freshness" in chart and "0.0 % of 1 answers" in chart

@@ -165,6 +165,8 @@ def _described(row: EntrySummary, now: float) -> dict[str, Any]:
         "ttl": ttl_seconds(meta, now),
         "stored_at": utc(meta.stored_at),
         "expires_at": utc(meta.expires_at),
+        "stale_while_revalidate": int(meta.stale_while_revalidate_seconds),
+        "stale_if_error": int(meta.stale_if_error_seconds),
         "tags": list(meta.tags),
         "sources": list(meta.sources),
         "bytes": row.body_bytes,

@@ -174,6 +174,12 @@ class EntryRow(msgspec.Struct, kw_only=True):
     ttl: Annotated[int, Meta(description="Seconds left of the lifetime; negative when it is over.")]
     stored_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
     expires_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
+    stale_while_revalidate: Annotated[
+        int, Meta(description="Seconds past the lifetime for which it is served at once while it is asked for anew.")
+    ]
+    stale_if_error: Annotated[
+        int, Meta(description="Seconds past the lifetime for which it stands in for a failing provider.")
+    ]
     tags: list[str]
     sources: list[str]
     bytes: Annotated[int, Meta(description="Length of the stored answer.")]

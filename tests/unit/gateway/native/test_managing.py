@@ -46,6 +46,8 @@ async def test_a_listed_entry_tells_everything_but_its_value(bench):
         "ttl": 20,
         "stored_at": "2027-01-15T08:00:00.000Z",
         "expires_at": "2027-01-15T08:01:40.000Z",
+        "stale_while_revalidate": 0,
+        "stale_if_error": 0,
         "tags": ["a", "b"],
         "sources": ["https://example.com/x"],
         "bytes": stored["bytes"],
