@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test check demo bench bench-peers bench-pages bench-watch soak-watch build lock docs
+.PHONY: help serve test check demo bench bench-peers bench-pages bench-policies bench-watch soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -25,6 +25,9 @@ bench-peers: ## measure side by side with other gateways
 
 bench-pages: ## measure every page with ten million usage events, on SQLite and PostgreSQL
 	@scripts/bench-pages
+
+bench-policies: ## measure hits without and with policies, their patterns, and a dry run
+	@scripts/bench-policies
 
 bench-watch: ## measure how late 10,000 watched sources are checked, for ten minutes
 	@scripts/bench-watch

@@ -1,6 +1,6 @@
 """What policies cost: a hit without any and with 50, the first reading of a request, patterns, and a dry run.
 
-    python -m benchmarks.policies [--json]
+    make bench-policies
 
 In one process, without sockets, on SQLite; minutes of nothing else on the machine make it honest. Prints microseconds.
 """
