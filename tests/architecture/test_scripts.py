@@ -18,6 +18,7 @@ TARGETS = (
     "bench",
     "bench-peers",
     "bench-pages",
+    "bench-policies",
     "bench-watch",
     "soak-watch",
     "build",
