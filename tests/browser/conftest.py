@@ -11,6 +11,7 @@ from tests.support.browser import looks
 from tests.support.browser.chromium import Turns, launch
 from tests.support.browser.site import Site
 from tests.support.browser.visitor import Visitor
+from tests.support.django_project import create_database
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,8 @@ def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def postgresql_site(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Site]:
     """A server whose records are in PostgreSQL."""
-    with Site(tmp_path_factory.mktemp("site"), AGENTCACHE_DATABASE_URL=postgres_url) as site:
+    # Of its own: the job worker of another server on the same records would send this one's mails.
+    with Site(tmp_path_factory.mktemp("site"), AGENTCACHE_DATABASE_URL=create_database(postgres_url)) as site:
         yield site
 
 
