@@ -47,6 +47,8 @@ class Planting:
             self._logo(program, team_id)
             self._limits(program)
             self._listeners(program)
+            self._policies(program)
+            self._webhooks(program)
         self._sign_ins()
         self._calls(api_key)
         self._entries(api_key)
@@ -119,6 +121,33 @@ class Planting:
         for number, text in enumerate(payloads()[:8]):
             wanted = {"url": f"https://docs.example/{number}", "checkInterval": 86_400_000, "tags": [text]}
             self._note("listeners", text, program.post("/api/listeners/register", json=wanted))
+
+    def _policies(self, program: httpx.Client) -> None:
+        for text in payloads()[:8]:
+            policy = {
+                "name": text,
+                "match": {"namespaces": ["nobody's"], "tags": [text], "models": [text], "prompt": text},
+            }
+            answer = program.post("/api/policies", json=policy)
+            if answer.status_code == 400:
+                policy["match"] = {"namespaces": ["nobody"]}
+                answer = program.post("/api/policies", json=policy)
+            self._note("policies", text, answer)
+
+    def _webhooks(self, program: httpx.Client) -> None:
+        """Make endpoints, a delivery that fails, and a job that sends it again."""
+        for number, text in enumerate(payloads()[:8]):
+            wanted = {
+                "url": f"https://hooks.invalid/{number}",
+                "description": text,
+                "event_types": ["listener.changed"],
+            }
+            answer = program.post("/api/webhooks/endpoints", json=wanted)
+            if self._note("webhooks", text, answer):
+                place = f"/api/webhooks/endpoints/{answer.json()['endpoint']['id']}"
+                program.post(f"{place}/test", json={"event_type": "listener.changed"}).raise_for_status()
+                span = {"since": "2026-01-01T00:00:00Z", "until": "2200-01-01T00:00:00Z"}
+                program.post(f"{place}/redeliver", json=span).raise_for_status()
 
     def _sign_ins(self) -> None:
         """Sign in with browsers whose names are hostile: they are shown among the sessions, and in mails."""
