@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
             Entry("Webhooks", "webhooks:index", "send", "webhooks.read", "w"),
-            Entry("Jobs", "tasks:index", "clock", "jobs.read", "j"),
+            Entry("Jobs", "tasks:index", "bolt", "jobs.read", "j"),
         ),
     ),
     (

@@ -33,5 +33,7 @@ def worker_sign(now: datetime) -> WorkerSign:
         # Never done yet: still due when it was made.
         if due_at - timedelta(seconds=period or 0) >= created_at
     ]
-    overdue = waiting.filter(due_at__lt=now - OVERDUE).order_by("due_at").values_list("due_at", flat=True).first()
+    # In a lane they wait for each other: behind a receiver that hangs, not for a worker.
+    late = waiting.filter(due_at__lt=now - OVERDUE, lane="")
+    overdue = late.order_by("due_at").values_list("due_at", flat=True).first()
     return WorkerSign(max(done, default=None), overdue)

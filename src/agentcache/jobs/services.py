@@ -15,6 +15,7 @@ from agentcache.jobs.models import Job
 
 #: Seconds to the next try after the first, second, … failure; about 75 hours in all, as Standard Webhooks suggests.
 RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+_LANE_CHARS_MAX = 80
 MAX_ATTEMPTS = len(RETRY_AFTER_SECONDS) + 1
 
 
@@ -51,7 +52,15 @@ def at(seconds: float) -> datetime:
 
 def enqueue(job_id: str, name: str, payload: dict[str, object], due_at: datetime, *, lane: str = "") -> None:
     """Keep a job; part of the caller's transaction, if there is one."""
-    Job.objects.create(id=job_id, name=name, payload=payload, due_at=due_at, lane=lane)
+    Job.objects.create(id=job_id, name=name, payload=payload, due_at=due_at, lane=lane or _lane_of(payload))
+
+
+def _lane_of(payload: Mapping[str, object]) -> str:
+    """Return the lane of what calls a URL for a tenant: all that it calls at one host. "" for everything else."""
+    tenant_id, url = payload.get("tenant_id"), payload.get("url")
+    if not isinstance(tenant_id, str) or not isinstance(url, str):
+        return ""
+    return f"{tenant_id}:{url.partition('//')[2].partition('/')[0]}"[:_LANE_CHARS_MAX]
 
 
 def keep_periodic(periods: dict[str, float], now: datetime) -> None:

@@ -14,6 +14,7 @@ from agentcache.jobs.queries import OVERDUE
 from agentcache.listeners.queries import count_overdue, count_watched
 from agentcache.mails.models import Mail, MailState
 from agentcache.teams.models import Team
+from agentcache.webhooks.queries import count_failing, count_waiting
 
 DAY_SECONDS = 86400
 _HIT_OUTCOMES = ("exact", "semantic", "stale")
@@ -35,6 +36,8 @@ class Health:
     events_lost: int
     listeners: int
     checks_overdue: int
+    webhooks_waiting: int
+    endpoints_failing: int
 
     @property
     def hit_ratio_today(self) -> float | None:
@@ -87,13 +90,15 @@ def health(now: datetime) -> Health:
         requests_today=sum(outcomes.values()),
         hits_today=sum(count for outcome, count in outcomes.items() if outcome in _HIT_OUTCOMES),
         jobs_waiting=once.count(),
-        jobs_overdue=Job.objects.filter(failed_at__isnull=True, due_at__lt=now - OVERDUE).count(),
+        jobs_overdue=Job.objects.filter(failed_at__isnull=True, due_at__lt=now - OVERDUE, lane="").count(),
         jobs_failed=Job.objects.filter(failed_at__isnull=False).count(),
         mails_queued=Mail.objects.filter(state=MailState.QUEUED).count(),
         mails_failed=mails.get(MailState.FAILED.value, 0),
         events_lost=UsageGap.objects.filter(detected_at__gte=day_ago).aggregate(lost=Sum("lost"))["lost"] or 0,
         listeners=count_watched(),
         checks_overdue=count_overdue(now),
+        webhooks_waiting=count_waiting(),
+        endpoints_failing=count_failing(),
     )
 
 

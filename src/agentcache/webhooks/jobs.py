@@ -82,7 +82,7 @@ class EndpointDelivery:
             return float(value)
         try:
             at = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         return max(0.0, (at - self._now()).total_seconds())

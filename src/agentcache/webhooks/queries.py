@@ -103,3 +103,13 @@ def get_delivery(team: Team, delivery_id: str) -> Delivery:
 def attempts_of(delivery: Delivery) -> list[Attempt]:
     """Return every try of a delivery, newest first."""
     return list(Attempt.objects.filter(delivery=delivery).order_by("-pk"))
+
+
+def count_waiting() -> int:
+    """Return how many deliveries of all teams wait for a try; for operators."""
+    return Delivery.objects.filter(state=DeliveryState.WAITING).count()
+
+
+def count_failing() -> int:
+    """Return how many endpoints of all teams fail now; for operators."""
+    return Endpoint.objects.filter(is_enabled=True, failures_in_row__gt=0).count()

@@ -7,6 +7,7 @@ import pytest
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.models import Job
+from agentcache.jobs.queries import worker_sign
 from agentcache.jobs.services import Lanes
 from agentcache.jobs.worker import JobKind, Pool, TryAgain, Worker, Workers
 from agentcache.kit.clock import ManualClock
@@ -48,6 +49,29 @@ def test_what_runs_counts(project, clock):
 def test_without_a_bound_lanes_are_only_names(project, clock):
     enqueue(clock, ["slow"] * 5)
     assert claim(clock, 3, most=None) == ["slow"] * 3
+
+
+def test_what_calls_a_url_for_a_tenant_is_in_a_lane_of_both(project, clock):
+    for job_id, payload in {
+        "a": {"tenant_id": "t1", "url": "https://one.example.com/x?y"},
+        "b": {"tenant_id": "t1", "url": "https://one.example.com/z"},
+        "c": {"tenant_id": "t2", "url": "https://one.example.com/x"},
+        "d": {"tenant_id": "t1", "url": "https://" + "long." * 40 + "example.com/"},
+        "e": {"tenant_id": "t1"},
+    }.items():
+        services.enqueue(job_id, "greet", payload, services.at(clock.now()))
+    lanes = dict(Job.objects.values_list("id", "lane"))
+    assert lanes["a"] == lanes["b"] == "t1:one.example.com"
+    assert lanes["c"] == "t2:one.example.com"
+    assert (len(lanes["d"]), lanes["e"]) == (80, "")
+
+
+def test_a_queue_behind_a_hanging_receiver_is_no_sign_of_a_missing_worker(project, clock):
+    now = services.at(clock.now() + 3600)
+    services.enqueue("hook", "greet", {}, services.at(clock.now()), lane="slow")
+    assert worker_sign(now).overdue_since is None
+    services.enqueue("mail", "greet", {}, services.at(clock.now()))
+    assert worker_sign(now).overdue_since == services.at(clock.now())
 
 
 def test_jobs_without_a_lane_are_bounded_by_the_room_alone(project, clock):

@@ -30,6 +30,8 @@ CROSSING = {
     ("webhooks/services/endpoints.py", "end_waiting"),  # the deliveries of an endpoint that was found in its team
     ("webhooks/services/tidying.py", "prune"),  # what is old, whosesoever it is
     ("webhooks/services/tidying.py", "end_lost"),
+    ("webhooks/queries.py", "count_waiting"),  # for operators
+    ("webhooks/queries.py", "count_failing"),
     ("tasks/services.py", "begin"),  # the worker serves every team, by the task's id
     ("tasks/services.py", "_held"),
     ("tasks/services.py", "end_lost"),
