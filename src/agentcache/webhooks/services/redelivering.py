@@ -95,7 +95,7 @@ def redeliver_step(team_id: str, payload: Mapping[str, Any], cursor: Mapping[str
     done, last = redeliver_batch(team, wanted, str(cursor.get("after", "")), str(payload["upto"]))
     if not done:
         return Progress()
-    return Progress(done=done, cursor={"after": last}, lines=[f"{done} sent again, up to {last}."])
+    return Progress(done=done, cursor={"after": last}, lines=[f"{done} sent again."])
 
 
 def redeliver_batch(team: Team, wanted: Range, after_id: str, upto_id: str) -> tuple[int, str]:
