@@ -68,6 +68,7 @@ SCENARIOS: dict[str, tuple[str, str]] = {
         "a stop with open streams; a rolling restart",
         "streams end well or in an error event; no new request fails",
     ),
+    "F24": ("watched pages that change at random, under load", "no answer from before an acknowledged change"),
     "F27": ("each fault, and the health endpoints", "they tell the truth"),
     "F28": (
         "migrations killed in every step; a former schema; a restore from a backup",
@@ -114,9 +115,9 @@ SCENARIOS: dict[str, tuple[str, str]] = {
         "a failed check in bounded time and memory",
     ),
     "S10": ("an address that was edited in the database", "judged when connecting: no connection"),
-    "S13": ("a thousand listeners on one host", "one request a second"),
     "S11": ("a request that tries to move a credential to another host", "it never goes there"),
     "S12": ("an HTTP client outside the one door", "the checks fail"),
+    "S13": ("a thousand listeners on one host", "one request a second"),
     "W1": ("our webhooks, checked by others' verifiers; every byte flipped", "valid ones pass, all others fail"),
     "W2": ("a webhook secret is replaced", "old and new sign for a day, without a gap"),
     "W3": ("the worker killed while it delivers", "each event arrives, under one id; nothing without its cause"),
