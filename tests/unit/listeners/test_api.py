@@ -19,6 +19,11 @@ WANTED = {
 
 
 @pytest.fixture
+def team(sqlite_project):
+    return make_team()
+
+
+@pytest.fixture
 def member(team):
     return program_of(join(team, "member@example.com").user)
 

@@ -27,18 +27,19 @@ def claim_due(now: datetime, room: int, full_teams: Collection[str] = ()) -> lis
         return []
     with transaction.atomic():
         _take_turn(now)
-        chosen: dict[str, Listener] = {}
-        for row in due.order_by("next_check_at")[: room * _LOOKED_PER_TAKEN]:
-            chosen.setdefault(row.host, row)
+        chosen: dict[str, str] = {}
+        looked_at = due.order_by("next_check_at").values_list("host", "pk")
+        for host, listener_id in looked_at[: room * _LOOKED_PER_TAKEN]:
+            chosen.setdefault(host, listener_id)
             if len(chosen) == room:
                 break
         known = dict(Host.objects.filter(name__in=chosen).values_list("name", "delay_seconds"))
         hosts = [Host(name=name, free_at=now + _pause(known.get(name, 0.0))) for name in chosen]
         Host.objects.bulk_create(hosts, update_conflicts=True, unique_fields=["name"], update_fields=["free_at"])
-        rows = list(chosen.values())
         # Crosses tenants: the worker serves them all, each by its own row.
-        Listener.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=now + LEASE)
-    return rows
+        rows = Listener.objects.filter(pk__in=chosen.values())
+        rows.update(claimed_until=now + LEASE)
+        return list(rows.order_by("next_check_at"))
 
 
 def keep_host_delay(host: str, delay_seconds: float) -> None:
