@@ -143,7 +143,11 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
             thread.start()
         for thread in threads:
             thread.join()
-        return {**truth.counted, "delays": truth.delays, "memory_before": before, "memory_after": _memory(served)}
+        made = len(truth.changed_at)
+        return {
+            **truth.counted, **_listeners(served), "made": made, "delays": truth.delays,
+            "memory_before": before, "memory_after": _memory(served),
+        }  # fmt: skip
 
 
 def _register_one(served: Served, url: str, hook: str) -> None:
@@ -156,6 +160,20 @@ def _register_one(served: Served, url: str, hook: str) -> None:
     connection.close()
     if answer.status != 201:
         raise RuntimeError(f"{answer.status} {said}")
+
+
+def _listeners(served: Served) -> dict[str, Any]:
+    """Return what the API tells of the listeners."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection.request("GET", "/api/listeners?limit=200", headers=served.headers)
+    rows = json.loads(connection.getresponse().read())["listeners"]
+    connection.close()
+    return {
+        "checks": sum(row["checks"] for row in rows),
+        "seen": sum(row["changes"] for row in rows),
+        "failing": sum(row["state"] != "watching" for row in rows),
+        "failures": sorted({row["failure"] for row in rows if row["failure"]}),
+    }
 
 
 def _calls(served: Served, truth: Truth, urls: list[str], ends: float, seed: int) -> None:
@@ -188,6 +206,8 @@ def main() -> None:
     table.add_row(
         "answers, of which hits, errors", f"{found['answers']:,}, {found['hits']:,}, {found.get('errors', 0)}"
     )
+    table.add_row("checks, sources that fail", f"{found['checks']:,}, {found['failing']} {found['failures'] or ''}")
+    table.add_row("changes made, seen (several at once are one)", f"{found['made']:,}, {found['seen']:,}")
     table.add_row("changes acknowledged", f"{found.get('acknowledged', 0):,}")
     table.add_row("answers past an acknowledged change", str(found.get("violations", 0)))
     if delays:
