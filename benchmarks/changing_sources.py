@@ -53,11 +53,17 @@ class Truth:
         self.counted: Counter[str] = Counter()
         self.delays: list[float] = []
         self.changed_at: dict[tuple[int, int], float] = {}
+        self.odd: list[str] = []
         self.lock = threading.Lock()
 
     def hear_change(self, line: str) -> None:
         """Take a line of the web site."""
-        number, version, at = line.split()
+        words = line.split()
+        if len(words) != 3:
+            # Not a change: what the site has to say when it is stopped, or when something is wrong with it.
+            self.odd.append(line.rstrip())
+            return
+        number, version, at = words
         with self.lock:
             self.now[int(number)] = int(version)
             self.changed_at[int(number), int(version)] = float(at)
@@ -145,7 +151,7 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
             thread.join()
         made = len(truth.changed_at)
         return {
-            **truth.counted, **_listeners(served), "made": made, "delays": truth.delays,
+            **truth.counted, **_listeners(served), "made": made, "odd": list(truth.odd), "delays": truth.delays,
             "memory_before": before, "memory_after": _memory(served),
         }  # fmt: skip
 
@@ -218,6 +224,7 @@ def main() -> None:
         "memory of all processes: before, after", f"{found['memory_before']:.0f}, {found['memory_after']:.0f} MiB"
     )
     Console(width=100).print(table)
+    print("\n".join(found["odd"][:20]))
     if found.get("violations") or found.get("errors") or not found.get("acknowledged"):
         sys.exit("the promise does not hold")
 
