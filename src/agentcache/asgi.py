@@ -9,32 +9,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from agentcache.engine.flights import Flights
-from agentcache.engine.stores.boards import NoFlightBoard
-from agentcache.engine.stores.open_stores import Stores, open_stores
+from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.building import build_parts
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
-from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits
-from agentcache.gateway.limit_counters import NoLimits, open_admission
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import JobQueue, LimitBook
-from agentcache.gateway.prepared import PreparedRequests
-from agentcache.gateway.refreshing import Refreshes
-from agentcache.gateway.refusals import Refusals
-from agentcache.gateway.replies import HitHeaders
 from agentcache.gateway.tracing import open_tracing
 from agentcache.gateway.usage_spool import UsageSpool, spool_dir
 from agentcache.kit.clock import Clock, SystemClock
-from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
+from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.kit.logs import configure_logging, get_logger
-from agentcache.providers.prices import Prices
-from agentcache.providers.registry import build_dialects
 from agentcache.settings import Settings
 
 _log = get_logger(__name__)
@@ -167,53 +157,6 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             health,
             get_control_plane_app(settings, health.ready),
         )
-
-
-def build_parts(
-    settings: Settings,
-    clock: Clock,
-    *,
-    stores: Stores,
-    upstream: UpstreamClient,
-    meter: Meter,
-    authenticator: Authenticator,
-    jobs: JobQueue,
-    limits: LimitBook | None = None,
-) -> Parts:
-    """Put the gateway's parts together."""
-    dialects = build_dialects(settings.upstreams)
-    prices = Prices(settings.prices_file, dialects)
-    hit_headers, admission = HitHeaders(), open_admission(settings, clock, limits or NoLimits())
-    known_hits: KnownHits | NoKnownHits = NoKnownHits()
-    if stores.current is not None:
-        known_hits = KnownHits(stores.current, authenticator, admission, meter, hit_headers, clock)
-    return Parts(
-        settings=settings,
-        clock=clock,
-        dialects=dialects,
-        entries=stores.entries,
-        board=stores.board,
-        is_shared=not isinstance(stores.board, NoFlightBoard),
-        flights=Flights(settings.entry_max_bytes),
-        upstream=upstream,
-        timeouts=UpstreamTimeouts(
-            connect=settings.upstream_connect_seconds,
-            first_byte=settings.upstream_first_byte_seconds,
-            idle=settings.upstream_idle_seconds,
-            total=settings.upstream_total_seconds,
-        ),
-        prepared=PreparedRequests(),
-        hit_headers=hit_headers,
-        known_hits=known_hits,
-        refreshes=Refreshes(clock),
-        authenticator=authenticator,
-        key_failures=KeyFailures(settings.key_failures_per_minute, clock, settings.trusted_proxies),
-        meter=meter,
-        refusals=Refusals(meter),
-        prices=prices,
-        jobs=jobs,
-        admission=admission,
-    )
 
 
 def create_app() -> Application:

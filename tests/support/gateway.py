@@ -25,7 +25,6 @@ from typing import Any, Self
 import msgspec
 from pysqlite3 import dbapi2 as sqlite3
 
-from agentcache.asgi import build_parts
 from agentcache.demo.fake_provider import FakeProvider
 from agentcache.engine.entries import Tenant
 from agentcache.engine.policies import NO_POLICIES, PolicySet
@@ -33,6 +32,7 @@ from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIScope, Message, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.building import build_parts
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
 from agentcache.gateway.known_hits import KnownHit

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agentcache.asgi import build_parts
 from agentcache.demo.fake_provider import FakeProvider
 from agentcache.engine.entries import Tenant
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIScope, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.building import build_parts
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits

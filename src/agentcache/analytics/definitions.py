@@ -42,6 +42,7 @@ OUTCOMES: Final = {
     Outcome.ERROR: "Ended without an answer: the provider or the network failed, or the request was not understood.",
     Outcome.REFUSED: "Turned away before the cache was asked: by a limit, for want of a scope, or from a network that the key does not allow.",
     Outcome.REFRESH: "No request: the cache asked the provider anew, behind a caller that was served a stale answer at once.",
+    Outcome.PREWARM: "No request: the team had the server ask the provider before anybody does.",
 }
 _EVENT: Final = "one request to the gateway with a valid key"
 _ERROR_PERCENT: Final = f"{ERROR_SHARE * 100:.0f} %"
@@ -50,7 +51,7 @@ METRICS: Final = (
     Metric(
         "requests", "Requests", "requests", "all usage events", "", _EVENT,
         "Every request that reached the gateway with a valid key, errors, bypasses and refused ones included. "
-        "A request counts in the bucket of time in which it ended. A refresh behind a stale answer is no request.",
+        "A request counts in the bucket of time in which it ended. A refresh behind a stale answer is no request, nor is prewarming.",
     ),
     Metric(
         "hits", "Hits", "requests", "events with outcome exact, semantic or stale", "", _EVENT,
@@ -99,10 +100,10 @@ METRICS: Final = (
         "What hits and coalesced requests would have cost at the provider, at the price in force when the answer was made.",
     ),
     Metric(
-        "caching_cost_usd", "Cost of caching", "USD", "sum of provider prices paid on the way of hits, coalesced requests and refreshes",
-        "", "one hit, coalesced request or refresh",
+        "caching_cost_usd", "Cost of caching", "USD", "sum of provider prices paid on the way of hits, coalesced requests, refreshes and prewarming",
+        "", "one hit, coalesced request, refresh or prewarmed answer",
         "What was paid to providers so that the cache could answer, such as a refresh behind an answer that was served "
-        "stale. An exact look-up costs nothing.",
+        "stale, or prewarming. An exact look-up costs nothing.",
     ),
     Metric(
         "net_saved_usd", "Net saved", "USD", "avoided cost − cost of caching", "", "one hit or coalesced request",

@@ -34,6 +34,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Cache", "dashboard:cache", "layers", "cache.read", "c"),
             Entry("Policies", "policies:index", "clock", "policies.read", "p"),
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
+            Entry("Prewarm", "prewarm:batches", "spark", "prewarm.read", "f"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
             Entry("Webhooks", "webhooks:index", "send", "webhooks.read", "w"),
             Entry("Jobs", "tasks:index", "bolt", "jobs.read", "j"),
@@ -44,6 +45,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Members", "teams:members", "team", "members.read", "m", ("/dashboard/team",)),
             Entry("Usage and limits", "quotas:usage", "gauge", "stats.read", "u", ("/dashboard/team/usage",)),
+            Entry("Provider credentials", "prewarm:credentials", "lock", "credentials.read", "v"),
             Entry("Audit log", "teams:audit", "list", "audit.read", "l"),
             Entry("Team settings", "teams:settings", "gear", "team.manage", "t", ("/dashboard/team/delete",)),
         ),

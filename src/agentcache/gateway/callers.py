@@ -81,7 +81,24 @@ def read_caller(dialect: Dialect | None, raw: RawHeaders) -> Caller:
     raw = _without_nominated(raw)
     headers = _fold(raw)
     api_key = _find_api_key(headers)
-    credential = _find_provider_credential(dialect, headers)
+    return _understood(dialect, raw, headers, api_key, _find_provider_credential(dialect, headers))
+
+
+def inside_caller(dialect: Dialect, raw: RawHeaders, credential: str) -> Caller:
+    """Understand the headers of a request that the server makes for a team, with the credential that the team keeps.
+
+    Raises `ConflictingCredentials` when they hold a credential of their own, and `BadRequest`.
+    """
+    headers = _fold(raw)
+    own = {*_SINGLE, *dialect.credential_headers}.intersection(headers)
+    if own:
+        raise ConflictingCredentials("The credential comes from the team's own.", param=min(own))
+    return _understood(dialect, raw, headers, "", credential)
+
+
+def _understood(
+    dialect: Dialect | None, raw: RawHeaders, headers: dict[str, str], api_key: str, credential: str | None
+) -> Caller:
     forward = [
         (name, value)
         for name, value in raw

@@ -41,7 +41,9 @@ TAGS_CHARS_MAX = 1000
 SOURCES_CHARS_MAX = 2000
 #: Why the cache stood aside where a policy of the team says so, for `Cache-Status` `detail`.
 KEPT_OUT = "policy"
-_ASKED_PROVIDER = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.REFRESH})
+_ASKED_PROVIDER = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.REFRESH, Outcome.PREWARM})
+#: Nobody waits for these, and they are requests of nobody.
+_OWN = frozenset({Outcome.REFRESH, Outcome.PREWARM})
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -248,7 +250,7 @@ class Call:
         if self.admitted.held:
             self.parts.admission.settle(self.admitted, cost_usd_nanos)
         parts, caller, principal, endpoint = self.parts, self.caller, self.principal, self.endpoint
-        is_refresh, asked_provider = outcome is Outcome.REFRESH, outcome in _ASKED_PROVIDER
+        is_own, asked_provider = outcome in _OWN, outcome in _ASKED_PROVIDER
         if not reason and served is None:
             reason = self.detail or (caller.directives.forward_reason if outcome is Outcome.MISS else "")
         parts.meter.record(
@@ -267,15 +269,14 @@ class Call:
                 output_tokens=output_tokens,
                 cost_usd_nanos=cost_usd_nanos,
                 saved_usd_nanos=saved_usd_nanos,
-                # Nobody waited for a refresh.
-                latency_us=0 if is_refresh else int((parts.clock.monotonic() - self.started) * 1e6),
+                latency_us=0 if is_own else int((parts.clock.monotonic() - self.started) * 1e6),
                 upstream_us=upstream_us,
                 agent=caller.directives.agent,
                 reason=reason,
                 entry_key=self.key.hex(),
                 freshness=served.value if served is not None else "",
                 user_id=principal.user_id,
-                requests=0 if is_refresh else 1,
+                requests=0 if is_own else 1,
                 policy=self.policy.id if self.policy is not None and served is None else "",
                 temperature_milli=temperature_milli(self.body) if asked_provider else NOT_TOLD,
                 tags=_joined(caller.directives.tags, ",", TAGS_CHARS_MAX) if asked_provider else "",

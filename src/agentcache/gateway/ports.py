@@ -76,6 +76,8 @@ class Outcome(Enum):
     REFUSED = "refused"
     #: No request of anybody's: the cache asked the provider anew, behind a caller that had a stale answer at once.
     REFRESH = "refresh"
+    #: No request of anybody's either: the team had the server ask before anybody does.
+    PREWARM = "prewarm"
 
     # Members are made once, so what they are is who they are: hashed without a call of Python for every look-up.
     __hash__ = object.__hash__
@@ -114,7 +116,7 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     freshness: str = ""
     #: Who made the key.
     user_id: str = ""
-    #: How many requests this stands for: refused ones that are alike are summed up, and a refresh is none.
+    #: How many requests this stands for: refused ones that are alike are summed up, and what nobody waited for is none.
     requests: int = 1
     #: Id of the team's policy that decided how the answer is kept; "" without one, and on hits.
     policy: str = ""

@@ -44,7 +44,7 @@ async def answer(call: Call) -> None:
     """Serve a request to a cacheable endpoint."""
     parts, directives = call.parts, call.directives
     call.raw_body = await read_body(call.asgi_scope, call.receive, parts.settings.body_max_bytes)
-    _prepare(call)
+    prepare(call)
     if call.detail or directives.is_bypass:
         await pass_through(call, call.raw_body, detail=call.detail or "requested")
         return
@@ -69,7 +69,7 @@ async def answer(call: Call) -> None:
     )
 
 
-def _prepare(call: Call) -> None:
+def prepare(call: Call) -> None:
     """Fill in body, key and bypass reason from the raw body; raise `InvalidJSON`."""
     assert call.endpoint is not None
     identity = (call.caller, call.path, call.raw_body)

@@ -75,5 +75,6 @@ DIALECT = Dialect(
     credential_headers=("x-api-key", "authorization"),
     credential_form=("x-api-key", ""),
     error=message_error,
+    probe_headers=(("anthropic-version", "2023-06-01"),),
     price_provider="anthropic",
 )

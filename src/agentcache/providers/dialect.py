@@ -173,6 +173,10 @@ class Dialect:
     error: Callable[[int, str, str, str | None], Json] = lambda _s, code, message, param: {
         "error": {"message": message, "type": "agentcache_error", "param": param, "code": code}
     }
+    #: Reads something that costs nothing and needs a credential: shows whether one works.
+    probe_path: str = "/v1/models"
+    #: Headers that the probe needs besides the credential.
+    probe_headers: tuple[tuple[str, str], ...] = ()
     #: Provider id in the price data; empty when unknown.
     price_provider: str = ""
     #: Hosts (exact or `*.suffix`) from which output files are copied into our store.

@@ -25,6 +25,7 @@ def openai_compatible(
     endpoints: Iterable[Endpoint] = (),
     key_headers: tuple[str, ...] = (),
     price_provider: str = "",
+    probe_path: str = "/v1/models",
 ) -> Dialect:
     """Return the table of an OpenAI-like provider.
 
@@ -66,4 +67,5 @@ def openai_compatible(
         key_headers=key_headers,
         error=openai_params.openai_error,
         price_provider=price_provider,
+        probe_path=probe_path,
     )

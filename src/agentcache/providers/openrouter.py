@@ -16,4 +16,6 @@ DIALECT = openai_compatible(
     bypass=_bypass,
     without=("moderations", "images.generations", "audio.speech"),
     price_provider="openrouter",
+    # Its list of models is public.
+    probe_path="/v1/key",
 )

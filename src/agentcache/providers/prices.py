@@ -83,6 +83,14 @@ class Prices:
         rates = self._own.get(f"{dialect}/{model}") or self._listed(dialect, model, usage, at)
         return rates.nanos(usage) if rates else None
 
+    def context_tokens(self, dialect: str, model: str) -> int | None:
+        """Return how many tokens a request and its answer have at most in all, or None when that is not known."""
+        provider = self._price_providers.get(dialect)
+        if not provider or not model or len(model) > _MODEL_NAME_CHARACTERS_MAX:
+            return None
+        found = self._find_model(provider, model)
+        return found.context_window if found else None
+
     def _listed(self, dialect: str, model: str, usage: Usage, at: float) -> Rates | None:
         provider = self._price_providers.get(dialect)
         if not provider or not model or len(model) > _MODEL_NAME_CHARACTERS_MAX:

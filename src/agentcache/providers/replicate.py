@@ -89,5 +89,6 @@ DIALECT = Dialect(
         _creates("deployments.predictions", "/v1/deployments/{owner}/{name}/predictions", "deployment"),
     ),
     error=_error,
+    probe_path="/v1/account",
     file_hosts=("replicate.delivery", "*.replicate.delivery"),
 )

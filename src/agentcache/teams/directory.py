@@ -8,11 +8,12 @@ from functools import partial
 from django.utils import timezone
 
 from agentcache.engine.policies import NO_POLICIES, PolicySet
-from agentcache.gateway.ports import Principal, Refusal
+from agentcache.gateway.ports import Principal, Refusal, Scope
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.networks import Networks
 from agentcache.settings import Settings
 from agentcache.teams import queries, services
+from agentcache.teams.models import Team
 from agentcache.teams.queries.api_keys import FoundApiKey
 from agentcache.teams.secrets import ServerSecrets
 
@@ -75,3 +76,18 @@ class DjangoDirectory:
             networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,
             policies=policies,
         )
+
+
+def team_principal(
+    secrets: ServerSecrets, team: Team, *, encrypt_entries: bool, policies: PolicySet = NO_POLICIES
+) -> Principal:
+    """Return a team as the data plane sees it when the server itself works for it: no key's, and no member's."""
+    lifetime = team.default_lifetime_seconds
+    return Principal(
+        tenant=secrets.tenant(team.pk, bytes(team.wrapped_data_key), encrypt_entries=encrypt_entries),
+        api_key_id="",
+        scopes=frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE}),
+        namespace=team.default_namespace,
+        lifetime_seconds=float(lifetime) if lifetime else None,
+        policies=policies,
+    )

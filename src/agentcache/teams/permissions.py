@@ -30,6 +30,10 @@ class Permission(StrEnum):
     TEAM_DELETE = "team.delete"
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_MANAGE = "webhooks.manage"
+    CREDENTIALS_READ = "credentials.read"
+    CREDENTIALS_MANAGE = "credentials.manage"
+    PREWARM_READ = "prewarm.read"
+    PREWARM_RUN = "prewarm.run"
     JOBS_READ = "jobs.read"
     JOBS_CANCEL = "jobs.cancel"
     AUDIT_READ = "audit.read"
@@ -54,6 +58,10 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.TEAM_DELETE: "Delete the team, and make others its owners",
     Permission.WEBHOOKS_READ: "See webhook endpoints and what was delivered to them",
     Permission.WEBHOOKS_MANAGE: "Make, change, test and delete webhook endpoints, and send deliveries again",
+    Permission.CREDENTIALS_READ: "See for which providers a credential is kept, never the credentials themselves",
+    Permission.CREDENTIALS_MANAGE: "Keep, test and delete provider credentials",
+    Permission.PREWARM_READ: "See what was prewarmed, and what it cost",
+    Permission.PREWARM_RUN: "Prewarm: ask providers with the team's credentials",
     Permission.JOBS_READ: "See jobs and how far they are",
     Permission.JOBS_CANCEL: "Cancel jobs",
     Permission.AUDIT_READ: "Read and export the audit log",
@@ -63,15 +71,15 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
 
 VIEWER: Final = frozenset({
     Permission.CACHE_READ, Permission.POLICIES_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
-    Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ, Permission.JOBS_READ,
+    Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ, Permission.JOBS_READ, Permission.PREWARM_READ,
 })  # fmt: skip
 MEMBER: Final = VIEWER | {
     Permission.CACHE_PURGE, Permission.LISTENERS_MANAGE, Permission.KEYS_MANAGE, Permission.WEBHOOKS_READ,
-    Permission.JOBS_CANCEL,
+    Permission.JOBS_CANCEL, Permission.CREDENTIALS_READ,
 }  # fmt: skip
 ADMIN: Final = MEMBER | {
     Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
-    Permission.WEBHOOKS_MANAGE,
+    Permission.WEBHOOKS_MANAGE, Permission.CREDENTIALS_MANAGE, Permission.PREWARM_RUN,
 }  # fmt: skip
 #: What the billing mark adds to any role.
 BILLING_MARK: Final = frozenset({Permission.BILLING_READ, Permission.BILLING_MANAGE})

@@ -78,8 +78,13 @@ class ServerSecrets:
 
 def current_secrets() -> ServerSecrets:
     """Return the secrets of the settings that Django was set up for; derived once."""
+    return _Derived.secrets_of(current_settings())
+
+
+def current_settings() -> Settings:
+    """Return the settings that Django was set up for."""
     settings: Settings = django_conf.AGENTCACHE  # type: ignore[misc]  # put there by `web.project`
-    return _Derived.secrets_of(settings)
+    return settings
 
 
 class _Derived:

@@ -79,6 +79,7 @@ def _add_routers() -> None:
     from agentcache.analytics.api import router as stats
     from agentcache.listeners.api import router as listeners
     from agentcache.policies.api import router as policies
+    from agentcache.prewarm.api import credentials, prewarm
     from agentcache.quotas.api import router as quotas
     from agentcache.tasks.api import router as tasks
     from agentcache.teams.api import router as teams
@@ -92,6 +93,8 @@ def _add_routers() -> None:
     api.add_router("/policies", policies)
     api.add_router("/jobs", tasks)
     api.add_router("/webhooks", webhooks)
+    api.add_router("/cache/prewarm", prewarm)
+    api.add_router("/credentials", credentials)
     api.add_router("/quotas", quotas)
     # First: `leaked` is no key's id.
     api.add_router("/keys", leaks)

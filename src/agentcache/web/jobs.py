@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import MappingProxyType
 
 from agentcache.accounts import jobs as account_jobs
 from agentcache.analytics import jobs as usage_jobs
@@ -31,13 +32,19 @@ from agentcache.mails import services as mails
 from agentcache.mails.delivery import open_delivery
 from agentcache.mails.jobs import MailSending
 from agentcache.mails.services import SEND_MAIL
+from agentcache.prewarm import jobs as prewarm_jobs
+from agentcache.prewarm import services as prewarm
+from agentcache.prewarm.jobs import Prewarming
+from agentcache.prewarm.services.batches import RUN as PREWARM
 from agentcache.quotas import jobs as quota_jobs
 from agentcache.settings import Settings
 from agentcache.tasks import jobs as task_jobs
 from agentcache.tasks.jobs import TaskFunction, TaskRunner
+from agentcache.tasks.models import Task
 from agentcache.tasks.services import RUN as RUN_TASK
 from agentcache.teams.jobs import PURGE_TEAM, TeamPurge, WebhookDelivery
 from agentcache.teams.secrets import ServerSecrets
+from agentcache.web.inside import LazyInside
 from agentcache.webhooks import jobs as webhook_jobs
 from agentcache.webhooks.services import DELIVER, REDELIVER
 
@@ -122,9 +129,13 @@ def job_kinds(
 
 
 def webhook_and_task_kinds(
-    pools: Mapping[Pool, DatabaseThreads], secrets: ServerSecrets, client: GuardedClient, clock: Clock
+    pools: Mapping[Pool, DatabaseThreads],
+    secrets: ServerSecrets,
+    client: GuardedClient,
+    clock: Clock,
+    further: Mapping[str, TaskFunction] = MappingProxyType({}),
 ) -> dict[str, JobKind]:
-    """Return the kinds of jobs that deliver webhooks and do what teams watch."""
+    """Return the kinds of jobs that deliver webhooks and do what teams watch; `further` are kinds of tasks."""
     threads = pools[Pool.QUICK]
 
     async def tidy_webhooks(_payload: dict[str, object]) -> None:
@@ -132,19 +143,29 @@ def webhook_and_task_kinds(
         await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
 
     async def tidy_tasks(_payload: dict[str, object]) -> None:
-        work = partial(task_jobs.tidy, services.at(clock.now()), webhook_jobs.tell_of_end)
+        work = partial(task_jobs.tidy, services.at(clock.now()), tell_of_end)
         await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
 
+    async def tidy_prewarming(_payload: dict[str, object]) -> None:
+        await threads.run(partial(prewarm.prune, services.at(clock.now())), within_seconds=_PRUNE_WITHIN_SECONDS)
+
     # One line for each kind of task.
-    functions: dict[str, TaskFunction] = {REDELIVER: webhook_jobs.redeliver_range}
-    runner = TaskRunner(pools[Pool.TASKS], functions, clock, on_end=webhook_jobs.tell_of_end)
+    functions: dict[str, TaskFunction] = {REDELIVER: webhook_jobs.redeliver_range, **further}
+    runner = TaskRunner(pools[Pool.TASKS], functions, clock, on_end=tell_of_end)
     delivery = webhook_jobs.EndpointDelivery(pools[Pool.WEBHOOKS], secrets, client, clock)
     return {
         DELIVER: JobKind(delivery, pool=Pool.WEBHOOKS),
         RUN_TASK: JobKind(runner, pool=Pool.TASKS),
         webhook_jobs.PRUNE: JobKind(tidy_webhooks, webhook_jobs.PRUNE_EVERY_SECONDS),
         task_jobs.PRUNE: JobKind(tidy_tasks, task_jobs.PRUNE_EVERY_SECONDS),
+        prewarm_jobs.PRUNE: JobKind(tidy_prewarming, prewarm_jobs.PRUNE_EVERY_SECONDS),
     }
+
+
+def tell_of_end(task: Task) -> None:
+    """Have every app note how its task ended, in the transaction that ends it."""
+    prewarm.note_end(task)
+    webhook_jobs.tell_of_end(task)
 
 
 @contextlib.asynccontextmanager
@@ -163,9 +184,12 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         secrets = ServerSecrets.of(settings)
         delivery = WebhookDelivery(pools[Pool.WEBHOOKS], secrets, client, clock)
         sending = MailSending(threads, open_delivery(settings), settings)
+        inside = LazyInside(settings, clock, pools[Pool.TASKS])
+        stack.push_async_callback(inside.close)
+        prewarming = Prewarming(pools[Pool.TASKS], secrets, inside, clock, encrypt_entries=settings.encrypt_entries)
         kinds = {
             **job_kinds(threads, stores.entries, delivery, sending, clock),
-            **webhook_and_task_kinds(pools, secrets, client, clock),
+            **webhook_and_task_kinds(pools, secrets, client, clock, {PREWARM: prewarming}),
         }
         yield Workers(pools, kinds, clock=clock)
 

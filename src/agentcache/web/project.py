@@ -42,6 +42,7 @@ APPS = [
     "agentcache.analytics",
     "agentcache.policies",
     "agentcache.listeners",
+    "agentcache.prewarm",
     "agentcache.dashboard",
     "agentcache.site",
     "agentcache.web",

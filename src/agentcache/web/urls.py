@@ -27,6 +27,7 @@ urlpatterns = [
     path("", include("agentcache.dashboard.urls")),
     path("", include("agentcache.policies.urls")),
     path("", include("agentcache.analytics.urls")),
+    path("", include("agentcache.prewarm.urls")),
     path("", include("agentcache.mails.urls")),
     path("", include("agentcache.operators.urls")),
     path("admin/", admin.site.urls),

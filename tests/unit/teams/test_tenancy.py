@@ -13,7 +13,7 @@ from agentcache.teams.services import create_api_key, create_team
 from agentcache.teams.tenancy import rows_of
 
 SOURCE = Path(agentcache.__file__).parent
-APPS = ("accounts", "teams", "tasks", "webhooks", "analytics", "web")
+APPS = ("accounts", "teams", "tasks", "webhooks", "analytics", "prewarm", "web")
 
 #: Functions that cross tenants on purpose.
 CROSSING = {
@@ -36,6 +36,13 @@ CROSSING = {
     ("tasks/services.py", "_held"),
     ("tasks/services.py", "end_lost"),
     ("tasks/services.py", "prune"),
+    ("prewarm/services/batches.py", "prune"),  # what is old, whosesoever it is
+    ("prewarm/services/running.py", "begin_batch"),  # the worker serves every team, by the batch's id
+    ("prewarm/services/running.py", "take"),
+    ("prewarm/services/running.py", "set_aside"),
+    ("prewarm/services/running.py", "note_outcomes"),
+    ("prewarm/services/running.py", "count_ended"),
+    ("prewarm/services/running.py", "note_end"),
 }
 #: Adding a row names its team.
 ADDING = {"create", "bulk_create"}

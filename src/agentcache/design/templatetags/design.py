@@ -37,6 +37,7 @@ _OUTCOMES = {
     "stale_served": ("Served stale", "stale"), "coalesced": ("Shared a call", "coalesced"), "miss": ("Miss", "miss"),
     "bypass": ("Bypass", "bypass"), "error": ("Error", "error"),
     "refused": ("Refused", "refused"), "refresh": ("Refresh", "coalesced"),
+    "prewarm": ("Prewarmed", "coalesced"),
 }  # fmt: skip
 _TONES = {"neutral": "quiet", "notice": "warn"}
 

@@ -23,6 +23,8 @@ from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
 
 OPENAPI_PATH = "/api/openapi.json"
 _PREFIX = "/api/cache/"
+#: Served by the control plane, for it is done by a job.
+_NOT_HERE = "/api/cache/prewarm"
 
 
 class MethodNotServed(BadRequest):
@@ -46,6 +48,8 @@ class NativeAPI:
 
     def owns(self, path: str) -> bool:
         """Say whether this serves the path."""
+        if path.startswith(_NOT_HERE):
+            return path[len(_NOT_HERE) :][:1] not in ("", "/")
         return path.startswith(_PREFIX) or path == OPENAPI_PATH
 
     async def serve(

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from agentcache.asgi import build_parts
 from agentcache.engine.entries import Tenant
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.authenticate import Authenticator
+from agentcache.gateway.building import build_parts
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
 from agentcache.gateway.meter import Meter

@@ -1,0 +1,279 @@
+"""Calls that the server makes for a team: through the same key, policies, limits, flights and storing as a caller's call.
+
+Nobody reads the answer, so what comes back is what became of the call. Each is one usage event of its own kind, which is no
+request of anybody's month, and money all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentcache.engine.freshness import Freshness, freshness
+from agentcache.gateway.admission import Pass
+from agentcache.gateway.asgi_types import Message
+from agentcache.gateway.callers import RawHeaders, inside_caller
+from agentcache.gateway.calls import Call, Parts
+from agentcache.gateway.ports import Outcome, Principal
+from agentcache.gateway.proxy import answer, look_up, prepare
+from agentcache.kit.errors import AgentCacheError, BadRequest
+from agentcache.kit.ids import new_id
+from agentcache.providers.dialect import Dialect, Endpoint, Json, Kind, Usage
+
+#: What limits and the usage page call it.
+AGENT = "prewarm"
+#: Kinds of endpoints whose answers can be fetched before anybody asks.
+KINDS = frozenset({Kind.ANSWER, Kind.BINARY})
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+#: Parts of a body whose tokens have nothing to do with their bytes.
+_NOT_TEXT = (b"image", b"audio", b"video", b"file", b"document")
+#: What a chat template adds to each message, at most.
+_TOKENS_AROUND = 64
+
+
+class NotPrewarmable(BadRequest):
+    """Answers of this endpoint cannot be fetched ahead: it is not one whose answers are stored whole."""
+
+    code = "not_prewarmable"
+
+
+@dataclass(frozen=True, slots=True)
+class InsideRequest:
+    """A request to a provider's route: the provider's own path from `/v1` on, headers without credentials, JSON body."""
+
+    dialect: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a request stands before it is made; money is 1e-9 USD."""
+
+    call: InsideCall
+    is_fresh: bool
+    #: Why its answer would not be stored; "" where it would.
+    uncacheable: str
+    #: About what it costs: what the stored answer cost, else what so many bytes and tokens cost; None without a price.
+    likely_usd_nanos: int | None
+    #: What it costs at the very most; None without a price.
+    most_usd_nanos: int | None
+    #: Whether nothing bounds the answer, so that `most_usd_nanos` is no bound.
+    is_unbounded: bool = False
+
+    @property
+    def key(self) -> str:
+        """The cache key, hexadecimal; "" for what is not stored."""
+        return self.call.key.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a call; money is 1e-9 USD."""
+
+    status: int
+    #: Whether a whole good answer came back.
+    is_answered: bool
+    #: Words of `Cache-Status` `detail`, or an error's code.
+    reason: str = ""
+    cost_usd_nanos: int = 0
+    #: Whether the provider may have billed something that nobody told us.
+    may_have_cost: bool = False
+    retry_after: str = ""
+
+
+@dataclass(slots=True)
+class InsideCall(Call):
+    """A call whose outcome is kept beside its usage event."""
+
+    outcome: Outcome | None = None
+    cost_usd_nanos: int = 0
+    #: Why the provider was asked, and why the answer was not kept if it was not.
+    why: str = ""
+    reply_headers: dict[str, str] = field(default_factory=dict)
+
+    def record(self, outcome: Outcome, status: int, *, cost_usd_nanos: int = 0, **told: Any) -> None:
+        """Tell the meter, as what nobody waited for."""
+        self.outcome, self.cost_usd_nanos, self.why = outcome, cost_usd_nanos, told.get("reason", "")
+        # What is asked ahead saves nothing yet, and stands nowhere.
+        told = {name: value for name, value in told.items() if name not in ("saved_usd_nanos", "served")}
+        # Not `super()`: a dataclass with slots is made twice.
+        Call.record(self, Outcome.PREWARM, status, cost_usd_nanos=cost_usd_nanos, **told)
+
+
+class Inside:
+    """Makes calls for teams. Lives on the event loop of its parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @property
+    def dialects(self) -> Mapping[str, Dialect]:
+        """The providers of this server."""
+        return self._parts.dialects
+
+    async def stand(
+        self, principal: Principal, request: InsideRequest, credential: str, *, output_tokens: int
+    ) -> Standing:
+        """Return how a request stands in the cache and what it may cost; raises `BadRequest` for one that cannot be made.
+
+        `output_tokens` is what an answer is taken to have at most when its request does not say; 0 for the model's own bound.
+        """
+        call = self._call(principal, request, credential)
+        call.raw_body = request.body
+        prepare(call)
+        uncacheable = call.detail or ("requested" if call.directives.is_bypass else "")
+        entry = None if uncacheable else await look_up(call)
+        is_fresh = entry is not None and freshness(entry.meta, self._parts.clock.now()) is Freshness.FRESH
+        if entry is not None and not is_fresh:
+            # A new answer is what it is about: no stale one may stand in, and no flight that began before.
+            directives = replace(call.caller.directives, reads=False, forward_reason="request")
+            call.caller = replace(call.caller, directives=directives)
+        most, is_unbounded = self._most(call, output_tokens)
+        likely = entry.meta.cost_usd_nanos if entry is not None and entry.meta.cost_usd_nanos else None
+        return Standing(call, is_fresh, uncacheable, likely or self._likely(call), most, is_unbounded)
+
+    async def ask(self, standing: Standing) -> Told:
+        """Make the call. Raises nothing but what ends the task; every failure is told."""
+        call = standing.call
+        # Tried again, it is another event.
+        call.request_id, call.is_recorded, call.outcome, call.cost_usd_nanos = new_id(), False, None, 0
+        call.started = self._parts.clock.monotonic()
+        call.reply_headers = {}
+        call.detail = ""
+        call.receive, call.send = _body_then_silence(call.raw_body), _noting(call)
+        try:
+            await self._admit(call)
+            await answer(call)
+        except AgentCacheError as error:
+            if not call.is_recorded:
+                call.record(Outcome.ERROR, error.status, reason=error.code)
+            # Nothing was sent for what we refuse ourselves.
+            may_have_cost = error.code in ("upstream_timeout", "upstream_invalid", "upstream_unreachable")
+            return Told(error.status, False, error.code, call.cost_usd_nanos, may_have_cost)
+        status = int(call.reply_headers.get(":status", "0"))
+        is_good = 200 <= status < 300
+        is_answered = is_good and call.outcome in (Outcome.MISS, Outcome.COALESCED, Outcome.EXACT)
+        return Told(
+            status,
+            is_answered,
+            _reason(call, status, is_answered=is_answered),
+            call.cost_usd_nanos,
+            may_have_cost=is_good and not is_answered,
+            retry_after=call.reply_headers.get("retry-after", ""),
+        )
+
+    async def flush(self) -> None:
+        """Put the usage events so far where a kill cannot reach them."""
+        await self._parts.meter.flush()
+
+    async def _admit(self, call: InsideCall) -> None:
+        admitted = self._parts.admission.admit(call.principal, AGENT)
+        passed = admitted if isinstance(admitted, Pass) else await admitted
+        self._parts.admission.give_back(passed)
+        if passed.refusal is not None:
+            raise passed.refusal
+        # No request of anybody's month, but money all the same.
+        call.admitted = Pass(budgets=passed.budgets)
+
+    def _call(self, principal: Principal, request: InsideRequest, credential: str) -> InsideCall:
+        dialect = self._parts.dialects[request.dialect]
+        endpoint, path_params = endpoint_of(dialect, request.path)
+        raw: RawHeaders = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        raw = [*raw, (b"content-type", b"application/json"), (b"x-agentcache-agent", AGENT.encode())]
+        return InsideCall(
+            parts=self._parts,
+            asgi_scope={"type": "http", "method": "POST", "path": request.path, "headers": raw, "query_string": b""},
+            receive=_body_then_silence(request.body),
+            send=_nowhere,
+            request_id=new_id(),
+            started=self._parts.clock.monotonic(),
+            dialect=dialect,
+            path=request.path,
+            caller=inside_caller(dialect, raw, credential),
+            principal=principal,
+            endpoint=endpoint,
+            path_params=path_params,
+        )
+
+    def _price(self, call: Call, input_tokens: int, output_tokens: int) -> int | None:
+        prices, now, name = self._parts.prices, self._parts.clock.now(), call.dialect.name
+        usages = (
+            Usage(input_tokens, output_tokens),
+            Usage(input_tokens, output_tokens, cache_write_tokens=input_tokens),
+        )
+        # What the provider keeps of a prompt may cost more than reading it does.
+        costs = [prices.cost_nanos(name, call.model, usage, now) for usage in usages]
+        known = [cost for cost in costs if cost is not None]
+        return max(known) if known else None
+
+    def _likely(self, call: Call) -> int | None:
+        prices, output = self._parts.prices, _asked_output(call.body)
+        usage = Usage(len(call.raw_body) // 4 + 1, min(output or 512, 512) * _answers(call.body))
+        return prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
+
+    def _most(self, call: Call, output_tokens: int) -> tuple[int | None, bool]:
+        context = self._parts.prices.context_tokens(call.dialect.name, call.model)
+        output = _asked_output(call.body) or output_tokens or context
+        # No token is shorter than a byte.
+        given = len(call.raw_body) + _TOKENS_AROUND
+        if any(word in call.raw_body for word in _NOT_TEXT):
+            given = max(given, context or 0)
+        most = self._price(call, given, (output or 0) * _answers(call.body))
+        return most, output is None
+
+
+def endpoint_of(dialect: Dialect, path: str) -> tuple[Endpoint, dict[str, str]]:
+    """Return what a path of a provider leads to. Raises `NotPrewarmable`."""
+    found = dialect.find_endpoint("POST", path)
+    if found is None or found[0].kind not in KINDS:
+        raise NotPrewarmable(f"Answers of POST {path[:200]} at {dialect.name} cannot be fetched ahead.", param="path")
+    return found
+
+
+def _asked_output(body: Json) -> int | None:
+    asked = [body.get(name) for name in _OUTPUT_LIMITS]
+    return max((number for number in asked if isinstance(number, int) and number > 0), default=None)
+
+
+def _answers(body: Json) -> int:
+    asked = [body.get(name) for name in ("n", "best_of")]
+    return max((number for number in asked if isinstance(number, int) and number > 0), default=1)
+
+
+def _reason(call: InsideCall, status: int, *, is_answered: bool) -> str:
+    """Return why an answer was not kept, or why there is none; "" for one that is stored."""
+    if is_answered:
+        # After why the provider was asked it is said why the answer was not kept.
+        return call.why.partition("; ")[2][:64]
+    return "answer_cut" if 200 <= status < 300 else "provider_refused"
+
+
+def _noting(call: InsideCall) -> Any:
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            call.reply_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+            call.reply_headers[":status"] = str(message["status"])
+
+    return send
+
+
+async def _nowhere(_message: Message) -> None:
+    """Take an answer that nobody reads."""
+
+
+def _body_then_silence(body: bytes) -> Any:
+    sent = False
+
+    async def receive() -> Message:
+        nonlocal sent
+        if sent:
+            # Nobody hangs up.
+            await asyncio.Event().wait()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

@@ -1,0 +1,102 @@
+"""What the pages of prewarming ask for. The services judge it; these only say how it is typed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from agentcache.prewarm.given import (
+    BATCH_BYTES_MAX,
+    CONCURRENCY_MAX,
+    OUTPUT_TOKENS_MAX,
+    RATE_MAX,
+    Options,
+    OptionsGiven,
+    check_options,
+)
+from agentcache.prewarm.services.credentials import CREDENTIAL_CHARS_MAX
+
+
+class CredentialForm(forms.Form):
+    """A provider's credential."""
+
+    provider = forms.ChoiceField()
+    credential = forms.CharField(
+        max_length=CREDENTIAL_CHARS_MAX,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Tested at the provider first; kept encrypted, and never shown again.",
+    )
+
+    def __init__(self, *args: Any, providers: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.fields["provider"]
+        assert isinstance(choices, forms.ChoiceField)
+        choices.choices = [(name, name) for name in providers]
+
+
+class BatchForm(forms.Form):
+    """Requests to prewarm, and how."""
+
+    title = forms.CharField(required=False, max_length=100, help_text="For you to know it by.")
+    lines = forms.CharField(
+        label="Requests, one JSON object a line",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "mono"}),
+        help_text='Such as {"provider": "openai", "path": "/v1/chat/completions", "body": {"model": "gpt-4o-mini", …}}. '
+        "Up to 10,000.",
+    )
+    upload = forms.FileField(
+        label="Or a file of such lines", required=False, widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.txt"})
+    )
+    concurrency = forms.IntegerField(label="At once", min_value=1, max_value=CONCURRENCY_MAX, initial=4)
+    requests_per_second = forms.FloatField(
+        label="Requests a second, at most",
+        required=False,
+        min_value=0.01,
+        max_value=RATE_MAX,
+        help_text="Empty: no bound.",
+    )
+    cost_cap = forms.CharField(
+        label="Cost at most, USD",
+        required=False,
+        max_length=32,
+        help_text="Never more, as far as prices are known: what has no price or no bound is left out. Empty: no cap.",
+    )
+    output_tokens = forms.IntegerField(
+        label="Tokens of an answer, at most",
+        required=False,
+        min_value=1,
+        max_value=OUTPUT_TOKENS_MAX,
+        help_text="For requests that do not say, such as by max_tokens. Empty: all that the model can write.",
+    )
+
+    def raw(self) -> bytes:
+        """Return the requests as they were given."""
+        upload = self.cleaned_data.get("upload")
+        return bytes(upload.read()) if upload else str(self.cleaned_data["lines"]).encode()
+
+    def options(self, *, is_dry_run: bool) -> Options:
+        """Return how they are to be done. Raises `InvalidBatch`."""
+        given = self.cleaned_data
+        return check_options(
+            OptionsGiven(
+                title=given["title"],
+                concurrency=given["concurrency"],
+                requests_per_second=given["requests_per_second"],
+                cost_cap_usd=given["cost_cap"] or None,
+                output_tokens=given["output_tokens"],
+                dry_run=is_dry_run,
+            )
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """See that there are requests, and that they are not too much to read."""
+        given: dict[str, Any] = super().clean() or {}
+        upload = given.get("upload")
+        if not upload and not given.get("lines"):
+            self.add_error("lines", "Give at least one request, here or as a file.")
+        if upload and upload.size > BATCH_BYTES_MAX:
+            self.add_error("upload", f"A file has at most {BATCH_BYTES_MAX // 1024 // 1024} MiB.")
+        return given

@@ -1,0 +1,195 @@
+"""Does batches: asks what is not fresh, as many at once, as fast and for as much money as the team said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from agentcache.gateway.inside import Inside, Standing, Told
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.clock import Clock
+from agentcache.kit.errors import AgentCacheError
+from agentcache.prewarm import services
+from agentcache.prewarm.errors import BatchNotFound
+from agentcache.prewarm.models import RequestState
+from agentcache.prewarm.services import BegunBatch, Outcome, TakenRequest
+from agentcache.tasks.jobs import TaskContext
+from agentcache.tasks.services import Progress
+from agentcache.teams.secrets import ServerSecrets
+
+T = TypeVar("T")
+
+PRUNE = "prewarm.prune"
+PRUNE_EVERY_SECONDS = 3600.0
+#: Pauses before a provider that is busy is asked again; it may ask for a longer one, up to the most.
+AGAIN_AFTER_SECONDS = (1.0, 4.0, 15.0)
+PAUSE_SECONDS_MAX = 60.0
+#: Statuses, of the provider or of a rate of ours, that pass by themselves.
+_PASSING = frozenset({429, 502, 503, 504, 529})
+_DATABASE_WITHIN_SECONDS = 30.0
+
+OpenInside = Callable[[], AbstractAsyncContextManager[Inside]]
+
+
+class Prewarming:
+    """Does tasks of `services.batches.RUN`."""
+
+    def __init__(
+        self,
+        threads: DatabaseThreads,
+        secrets: ServerSecrets,
+        open_inside: OpenInside,
+        clock: Clock,
+        *,
+        encrypt_entries: bool,
+        again_after_seconds: tuple[float, ...] = AGAIN_AFTER_SECONDS,
+    ) -> None:
+        self._threads = threads
+        self._secrets = secrets
+        self._open_inside = open_inside
+        self._clock = clock
+        self._encrypt_entries = encrypt_entries
+        self._again_after_seconds = again_after_seconds
+
+    async def __call__(self, context: TaskContext) -> None:
+        """Do the batch, or go on with it."""
+        batch_id = str(context.payload["batch_id"])
+        begin = partial(services.begin_batch, self._secrets, batch_id, encrypt_entries=self._encrypt_entries)
+        begun = await self._database(begin)
+        if begun is None:
+            raise BatchNotFound
+        async with self._open_inside() as inside:
+            pace = _Pace(begun.rate_per_second, self._clock)
+            while taken := await self._database(partial(services.take, self._secrets, begun)):
+                await self._do(inside, begun, taken, pace)
+                await self._note(context, batch_id)
+        await self._note(context, batch_id, is_end=True)
+
+    async def _do(self, inside: Inside, begun: BegunBatch, taken: list[TakenRequest], pace: _Pace) -> None:
+        """Do some requests: first what needs no provider, then what there is money for, at once."""
+        settled: list[Outcome] = []
+        to_ask: dict[int, Standing] = {}
+        for one in taken:
+            stood = await self._stand(inside, begun, one)
+            if isinstance(stood, Outcome):
+                settled.append(stood)
+            else:
+                to_ask[one.row_id] = stood
+        if settled:
+            await self._database(partial(services.note_outcomes, begun.id, settled))
+        if not to_ask:
+            return
+        bounds = {row_id: standing.most_usd_nanos for row_id, standing in to_ask.items()}
+        granted = await self._database(partial(services.set_aside, begun.id, bounds))
+        asked = {row_id: to_ask[row_id] for row_id in to_ask if row_id in granted}
+        tolds = await asyncio.gather(*(self._ask(inside, standing, pace) for standing in asked.values()))
+        outcomes = [
+            _outcome(row_id, standing, told) for (row_id, standing), told in zip(asked.items(), tolds, strict=True)
+        ]
+        # What was bought is on record before it counts as done.
+        await inside.flush()
+        await self._database(partial(services.note_outcomes, begun.id, outcomes))
+
+    async def _stand(self, inside: Inside, begun: BegunBatch, one: TakenRequest) -> Standing | Outcome:
+        """Return how a request stands, or its outcome where no provider is needed for that."""
+        row_id, credential = one.row_id, begun.credentials.get(one.request.dialect)
+        if credential is None or one.request.dialect not in inside.dialects:
+            return Outcome(row_id, RequestState.FAILED, "credential_missing")
+        try:
+            standing = await inside.stand(begun.principal, one.request, credential, output_tokens=begun.output_tokens)
+        except AgentCacheError as error:
+            return Outcome(row_id, RequestState.FAILED, error.code)
+        if standing.uncacheable:
+            return Outcome(row_id, RequestState.FAILED, f"not_cacheable: {standing.uncacheable}")
+        if standing.is_fresh:
+            return Outcome(row_id, RequestState.SKIPPED, cache_key=standing.key)
+        if begun.has_cap and standing.most_usd_nanos is None:
+            return self._left(row_id, "price_unknown", begun)
+        if begun.has_cap and standing.is_unbounded:
+            return self._left(row_id, "output_unbounded", begun)
+        if begun.is_dry_run:
+            likely, most = standing.likely_usd_nanos, standing.most_usd_nanos
+            return Outcome(
+                row_id,
+                RequestState.LEFT,
+                "dry_run",
+                cache_key=standing.key,
+                likely_usd_nanos=likely,
+                most_usd_nanos=most,
+            )
+        return standing
+
+    def _left(self, row_id: int, reason: str, begun: BegunBatch) -> Outcome:
+        unknown = None if begun.is_dry_run else 0
+        return Outcome(row_id, RequestState.LEFT, reason, likely_usd_nanos=unknown)
+
+    async def _ask(self, inside: Inside, standing: Standing, pace: _Pace) -> Told:
+        """Ask, and ask again what passes by itself."""
+        for pause in self._again_after_seconds:
+            await pace.wait()
+            told = await inside.ask(standing)
+            if told.status not in _PASSING or told.may_have_cost:
+                return told
+            await asyncio.sleep(_pause(pause, told.retry_after))
+        await pace.wait()
+        return await inside.ask(standing)
+
+    async def _note(self, context: TaskContext, batch_id: str, *, is_end: bool = False) -> None:
+        """Tell the task how far the batch is."""
+        noted = context.cursor.get("ended", 0), context.cursor.get("failed", 0)
+
+        def work() -> Progress:
+            ended, failed, batch = services.count_ended(batch_id)
+            lines = [_line(services.result_of(batch))] if is_end else []
+            cursor = {"ended": ended, "failed": failed}
+            return Progress(
+                ended - noted[0], failed - noted[1], cursor=cursor, lines=lines, result=services.result_of(batch)
+            )
+
+        await context.step(work)
+
+    async def _database(self, work: Callable[[], T]) -> T:
+        return await self._threads.run(work, within_seconds=_DATABASE_WITHIN_SECONDS)
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Spreads calls evenly over time."""
+
+    rate_per_second: float | None
+    clock: Clock
+    _next_at: float = 0.0
+
+    async def wait(self) -> None:
+        """Return when it is this call's turn."""
+        if self.rate_per_second is None:
+            return
+        now = self.clock.monotonic()
+        at = max(now, self._next_at)
+        self._next_at = at + 1 / self.rate_per_second
+        if at > now:
+            await asyncio.sleep(at - now)
+
+
+def _outcome(row_id: int, standing: Standing, told: Told) -> Outcome:
+    # Where nobody can tell whether it was billed, the most that it may have cost counts against the cap.
+    unsure = standing.most_usd_nanos or 0 if told.may_have_cost and not told.cost_usd_nanos else 0
+    is_warmed = told.is_answered and not told.reason
+    state = RequestState.WARMED if is_warmed else RequestState.FAILED
+    return Outcome(row_id, state, told.reason, told.status, standing.key, told.cost_usd_nanos, unsure)
+
+
+def _pause(pause: float, retry_after: str) -> float:
+    if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 6:
+        return min(max(pause, float(retry_after)), PAUSE_SECONDS_MAX)
+    return pause
+
+
+def _line(result: dict[str, object]) -> str:
+    return (
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result.items() if name != "prewarm_id") + "."
+    )

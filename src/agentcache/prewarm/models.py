@@ -1,0 +1,148 @@
+"""Credentials of providers that teams keep here."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from agentcache.kit.ids import new_id
+from agentcache.teams.models import Team
+
+
+class ProbeOutcome(models.TextChoices):
+    """What a provider said to a credential."""
+
+    WORKS = "works", "Works"
+    REFUSED = "refused", "Refused"
+    UNREACHABLE = "unreachable", "Provider not reached"
+    UNCLEAR = "unclear", "Unclear"
+
+
+class ProviderCredential(models.Model):
+    """A team's credential for one provider. It is sealed for the team and never shown again."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: Name of a dialect.
+    provider = models.CharField(max_length=64)
+    sealed = models.BinaryField()
+    last_four = models.CharField(max_length=4)
+    #: Address of who set it, or `API key …`.
+    set_by = models.CharField(max_length=254, blank=True, default="")
+    set_at = models.DateTimeField(db_default=Now())
+    #: What the provider said last, and when; "" and null before the first test.
+    probe_outcome = models.CharField(max_length=11, choices=ProbeOutcome, blank=True, default="")
+    #: HTTP status of that; null when there was no answer.
+    probe_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    probed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "provider"], name="prewarm_one_credential")]
+
+    @property
+    def place(self) -> bytes:
+        """Return what the sealed value is bound to besides the team."""
+        return f"prewarm.provider_credential:{self.pk}:{self.provider}".encode()
+
+    def __str__(self) -> str:
+        return f"{self.provider} of {self.team_id}"
+
+
+class BatchState(models.TextChoices):
+    """How far a batch is."""
+
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Batch(models.Model):
+    """Some requests whose answers are to be fetched ahead, and what came of it. Money is 1e-9 USD."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    title = models.CharField(max_length=100, blank=True, default="")
+    #: The job that does it now, or did it last.
+    task_id = models.CharField(max_length=32, blank=True, default="")
+    state = models.CharField(max_length=9, choices=BatchState, default=BatchState.WAITING)
+    #: Whether it only finds out what is fresh and what the rest would cost.
+    is_dry_run = models.BooleanField(default=False)
+    concurrency = models.PositiveSmallIntegerField(default=4)
+    #: Requests a second; null for as fast as they are answered.
+    rate_per_second = models.FloatField(null=True, blank=True)
+    cost_cap_usd_nanos = models.BigIntegerField(null=True, blank=True)
+    #: What an answer is taken to have at most when its request does not say; 0 for the model's own bound.
+    output_tokens = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    warmed = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    cost_usd_nanos = models.BigIntegerField(default=0)
+    #: Counted against the cap besides the cost: the most that calls may have cost of which nobody could tell the end.
+    unsure_usd_nanos = models.BigIntegerField(default=0)
+    #: What a dry run found: what the rest would cost, about and at the very most; how many have no known price.
+    likely_usd_nanos = models.BigIntegerField(default=0)
+    most_usd_nanos = models.BigIntegerField(default=0)
+    unpriced = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True, default="")
+    started_by = models.CharField(max_length=254, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["team", "-id"], name="prewarm_batches_of_team")]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in (BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED)
+
+    def __str__(self) -> str:
+        return self.title or self.id
+
+
+class RequestState(models.TextChoices):
+    """What became of one request of a batch."""
+
+    WAITING = "waiting", "Waiting"
+    SENDING = "sending", "Under way"
+    WARMED = "warmed", "Warmed"
+    SKIPPED = "skipped", "Fresh already"
+    FAILED = "failed", "Failed"
+    #: Not made, for it might have cost more than is left.
+    LEFT = "left", "Left out"
+
+
+class BatchRequest(models.Model):
+    """One request of a batch. What it asks is sealed for the team, and deleted once it is not needed any more."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="requests")
+    #: Of the batch, so that rows are found by their team alone.
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    position = models.PositiveIntegerField()
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200, blank=True, default="")
+    sealed = models.BinaryField()
+    state = models.CharField(max_length=7, choices=RequestState, default=RequestState.WAITING)
+    #: Why it failed, was left out, or its answer was not stored: a stable word.
+    reason = models.CharField(max_length=64, blank=True, default="")
+    #: HTTP status of the provider's answer; null without one.
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    cache_key = models.CharField(max_length=64, blank=True, default="")
+    #: What is set aside while it is under way, and what it cost; 1e-9 USD.
+    reserved_usd_nanos = models.BigIntegerField(default=0)
+    cost_usd_nanos = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "position"], name="prewarm_one_at_a_place")]
+        indexes = [models.Index(fields=["batch", "state", "position"], name="prewarm_of_batch")]
+
+    @property
+    def place(self) -> bytes:
+        """Return what the sealed request is bound to besides the team."""
+        return f"prewarm.batch_request:{self.batch_id}:{self.position}".encode()
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}[{self.position}]"

@@ -1,0 +1,30 @@
+"""A job worker process that prewarms, for tests that kill it.
+
+python -m tests.support.prewarm_worker_program DATA_DIR LEASE_SECONDS UPSTREAM
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from agentcache.settings import Settings
+from agentcache.web.project import configure
+
+
+async def _work(settings: Settings, lease_seconds: float) -> None:
+    from agentcache.jobs.database import DatabaseThreads
+    from agentcache.jobs.worker import JobKind, Worker
+    from agentcache.tasks.services import RUN
+    from tests.support.prewarming import open_runner
+
+    async with open_runner(settings) as runner:
+        kinds = {RUN: JobKind(runner)}
+        await Worker(DatabaseThreads(), kinds, lease_seconds=lease_seconds, poll_seconds=0.02).run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    data_dir, lease, upstream = sys.argv[1:]
+    given = Settings.from_env({"AGENTCACHE_DATA_DIR": data_dir, "AGENTCACHE_UPSTREAM_OPENAI": upstream})
+    configure(given)
+    asyncio.run(_work(given, float(lease)))

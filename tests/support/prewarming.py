@@ -1,0 +1,74 @@
+"""Prewarming for tests: batches, and the job that does them, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agentcache.audit.services import Actor
+from agentcache.jobs.database import DatabaseThreads
+from agentcache.kit.clock import Clock, SystemClock
+from agentcache.prewarm import services
+from agentcache.prewarm.given import read_lines
+from agentcache.prewarm.jobs import Prewarming
+from agentcache.prewarm.models import Batch
+from agentcache.prewarm.probing import dialects_of, find_dialect
+from agentcache.prewarm.services.batches import RUN
+from agentcache.settings import Settings
+from agentcache.tasks.jobs import TaskRunner
+from agentcache.teams.models import Team
+from agentcache.teams.secrets import ServerSecrets, current_secrets
+from agentcache.web.inside import LazyInside
+from agentcache.web.jobs import tell_of_end
+from tests.support.prewarming_requests import lines
+
+CREDENTIAL = "sk-of-the-team-8Qz4"
+
+
+def keep_credential(settings: Settings, team: Team, provider: str = "openai") -> None:
+    """Have the team keep a credential."""
+    services.keep_credential(
+        current_secrets(), team, find_dialect(settings, provider), CREDENTIAL, actor=Actor.system()
+    )
+
+
+def start(settings: Settings, team: Team, requests: list[dict[str, Any]], **options: Any) -> Batch:
+    """Start a batch."""
+    from agentcache.prewarm.given import OptionsGiven, check_options
+
+    checked = read_lines(lines(*requests), dialects_of(settings))
+    given = check_options(OptionsGiven(**options))
+    return services.start_batch(current_secrets(), team, checked, given, actor=Actor.system())
+
+
+@contextlib.asynccontextmanager
+async def open_runner(settings: Settings, clock: Clock | None = None) -> AsyncIterator[TaskRunner]:
+    """Yield what does batches."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        threads = DatabaseThreads()
+        stack.callback(threads.close)
+        inside = LazyInside(settings, clock, threads)
+        stack.push_async_callback(inside.close)
+        prewarming = Prewarming(
+            threads,
+            ServerSecrets.of(settings),
+            inside,
+            clock,
+            encrypt_entries=settings.encrypt_entries,
+            again_after_seconds=(0.01, 0.01),
+        )
+        yield TaskRunner(threads, {RUN: prewarming}, clock, on_end=tell_of_end)
+
+
+def do(settings: Settings, batch: Batch, clock: Clock | None = None) -> Batch:
+    """Do a batch to its end, and return it as it is then."""
+
+    async def work() -> None:
+        async with open_runner(settings, clock) as runner:
+            await runner({"task_id": batch.task_id})
+
+    asyncio.run(work())
+    return Batch.objects.get(pk=batch.pk)
