@@ -32,7 +32,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Analytics", "analytics:index", "chart", "stats.read", "a"),
             Entry("Requests", "dashboard:requests", "activity", "requests.read", "r"),
             Entry("Cache", "dashboard:cache", "layers", "cache.read", "c"),
-            Entry("Policies", "policies:index", "clock", "policies.read", "p"),
+            Entry("Policies", "policies:index", "filter", "policies.read", "p"),
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
             Entry("Prewarm", "prewarm:batches", "spark", "prewarm.read", "f"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),

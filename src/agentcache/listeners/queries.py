@@ -57,6 +57,14 @@ def get_listener(team: Team, listener_id: str) -> Listener:
     return row
 
 
+def source_changes(team: Team, since: datetime, *, limit: int) -> list[tuple[str, datetime]]:
+    """Return which watched URLs were found changed since then, and when; the newest `limit`, newest first."""
+    changes = ListenerEvent.objects.filter(
+        listener__in=rows_of(team, Listener), kind=EventKind.CHANGED, at__gte=since
+    ).order_by("-id")
+    return list(changes.values_list("listener__url", "at")[:limit])
+
+
 def list_listeners(
     team: Team, *, search: str = "", state: str = "", cursor: str = "", limit: int = PAGE_ROWS
 ) -> ListenerPage:

@@ -13,6 +13,7 @@ from agentcache.analytics import queries as analytics
 from agentcache.audit import queries as audit
 from agentcache.audit.queries import AuditFilters
 from agentcache.gateway.ports import Outcome
+from agentcache.listeners import queries as listeners
 from agentcache.policies.drafts import PolicyDraft, checked, compiled
 from agentcache.policies.dry_run import ANSWERED, DryRun, PastRequest, simulate
 from agentcache.policies.errors import InvalidPolicy
@@ -25,6 +26,9 @@ from agentcache.teams.models import Team
 REQUESTS_MAX: Final = 100_000
 DAYS_MAX: Final = 90
 _CHANGES_MAX: Final = 5_000
+_ONE_CHANGE_SECONDS: Final = 60.0
+#: What the audit log calls it.
+_INVALIDATED: Final = "cache.invalidated"
 _COLUMNS: Final = (
     "at_ms", "entry_key", "dialect", "model", "namespace", "outcome", "reason", "cost_usd_nanos", "saved_usd_nanos",
     "temperature_milli", "tags", "sources", "endpoint",
@@ -42,7 +46,7 @@ class Played:
     since: datetime
     #: Whether there were more requests than are played.
     is_cut: bool
-    #: Source changes that are known in that time, from invalidations that name a source.
+    #: Source changes that are known in that time: found by listeners, or named by invalidations.
     source_changes: int
 
 
@@ -71,14 +75,21 @@ def play(team: Team, drafts: Sequence[PolicyDraft], days: int, now: datetime) ->
 
 
 def source_changes(team: Team, since: datetime) -> Mapping[str, list[float]]:
-    """Return when sources are known to have changed: URL -> times of invalidations that name it, rising."""
+    """Return when sources are known to have changed: URL -> times, rising.
+
+    Known are changes that a listener found, and invalidations that named a source.
+    """
+    told = [(url, at.timestamp()) for url, at in listeners.source_changes(team, since, limit=_CHANGES_MAX)]
+    for event in audit.events_of(team.pk, AuditFilters(action=_INVALIDATED, since=since))[:_CHANGES_MAX]:
+        source = (event.after or {}).get("url")
+        if isinstance(source, str):
+            told.append((source, event.at.timestamp()))
     found: dict[str, list[float]] = {}
-    events = audit.events_of(team.pk, AuditFilters(action="cache.", since=since))
-    for event in reversed(list(events[:_CHANGES_MAX])):
-        told = event.after or {}
-        source = told.get("url") or told.get("source")
-        if isinstance(source, str) and not told.get("dry_run"):
-            found.setdefault(source, []).append(event.at.timestamp())
+    for source, at in sorted(told, key=lambda one: one[1]):
+        times = found.setdefault(source, [])
+        # A listener that finds a change and the invalidation that follows tell of one.
+        if not times or at - times[-1] > _ONE_CHANGE_SECONDS:
+            times.append(at)
     return found
 
 

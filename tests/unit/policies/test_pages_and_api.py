@@ -114,15 +114,29 @@ def test_a_dry_run_says_what_would_have_been_and_keeps_nothing(team, admin, view
     assert viewer.get("/dashboard/policies/dry-run?days=0").status_code == 422
 
 
-def test_a_source_change_is_one_that_an_invalidation_named(team, viewer):
-    some_traffic(team)
-    audit.record(
-        action="cache.invalidated", actor=SYSTEM, team_id=team.pk, target_kind="cache", target_id="x",
-        after={"url": "https://example.com/prices"},
-    )  # fmt: skip
-    changes = past.source_changes(team, datetime.now(UTC) - timedelta(days=1))
-    assert [len(times) for times in changes.values()] == [1]
-    assert past.source_changes(make_team("Other"), datetime.now(UTC) - timedelta(days=1)) == {}
+def test_source_changes_are_found_by_listeners_and_named_by_invalidations(team, viewer):
+    from agentcache.listeners.models import EventKind, Listener, ListenerEvent
+
+    url, now = "https://example.com/prices", datetime.now(UTC)
+    listener = Listener.objects.create(
+        team=team, url=url, host="example.com", fingerprint="f", check_interval_seconds=60, next_check_at=now
+    )
+    for minutes, kind in ((300, EventKind.FIRST), (200, EventKind.CHANGED), (100, EventKind.CHANGED)):
+        at = now - timedelta(minutes=minutes)
+        ListenerEvent.objects.create(listener=listener, kind=kind, at=at, since=at)
+    for named in ("https://example.com/other", url):
+        audit.record(
+            action="cache.invalidated", actor=SYSTEM, team_id=team.pk, target_kind="cache", target_id="x",
+            after={"url": named},
+        )  # fmt: skip
+    changes = past.source_changes(team, now - timedelta(days=1))
+    assert {source: len(times) for source, times in changes.items()} == {url: 3, "https://example.com/other": 1}
+    assert changes[url] == sorted(changes[url])
+    # The listener's change and the invalidation that it caused are one.
+    at = now + timedelta(seconds=20)
+    ListenerEvent.objects.create(listener=listener, kind=EventKind.CHANGED, at=at, since=at)
+    assert len(past.source_changes(team, now - timedelta(days=1))[url]) == 3
+    assert past.source_changes(make_team("Other"), now - timedelta(days=1)) == {}
 
 
 def test_only_the_newest_requests_are_played(team, monkeypatch):
