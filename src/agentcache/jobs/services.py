@@ -140,6 +140,11 @@ def postpone(job: ClaimedJob, due_at: datetime, error: str) -> None:
     _held(job).update(due_at=due_at, claim="", attempts=0, last_error=error[:200])
 
 
+def forget_tries(job_id: str) -> None:
+    """Have a job that came on since its last try counted from the beginning: its workers do not die of it."""
+    Job.objects.filter(pk=job_id, attempts__gt=1).update(attempts=1)
+
+
 def retry(job_id: str) -> bool:
     """Have a job that failed done again from the beginning, at once; False when it is gone or in a worker's hands."""
     found = Job.objects.filter(pk=job_id, claim="")

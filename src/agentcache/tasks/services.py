@@ -123,7 +123,9 @@ def step(begun: BegunTask, work: Callable[[], Progress], now: Callable[[], datet
         task.cursor = task.cursor if progress.cursor is None else dict(progress.cursor)
         task.result = {**task.result, **progress.result}
         # What was done shows that the cause of former failures is gone.
-        task.failures = 0 if progress.done else task.failures
+        if progress.done:
+            task.failures = 0
+            jobs.forget_tries(task.pk)
         at = now()
         _keep_rate(task, progress.done, at)
         _say(task, progress.lines, at)

@@ -8,6 +8,7 @@ import pytest
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.jobs.models import Job
+from agentcache.jobs.services import MAX_ATTEMPTS, at, claim_due
 from agentcache.jobs.worker import JobKind, Worker
 from agentcache.kit.errors import BadRequest
 from agentcache.mails.models import Mail
@@ -28,7 +29,7 @@ async def count(context):
 
 
 def _make_row(task_id, number):
-    Mail.objects.create(id=f"{task_id[:20]}{number}", template="none", to="a@example.com", subject="s")
+    Mail.objects.create(id=f"{task_id[-20:]}{number}", template="none", to="a@example.com", subject="s")
     return Progress(done=1, cursor={"next": number + 1}, lines=[f"row {number}"], result={"last": number})
 
 
@@ -186,6 +187,18 @@ async def test_a_worker_that_stops_gives_its_task_back_where_it_was(team, thread
     row = await threads.run(partial(queries.get_task, team, task.pk))
     assert (row.state, row.done, ended) == ("done", STEPS, ["done"])
     assert await threads.run(Mail.objects.count) == STEPS
+
+
+async def test_a_task_that_comes_on_outlives_any_number_of_workers(team, threads, clock):
+    task = await threads.run(partial(start, team))
+    for number in range(MAX_ATTEMPTS + 2):
+        [job] = await threads.run(partial(claim_due, [RUN], 1, at(clock.now()), 30.0))
+        begun = await threads.run(partial(services.begin, task.pk, services.timezone.now()))
+        await threads.run(partial(services.step, begun, partial(_make_row, task.pk, number), services.timezone.now))
+        assert job.attempt <= 2
+        # Killed: its lease runs out.
+        clock.move(31)
+    assert await threads.run(Mail.objects.count) == MAX_ATTEMPTS + 2
 
 
 async def test_a_task_whose_job_was_given_up_has_failed(team, threads):
