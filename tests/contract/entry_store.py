@@ -12,6 +12,7 @@ from agentcache.engine.entries import Entry, Selector, Tenant
 from agentcache.engine.stores.port import EntryStore, EntrySummary, Put, StoreUnavailable
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.errors import BadRequest
+from tests.contract.soft_and_reach import SoftAndReachContract
 from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
 
 GRACE_SECONDS = 600.0
@@ -70,7 +71,7 @@ def other_entries() -> list[Entry]:
     ]
 
 
-class EntryStoreContract:
+class EntryStoreContract(SoftAndReachContract):
     """Inherit, and define the fixture `make_store`, which opens one more store over the same storage each time."""
 
     @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agentcache.engine.entries import Entry, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Mark, Selector, Tenant, earlier, outdated
 from agentcache.engine.stores.port import EntryStore, EntrySummary, Put
 from agentcache.engine.stores.selection import matches
 from agentcache.kit.clock import ManualClock
@@ -34,6 +35,11 @@ selectors = st.one_of(
     st.floats(STORED_AT - 10, STORED_AT + 500).map(lambda at: Selector(stored_before=at)),
     st.builds(Selector, namespace=st.sampled_from(["prod", "eval"]), tags=st.just(("red", "blue"))),
 )
+
+
+def shown(entry: Entry) -> Entry:
+    """Return an entry of the model as a store returns it."""
+    return entry if entry.stale_at is None else replace(entry, meta=outdated(entry.meta, entry.stale_at))
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -104,7 +110,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(tenant=tenants, name=names)
     def get(self, tenant: Tenant, name: int) -> None:
         found = self.run(self.store.get(tenant, make_key(name))).entry
-        assert found == self.alive(tenant).get(make_key(name))
+        expected = self.alive(tenant).get(make_key(name))
+        assert found == (shown(expected) if expected is not None else None)
 
     @rule(tenant=tenants, selector=selectors)
     def invalidate(self, tenant: Tenant, selector: Selector) -> None:
@@ -114,6 +121,17 @@ class StoreMachine(RuleBasedStateMachine):
         for key in [key for owner, key in self.model if owner == tenant.id]:
             if matches(selector, key, self.model[tenant.id, key].meta):
                 del self.model[tenant.id, key]
+        for fill in self.fills:
+            fill[3] |= fill[0] == tenant and matches(selector, fill[1].key, fill[1].meta)
+
+    @rule(tenant=tenants, selector=selectors)
+    def mark_stale(self, tenant: Tenant, selector: Selector) -> None:
+        meant = self.alive(tenant, selector)
+        reach = self.run(self.store.withdraw(tenant, selector, soft=True))
+        assert (reach.entries, sum(reach.namespaces.values())) == (len(meant), len(meant))
+        for key in meant:
+            entry = self.model[tenant.id, key]
+            self.model[tenant.id, key] = replace(entry, stale_at=earlier(entry.stale_at, self.clock.now()))
         for fill in self.fills:
             fill[3] |= fill[0] == tenant and matches(selector, fill[1].key, fill[1].meta)
 
@@ -128,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
             if not cursor:
                 break
         expected = self.alive(tenant, selector)
-        assert {row.key: row.meta for row in listed} == {key: entry.meta for key, entry in expected.items()}
+        assert {row.key: row.meta for row in listed} == {key: shown(entry).meta for key, entry in expected.items()}
         assert len(listed) == len(expected)
         ages = [row.meta.stored_at for row in listed]
         assert ages == sorted(ages, reverse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -64,6 +64,19 @@ class EntryMeta(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return self.stored_at + self.lifetime_seconds
 
 
+def outdated(meta: EntryMeta, since: float) -> EntryMeta:
+    """Return the metadata of an answer that is known to be outdated: its lifetime ended then, its windows began."""
+    lifetime = max(0.0, min(meta.lifetime_seconds, since - meta.stored_at))
+    return msgspec.structs.replace(meta, lifetime_seconds=lifetime)
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """Return the earlier of two times of which either may not be."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A cached answer: its key (32 bytes), metadata and the bytes that the upstream sent."""
@@ -71,6 +84,8 @@ class Entry:
     key: bytes
     meta: EntryMeta
     body: bytes
+    #: Since when a soft invalidation has the answer outdated (Unix seconds); `meta.lifetime_seconds` then ends there.
+    stale_at: float | None = None
 
 
 #: Position in a tenant's invalidation log. A fill remembers the mark it started from.
@@ -85,6 +100,18 @@ class Lookup:
     mark: Mark
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a selector means at one moment: entries past their grace are not counted. Money is 1e-9 USD."""
+
+    entries: int = 0
+    body_bytes: int = 0
+    #: What it would cost to ask for all of these answers anew, at the prices paid.
+    cost_usd_nanos: int = 0
+    #: namespace -> entries
+    namespaces: dict[str, int] = field(default_factory=dict)
+
+
 class Selector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which entries of a tenant are meant; all given criteria must hold (AND). An empty one matches everything."""
 
@@ -92,7 +119,7 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str | None = None
     #: Any of these tags.
     tags: tuple[str, ...] = ()
-    #: A source URL that the answer was made from.
+    #: A source URL that the answer was made from; other spellings of its normal form (`engine.sources`) mean it too.
     source: str | None = None
     #: Glob (`*`, `?`, `[...]`, case-sensitive) over `EntryMeta.path`.
     pattern: str | None = None

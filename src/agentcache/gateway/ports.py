@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -146,16 +146,58 @@ class TenantTotals:
     saved_usd_nanos: int
 
 
+@dataclass(frozen=True, slots=True)
+class EntryHits:
+    """Hits of one tenant by the entry that answered; money is 1e-9 USD."""
+
+    #: Cache key in hex -> (hits, what they saved).
+    by_entry: Mapping[str, tuple[int, int]]
+    #: Unix milliseconds from which on hits are counted; later than asked for where there were too many.
+    since_ms: int
+    #: Whether every hit since then is counted, to the entry with the fewest.
+    is_complete: bool = True
+
+
 class UsageTotals(Protocol):
     """Adds up usage. Implemented by the control plane over its database."""
 
     async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
         """Return the totals since a Unix time in milliseconds. Raises `Unavailable`."""
 
+    async def entry_hits(self, tenant_id: str, since_ms: int) -> EntryHits:
+        """Return how often each entry answered since a Unix time in milliseconds. Raises `Unavailable`."""
+
 
 #: Job: POST `payload["body"]` (JSON text, sent as it is) to `payload["url"]` until it is accepted, signed per Standard
 #: Webhooks. Payload members, all strings: `tenant_id`, `url`, `body`, `message_id` (the same for each repetition).
 DELIVER_WEBHOOK = "webhook.deliver"
+
+
+#: Job: write an invalidation down in the audit log, and tell the team's webhooks. Payload: `InvalidationRecord`.
+RECORD_INVALIDATION = "cache.record_invalidation"
+
+
+class InvalidationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An invalidation that was acknowledged. Money is 1e-9 USD, the time in Unix seconds."""
+
+    #: Names it in the audit log; an invalidation is recorded once, however often this comes.
+    id: str
+    tenant_id: str
+    at: float
+    #: As they were given; see `gateway.native.schemas.InvalidateRequest`.
+    criteria: dict[str, Any]
+    entries: int
+    body_bytes: int = 0
+    #: namespace -> entries
+    namespaces: dict[str, int] = {}
+    cost_usd_nanos: int = 0
+    is_soft: bool = False
+    reason: str = ""
+    #: Whether webhooks are told.
+    notify: bool = True
+    api_key_id: str = ""
+    user_id: str = ""
+    address: str = ""
 
 
 class JobQueue(Protocol):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import agentcache
-from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant
 from agentcache.engine.stores.port import EntryStore, Put
 from agentcache.gateway.asgi_types import ASGIApplication, ASGIScope, Message, Receive, Send
 from agentcache.gateway.calls import Parts
@@ -269,6 +269,15 @@ class _TracedEntries:
             if span is not None:
                 span.set_attribute("agentcache.removed", removed)
             return removed
+
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Remove or mark stale."""
+        with _span(self._tracer, "cache.invalidate") as span:
+            reach = await self._inner.withdraw(tenant, selector, soft=soft)
+            if span is not None:
+                span.set_attribute("agentcache.removed", 0 if soft else reach.entries)
+                span.set_attribute("agentcache.marked_stale", reach.entries if soft else 0)
+            return reach
 
 
 class _TracedUpstream:

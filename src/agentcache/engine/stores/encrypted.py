@@ -7,11 +7,12 @@ values together with tenant, cache key and format: a row that was edited, moved,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
-from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta, Lookup, Mark, Reach, Selector, Tenant, outdated
 from agentcache.engine.stores.framing import SEAL_BYTES
 from agentcache.engine.stores.guarded import CountedStore
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
@@ -62,6 +63,18 @@ class EncryptedStore:
         """Remove every entry that matches and return how many."""
         return await self._store.invalidate(tenant, selector)
 
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Invalidate what matches, and tell what was met."""
+        return _opened(await self._store.withdraw(tenant, selector, soft=soft))
+
+    async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
+        """Say what `withdraw` would meet now."""
+        return _opened(await self._store.survey(tenant, selector))
+
+    async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` whose entries a selector means now."""
+        return await self._store.which(tenant, selector, keys)
+
     async def count(self, tenant: Tenant, selector: Selector) -> int:
         """Say how many entries `invalidate` would remove now."""
         return await self._store.count(tenant, selector)
@@ -75,6 +88,8 @@ class EncryptedStore:
                 meta, _ = _open_meta(tenant, row.key, row.meta)
             except (DecryptionFailed, msgspec.DecodeError):
                 continue
+            if row.stale_at is not None:
+                meta = outdated(meta, row.stale_at)
             rows.append(replace(row, meta=meta, body_bytes=row.body_bytes - SEAL_BYTES))
         return Page(tuple(rows), page.cursor)
 
@@ -129,4 +144,11 @@ def _open_meta(tenant: Tenant, key: bytes, meta: EntryMeta) -> tuple[EntryMeta, 
 def _open_entry(tenant: Tenant, entry: Entry) -> Entry:
     meta, sealed = _open_meta(tenant, entry.key, entry.meta)
     body = open_sealed(_data_key(tenant), entry.body, _bind(tenant, entry.key, "body", sealed))
-    return Entry(entry.key, meta, body)
+    if entry.stale_at is not None:
+        # Beside what is sealed: whoever can write to the store can take the mark off, as he can put an old file back.
+        meta = outdated(meta, entry.stale_at)
+    return Entry(entry.key, meta, body, entry.stale_at)
+
+
+def _opened(reach: Reach) -> Reach:
+    return replace(reach, body_bytes=reach.body_bytes - SEAL_BYTES * reach.entries)

@@ -2,6 +2,7 @@
 
     head = magic "AC" | frame version u8 | 0 u8 | metadata length u32 | body length u32 | crc u32 | crc u32 | metadata
     body = the bytes as they came
+    trailer (only where head and body lie in one value, and only of an outdated entry) = "ACst" | since f64 | crc u32
 
 The first checksum covers cache key and metadata, the second continues it over the body, so a frame that was
 damaged, cut or moved to another key does not open. Values are bytes and MessagePack only; nothing is ever unpickled.
@@ -24,6 +25,9 @@ SEAL_BYTES = 29
 _HEADER = struct.Struct("<2sBBIIII")
 HEADER_BYTES = _HEADER.size
 _MAGIC = b"AC"
+_STALE_MAGIC = b"ACst"
+_TRAILER = struct.Struct("<4sdI")
+STALE_TRAILER_BYTES = _TRAILER.size
 #: Longest metadata that is believed; `parts` of a request with thousands of members stays below.
 META_BYTES_MAX = 1 << 20
 
@@ -78,6 +82,13 @@ def open_head(key: bytes, head: bytes, version: int = PLAIN) -> tuple[EntryMeta,
         raise Corrupt(str(error)) from None
 
 
+def head_meta(key: bytes, head: bytes) -> EntryMeta:
+    """Return the metadata of a head of either frame version; raise `Corrupt`."""
+    if len(head) < HEADER_BYTES:
+        raise Corrupt("length")
+    return open_head(key, head, head[2])[0]
+
+
 def head_bytes(frame: bytes) -> int:
     """Say how long the head of a joined frame (head + body) is; raise `Corrupt` when it has none."""
     try:
@@ -90,6 +101,35 @@ def head_bytes(frame: bytes) -> int:
 
 
 def split_frame(frame: bytes) -> tuple[bytes, bytes]:
-    """Cut a joined frame into head and body; raise `Corrupt`."""
+    """Cut a joined frame into head and body, without its trailer; raise `Corrupt`."""
+    cut, end = _bounds(frame)
+    return frame[:cut], frame[cut:end]
+
+
+def outdated_since(frame: bytes) -> float | None:
+    """Return since when (Unix seconds) a joined frame's answer is outdated, None for one that stands; raise `Corrupt`."""
+    _, end = _bounds(frame)
+    if end == len(frame):
+        return None
+    trailer = frame[end:]
+    magic, since, crc = _TRAILER.unpack(trailer)
+    if magic != _STALE_MAGIC or crc != crc32(trailer[:-4]):
+        raise Corrupt("trailer")
+    return float(since)
+
+
+def _bounds(frame: bytes) -> tuple[int, int]:
+    """Return where the body begins and where it ends."""
     cut = head_bytes(frame)
-    return frame[:cut], frame[cut:]
+    body_bytes = int(_unpack_header(frame)[4])
+    has_trailer = len(frame) == cut + body_bytes + STALE_TRAILER_BYTES
+    return cut, len(frame) - STALE_TRAILER_BYTES if has_trailer else len(frame)
+
+
+def stale_trailer(since: float) -> bytes:
+    """Return what is appended to a joined frame to say since when (Unix seconds) its answer is outdated.
+
+    Releases that do not know it find a frame of the wrong length, and take the entry for none.
+    """
+    packed = _TRAILER.pack(_STALE_MAGIC, since, 0)[:-4]
+    return packed + struct.pack("<I", crc32(packed))

@@ -7,10 +7,10 @@ them, and its timer would cost as much as the read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant
 from agentcache.engine.stores.breaker import Breaker, BreakerState
 from agentcache.engine.stores.coalesced import CoalescedReads
 from agentcache.engine.stores.counting import StoreCounters
@@ -71,6 +71,18 @@ class GuardedStore:
     async def invalidate(self, tenant: Tenant, selector: Selector) -> int:
         """Remove every entry that matches; not final unless it returns."""
         return await self._within(self._bulk_seconds, lambda: self._store.invalidate(tenant, selector))
+
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Invalidate what matches, and tell what was met; not final unless it returns."""
+        return await self._within(self._bulk_seconds, lambda: self._store.withdraw(tenant, selector, soft=soft))
+
+    async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
+        """Say what `withdraw` would meet now."""
+        return await self._within(self._bulk_seconds, lambda: self._store.survey(tenant, selector))
+
+    async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` whose entries a selector means now."""
+        return await self._within(self._bulk_seconds, lambda: self._store.which(tenant, selector, keys))
 
     async def count(self, tenant: Tenant, selector: Selector) -> int:
         """Say how many entries `invalidate` would remove now."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from agentcache.engine.entries import Entry, EntryMeta, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, EntryMeta, Lookup, Mark, Reach, Selector, Tenant
 from agentcache.kit.errors import AgentCacheError
 
 
@@ -55,6 +55,8 @@ class EntrySummary:
     body_bytes: int
     hits: int
     last_used_at: float
+    #: As `Entry.stale_at`.
+    stale_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,20 @@ class EntryStore(Protocol):
 
     async def invalidate(self, tenant: Tenant, selector: Selector) -> int:
         """Remove every entry that matches and return how many; final for every worker once it returns."""
+
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Do what `invalidate` does, and tell what was met; with `soft`, mark the entries stale instead.
+
+        The lifetime of an entry marked stale has ended at that moment: it is served within its stale-while-revalidate
+        and stale-if-error windows only, which begin then, until it is stored anew. A fill under way is refused either
+        way, for its answer is from before. Entries that had been marked before count again and stay as they are.
+        """
+
+    async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
+        """Say what `withdraw` would meet now."""
+
+    async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` whose entries a selector means now; `selector` itself has no keys."""
 
     async def count(self, tenant: Tenant, selector: Selector) -> int:
         """Say how many entries `invalidate` would remove now."""

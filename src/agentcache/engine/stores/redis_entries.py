@@ -8,21 +8,30 @@ refuses to work rather than leave an invalidated entry behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import structlog
 from redis.exceptions import OutOfMemoryError
 
-from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, outdated
 from agentcache.engine.freshness import kept_until
 from agentcache.engine.stores import redis_queries as queries
 from agentcache.engine.stores import redis_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
-from agentcache.engine.stores.framing import PLAIN, SEAL_BYTES, SEALED, Corrupt, open_frame, pack_head, split_frame
+from agentcache.engine.stores.framing import (
+    PLAIN,
+    SEAL_BYTES,
+    SEALED,
+    Corrupt,
+    open_frame,
+    outdated_since,
+    pack_head,
+    split_frame,
+)
 from agentcache.engine.stores.port import Page, Put, StoreFull, StoreStats, StoreUnavailable, UnsuitableStore
-from agentcache.engine.stores.redis_keys import TENANTS_KEY, TenantKeys, decode_row, describe
+from agentcache.engine.stores.redis_keys import TENANTS_KEY, CatalogRow, TenantKeys, decode_row, describe
 from agentcache.engine.stores.redis_link import (
     CONNECT_SECONDS,
     POOL_SIZE,
@@ -111,6 +120,7 @@ class RedisEntries:
             return Lookup(None, mark)
         try:
             entry = open_frame(key, *split_frame(frame), self._frame_version)
+            stale_at = outdated_since(frame)
         except Corrupt:
             self.counters.corrupt += 1
             await self._remove_corrupt(keys, key, frame)
@@ -119,6 +129,11 @@ class RedisEntries:
         if kept_until(entry.meta, self._grace_seconds) <= now:
             return Lookup(None, mark)
         self._note_use(tenant.id, key, now)
+        if stale_at is not None:
+            # Sealed metadata has to stay as it was sealed; `EncryptedStore` ends the lifetime of what it has opened.
+            since = min(stale_at, now)
+            meta = outdated(entry.meta, since) if self._frame_version == PLAIN else entry.meta
+            entry = Entry(key, meta, entry.body, since)
         return Lookup(entry, mark)
 
     async def put(self, tenant: Tenant, entry: Entry, since: Mark | None = None) -> Put:
@@ -139,6 +154,10 @@ class RedisEntries:
 
     async def invalidate(self, tenant: Tenant, selector: Selector) -> int:
         """Remove every entry that matches and return how many."""
+        return (await self.withdraw(tenant, selector)).entries
+
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Remove what matches or mark it stale, and tell what was met."""
         keys = self._keys_of(tenant.id)
         now = self._clock.now()
 
@@ -154,21 +173,41 @@ class RedisEntries:
             await self._register(tenant.id)
             await self._run(keys, work)
 
-        async def find(lane: Lane) -> dict[bytes, float | None]:
-            return {key: row.stored_at async for key, row in queries.find(lane, keys, selector)}
+        async def find(lane: Lane) -> dict[bytes, CatalogRow]:
+            return {key: row async for key, row in queries.find(lane, keys, selector)}
 
         found = await self._run(keys, find)
-        return await self._remove(keys, found, now)
+        if soft:
+            await self._mark_stale(keys, found, now)
+            return queries.reach_of(found.values(), now)
+        gone = await self._remove(keys, {key: row.stored_at for key, row in found.items()})
+        return queries.reach_of([row for row in gone if row is not None], now)
+
+    async def _mark_stale(self, keys: TenantKeys, found: dict[bytes, CatalogRow], now: float) -> None:
+        names = list(found)
+        for start in range(0, len(names), REMOVED_PER_TRANSACTION):
+            some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
+            try:
+                await self._run(keys, lambda lane, some=some: writes.mark_stale(lane, keys, some, now))  # type: ignore[misc]
+            except StoreFull:
+                # No room for a mark of sixteen bytes: an entry that is gone is a miss, one that is unmarked a lie.
+                await self._remove(keys, {name: row.stored_at for name, row in some.items()})
+
+    async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
+        """Say what `withdraw` would meet now."""
+        keys = self._keys_of(tenant.id)
+        now = self._clock.now()
+        return await self._run(keys, lambda lane: queries.survey(lane, keys, selector, now))
+
+    async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` whose entries a selector means now."""
+        names = self._keys_of(tenant.id)
+        now = self._clock.now()
+        return await self._run(names, lambda lane: queries.which(lane, names, selector, keys, now))
 
     async def count(self, tenant: Tenant, selector: Selector) -> int:
         """Say how many entries `invalidate` would remove now."""
-        keys = self._keys_of(tenant.id)
-        now = self._clock.now()
-
-        async def work(lane: Lane) -> int:
-            return len({key async for key, row in queries.find(lane, keys, selector) if row.dead_at > now})
-
-        return await self._run(keys, work)
+        return (await self.survey(tenant, selector)).entries
 
     async def list_entries(self, tenant: Tenant, selector: Selector, *, cursor: str = "", limit: int = 50) -> Page:
         """Return a page of entries, newest first."""
@@ -304,9 +343,9 @@ class RedisEntries:
                 some = {name: uses[name] for name in names[start : start + _USES_AT_ONCE]}
                 await self._run(keys, lambda lane, keys=keys, some=some: writes.record_uses(lane, keys, some))  # type: ignore[misc]
 
-    async def _remove(self, keys: TenantKeys, found: dict[bytes, float | None], now: float) -> int:
-        """Remove in short transactions; return how many had not been past their grace."""
-        removed = 0
+    async def _remove(self, keys: TenantKeys, found: dict[bytes, float | None]) -> list[CatalogRow | None]:
+        """Remove in short transactions; return the rows that were there."""
+        gone: list[CatalogRow | None] = []
         names = list(found)
         for start in range(0, len(names), REMOVED_PER_TRANSACTION):
             some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
@@ -317,8 +356,8 @@ class RedisEntries:
                 # one that was written anew meanwhile goes with them, which is a miss and nothing worse.
                 await self._run(keys, lambda lane, some=some: lane.ask(("DEL", *map(keys.entry, some))))  # type: ignore[misc]
                 rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
-            removed += sum(1 for row in rows if row is not None and row.dead_at > now)
-        return removed
+            gone += rows
+        return gone
 
     async def _remove_corrupt(self, keys: TenantKeys, key: bytes, frame: bytes) -> None:
         async def work(lane: Lane) -> None:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 import msgspec
 
 from agentcache.engine.entries import EntryMeta
+from agentcache.engine.sources import normal_source
 
 #: Changes with the layout, so that releases with different layouts never read each other's keys.
 PREFIX = "ac:1:"
@@ -71,6 +72,10 @@ class CatalogRow(msgspec.Struct, array_like=True, frozen=True):
     sources: tuple[str, ...]
     body_bytes: int
     memory_bytes: int
+    #: 1e-9 USD. Rows of earlier releases do not have what follows.
+    cost_usd_nanos: int = 0
+    #: Since when a soft invalidation has the answer outdated; 0 for an answer that stands.
+    stale_at: float = 0.0
 
     @property
     def path(self) -> str:
@@ -83,6 +88,8 @@ class CatalogRow(msgspec.Struct, array_like=True, frozen=True):
         return {
             f"n:{self.namespace}",
             *(f"t:{tag}" for tag in self.tags),
+            *(f"s:{normal_source(source)}" for source in self.sources),
+            # Earlier releases filed a source under the caller's spelling; whoever removes the row takes it out there too.
             *(f"s:{source}" for source in self.sources),
         }
 
@@ -94,7 +101,7 @@ def describe(meta: EntryMeta, dead_at: float, body_bytes: int, frame_bytes: int)
     memory_bytes = frame_bytes + 700 + 2 * len(meta.path) + labels
     return CatalogRow(
         meta.namespace, meta.dialect, meta.model, meta.label, meta.stored_at, dead_at, meta.tags, meta.sources,
-        body_bytes, memory_bytes,
+        body_bytes, memory_bytes, meta.cost_usd_nanos,
     )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeAlias
 
-from agentcache.engine.entries import Selector
-from agentcache.engine.stores.framing import Corrupt, head_bytes, open_head
+from agentcache.engine.entries import Reach, Selector, outdated
+from agentcache.engine.sources import normal_source
+from agentcache.engine.stores.framing import PLAIN, Corrupt, head_bytes, open_head
 from agentcache.engine.stores.port import EntrySummary, Page, StoreStats
 from agentcache.engine.stores.redis_keys import CatalogRow, TenantKeys, decode_row
 from agentcache.engine.stores.redis_link import Command, Lane
@@ -42,7 +44,7 @@ async def _candidates(
         return
     labels = [f"t:{tag}" for tag in selector.tags]
     if not labels and selector.source is not None:
-        labels = [f"s:{selector.source}"]
+        labels = list(dict.fromkeys((f"s:{normal_source(selector.source)}", f"s:{selector.source}")))
     if not labels and selector.namespace is not None:
         labels = [f"n:{selector.namespace}"]
     if labels:
@@ -67,6 +69,34 @@ async def _scan(lane: Lane, command: str, name: str) -> AsyncIterator[list[bytes
 async def _read_rows(lane: Lane, keys: TenantKeys, names: list[bytes]) -> list[tuple[bytes, CatalogRow | None]]:
     (packed,) = await lane.ask(("HMGET", keys.catalog, *names))
     return [(key, decode_row(row)) for key, row in zip(names, packed, strict=True)]
+
+
+async def survey(lane: Lane, keys: TenantKeys, selector: Selector, now: float) -> Reach:
+    """Count and price what a selector means and is not past lifetime and grace."""
+    found = {key: row async for key, row in find(lane, keys, selector)}
+    return reach_of(found.values(), now)
+
+
+def reach_of(rows: Iterable[CatalogRow], now: float) -> Reach:
+    """Add up the rows that are not past lifetime and grace."""
+    alive = [row for row in rows if row.dead_at > now]
+    namespaces = Counter(row.namespace for row in alive)
+    return Reach(
+        len(alive),
+        sum(row.body_bytes for row in alive),
+        sum(row.cost_usd_nanos for row in alive),
+        dict(sorted(namespaces.items())),
+    )
+
+
+async def which(lane: Lane, keys: TenantKeys, selector: Selector, names: Sequence[bytes], now: float) -> set[bytes]:
+    """Return those of `names` whose entries a selector means now."""
+    found: set[bytes] = set()
+    for start in range(0, len(names), _SCANNED_AT_ONCE):
+        for key, row in await _read_rows(lane, keys, list(names[start : start + _SCANNED_AT_ONCE])):
+            if row is not None and row.dead_at > now and matches(selector, key, row):
+                found.add(key)
+    return found
 
 
 async def list_page(
@@ -119,10 +149,11 @@ async def _summarise(lane: Lane, keys: TenantKeys, names: list[bytes], version: 
         commands.append(("GETRANGE", keys.entry(key), 0, _HEAD_BYTES - 1))
         commands.append(("HGET", keys.hits, key))
         commands.append(("ZSCORE", keys.by_use, key))
+        commands.append(("HGET", keys.catalog, key))
     replies = await lane.ask(*commands) if commands else []
     rows = []
     for index, key in enumerate(names):
-        head, hits, used_at = replies[3 * index : 3 * index + 3]
+        head, hits, used_at, packed = replies[4 * index : 4 * index + 4]
         try:
             length = head_bytes(head)
             if length > len(head):
@@ -130,7 +161,12 @@ async def _summarise(lane: Lane, keys: TenantKeys, names: list[bytes], version: 
             meta, body_bytes = open_head(key, head, version)
         except Corrupt:
             continue
-        rows.append(EntrySummary(key, meta, body_bytes, int(hits or 0), float(used_at or meta.stored_at)))
+        row = decode_row(packed)
+        stale_at = row.stale_at if row is not None and row.stale_at else None
+        used = float(used_at or meta.stored_at)
+        if stale_at is not None and version == PLAIN:
+            meta = outdated(meta, stale_at)
+        rows.append(EntrySummary(key, meta, body_bytes, int(hits or 0), used, stale_at))
     return tuple(rows)
 
 

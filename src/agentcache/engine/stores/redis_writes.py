@@ -7,8 +7,10 @@ import random
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from agentcache.engine.entries import Entry, Mark, Selector
+from agentcache.engine.stores.framing import stale_trailer
 from agentcache.engine.stores.port import Put, StoreUnavailable
 from agentcache.engine.stores.redis_keys import CatalogRow, TenantKeys, decode_row, encode_row
 from agentcache.engine.stores.redis_link import Command, Lane
@@ -172,6 +174,28 @@ async def remove(lane: Lane, keys: TenantKeys, found: dict[bytes, float | None])
             return gone
         await _step_back(attempt)
     raise StoreUnavailable("the entries to be removed keep changing")
+
+
+async def mark_stale(lane: Lane, keys: TenantKeys, found: dict[bytes, CatalogRow], stale_at: float) -> None:
+    """Mark entries as outdated, unless they are already or have been written anew since they were found."""
+    for attempt in range(ATTEMPTS):
+        lane.is_watching = True
+        _, packed_rows = await lane.ask(("WATCH", *map(keys.entry, found)), ("HMGET", keys.catalog, *found))
+        present = await lane.ask(*(("EXISTS", keys.entry(key)) for key in found))
+        commands: list[Command] = []
+        for (key, seen), packed, is_there in zip(found.items(), packed_rows, present, strict=True):
+            row = decode_row(packed)
+            if is_there and row is not None and row.stored_at == seen.stored_at and not row.stale_at:
+                commands.append(("APPEND", keys.entry(key), stale_trailer(stale_at)))
+                commands.append(("HSET", keys.catalog, key, encode_row(structs.replace(row, stale_at=stale_at))))
+        if not commands:
+            await lane.ask(("UNWATCH",))
+            lane.is_watching = False
+            return
+        if await lane.transact(*commands) is not None:
+            return
+        await _step_back(attempt)
+    raise StoreUnavailable("the entries to be marked keep changing")
 
 
 def _removing(keys: TenantKeys, rows: dict[bytes, CatalogRow | None]) -> list[Command]:

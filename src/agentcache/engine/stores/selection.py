@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from agentcache.engine.entries import Selector
+from agentcache.engine.sources import normal_source
 
 
 class Selectable(Protocol):
@@ -38,10 +39,15 @@ def matches(selector: Selector, key: bytes, meta: Selectable) -> bool:
         and (selector.dialect is None or selector.dialect == meta.dialect)
         and (selector.model is None or selector.model == meta.model)
         and (not selector.tags or not set(selector.tags).isdisjoint(meta.tags))
-        and (selector.source is None or selector.source in meta.sources)
+        and (selector.source is None or _names(selector.source, meta.sources))
         and (selector.stored_before is None or meta.stored_at <= selector.stored_before)
         and (selector.pattern is None or matches_glob(selector.pattern, meta.path))
     )
+
+
+def _names(source: str, sources: tuple[str, ...]) -> bool:
+    wanted = normal_source(source)
+    return any(normal_source(one) == wanted for one in sources)
 
 
 def matches_glob(pattern: str, path: str) -> bool:

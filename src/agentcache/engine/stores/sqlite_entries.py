@@ -7,14 +7,16 @@ it to a thread would cost. Writes go through one thread, scans through another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import structlog
 
-from agentcache.engine.entries import Entry, Lookup, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, earlier, outdated
 from agentcache.engine.freshness import kept_until
 from agentcache.engine.stores import sqlite_queries as queries
 from agentcache.engine.stores import sqlite_writes as writes
@@ -23,15 +25,28 @@ from agentcache.engine.stores.framing import PLAIN, SEAL_BYTES, SEALED, Corrupt,
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
 from agentcache.engine.stores.recent import Recent, RecentLookups, SharedCounters
 from agentcache.engine.stores.sqlite_file import CacheFile, Link, one_row
+from agentcache.engine.stores.sqlite_invalidations import (
+    Invalidation,
+    end_invalidation,
+    judge,
+    log_invalidation,
+    pending_invalidations,
+    prune_log,
+    tenants_with_pending,
+)
+from agentcache.engine.stores.sqlite_reach import FEW_ROWS, Place, find_few, find_slice, survey, which
+from agentcache.engine.stores.sqlite_tenants import TenantRow, find_tenant
+from agentcache.engine.stores.sqlite_upgrade import upgrade
 from agentcache.engine.stores.sqlite_writer import Writer
-from agentcache.engine.stores.sqlite_writes import Row, TenantRow
+from agentcache.engine.stores.sqlite_writes import Row
 from agentcache.kit.clock import Clock
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 #: Mark and entry come from one statement, so from one snapshot of the file.
 _LOOK_UP = (
-    "SELECT t.mark, e.head, e.body FROM tenants t "
+    "SELECT t.mark, t.pending, e.head, e.body, e.mark, e.stale_at FROM tenants t "
     "LEFT JOIN entries e ON e.id = ?1 AND e.key = ?2 AND e.tenant = t.number WHERE t.number = ?3"
 )
 #: The event loop never waits longer than this for a lock (only recovery after a crash takes one from readers).
@@ -46,6 +61,11 @@ _WRITE_CACHE_BYTES = 16 << 20
 #: 10. Beyond the bound the use of yet another entry is not noted; eviction needs no better than that.
 _USES_PER_SLICE = 2000
 _USES_MAX = 100_000
+#: So long an invalidation waits for the removal of its rows, which for a few is enough. What remains goes on without it:
+#: until it is done, look-ups and totals cost a little more.
+_WORK_SECONDS = 0.02
+#: Rows that are found at once, and then removed in slices.
+_FOUND_AT_ONCE = 2_000
 #: Eviction goes a little below the bound, so that not every write has to evict.
 _SLACK = 0.005
 
@@ -74,7 +94,7 @@ class SqliteEntries:
         self._max_bytes = max_bytes
         self._entry_max_bytes = min(entry_max_bytes, max_bytes // 4) + (SEAL_BYTES if sealed else 0)
         self._grace_seconds = grace_seconds
-        self.file = CacheFile(path, self.counters)
+        self.file = CacheFile(path, self.counters, upgrade)
         self._reader = Link(self.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
         self._scanner = Link(self.file, busy_ms=_SCAN_BUSY_MS, cache_bytes=_SCAN_CACHE_BYTES)
         self.writer = Writer(
@@ -87,6 +107,9 @@ class SqliteEntries:
         self._shared: SharedCounters | None = None
         self._recent = RecentLookups()
         self._tenants: dict[str, TenantRow] = {}
+        #: (tenant, mark, how many), and the pending invalidations that a look-up saw last.
+        self._pending: tuple[tuple[int, ...], list[Invalidation]] = ((), [])
+        self._tasks: set[asyncio.Task[None]] = set()
         self._base: Mark = 0
         #: row id -> [uses since last written down, time of the last]
         self._uses: dict[int, list[float]] = {}
@@ -114,7 +137,8 @@ class SqliteEntries:
             self._note_use(recent.row_id, now)
             return recent.lookup
         lookup, row_id, dead_at = self._read(tenant, key)
-        if lookup.entry is not None:
+        if lookup.entry is not None and lookup.entry.stale_at is None:
+            # One that is marked stale is judged at each look-up, so that no clock that goes back makes it fresh.
             self._recent.keep(key, Recent(epoch, generation, tenant.id, row_id, dead_at, lookup))
         return lookup
 
@@ -144,9 +168,12 @@ class SqliteEntries:
             row_id = owner.row_id(key)
             # To its end: a statement left in the middle would hold its snapshot, in which later tenants do not exist.
             rows: list[Any] = cursor.execute(_LOOK_UP, (row_id, key, owner.number)).fetchall()
+            pending: list[Invalidation] = []
+            if rows and rows[0][1]:
+                rows, pending = self._read_with_pending(cursor, owner, (row_id, key, owner.number))
             if not rows:
                 raise apsw.CorruptError("the row of a tenant is gone")
-            mark, head, body = rows[0]
+            mark, _, head, body, row_mark, stale_at = rows[0]
         except apsw.Error as error:
             raise self._reading_failed(error) from error
         if head is None:
@@ -159,10 +186,39 @@ class SqliteEntries:
             return Lookup(None, mark), row_id, 0.0
         now = self._clock.now()
         dead_at = kept_until(entry.meta, self._grace_seconds)
+        if pending or stale_at is not None:
+            verdict = judge(pending, row_mark, key, entry.meta)
+            since = earlier(stale_at, verdict.stale_at)
+            if verdict.is_gone:
+                return Lookup(None, mark), row_id, 0.0
+            if since is not None:
+                entry = self._outdated(entry, min(since, now))
         if dead_at <= now:
             return Lookup(None, mark), row_id, dead_at
         self._note_use(row_id, now)
         return Lookup(entry, mark), row_id, dead_at
+
+    def _read_with_pending(
+        self, cursor: apsw.Cursor, owner: TenantRow, values: tuple[int, bytes, int]
+    ) -> tuple[list[Any], list[Invalidation]]:
+        """Look a row up together with the pending invalidations: from one snapshot, or one could end in between."""
+        cursor.execute("BEGIN")
+        try:
+            rows: list[Any] = cursor.execute(_LOOK_UP, values).fetchall()
+            if not rows or not rows[0][1]:
+                return rows, []
+            # With the same mark, fewer pending ones are others: no two lists have the same name.
+            name = (owner.number, *rows[0][:2])
+            if self._pending[0] != name:
+                self._pending = (name, pending_invalidations(cursor.connection, owner))
+            return rows, self._pending[1]
+        finally:
+            cursor.execute("COMMIT")
+
+    def _outdated(self, entry: Entry, since: float) -> Entry:
+        # Sealed metadata has to stay as it was sealed; `EncryptedStore` ends the lifetime of what it has opened.
+        meta = outdated(entry.meta, since) if self._frame_version == PLAIN else entry.meta
+        return Entry(entry.key, meta, entry.body, since)
 
     def _note_use(self, row_id: int, now: float) -> None:
         use = self._uses.get(row_id)
@@ -185,37 +241,82 @@ class SqliteEntries:
 
     async def invalidate(self, tenant: Tenant, selector: Selector) -> int:
         """Remove every entry that matches and return how many."""
+        return (await self.withdraw(tenant, selector)).entries
+
+    async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
+        """Invalidate what matches: final once the log has it, whatever time the rows take."""
         now = self._clock.now()
-        owner = await self.writer.submit(
-            lambda connection: writes.log_invalidation(connection, tenant.id, selector, now)
-        )
-        found = await self._scan(lambda connection: queries.find_rows(connection, owner, selector))
-        removed = start = 0
-        while start < len(found):
-            rest = found[start:] if start else found
-            alive, tried = await self.writer.submit(
-                lambda connection, rest=rest: writes.remove_slice(connection, owner, rest, now)  # type: ignore[misc]
-            )
-            removed += alive
-            start += tried
-        return removed
+
+        def log_it(connection: apsw.Connection) -> tuple[TenantRow, Invalidation]:
+            self.writer.note_removal()
+            return log_invalidation(connection, tenant.id, selector, now, is_soft=soft)
+
+        owner, logged = await self.writer.submit(log_it)
+        reach = await self._scan(lambda connection: survey(connection, owner, selector, now, before=logged.mark))
+        working = self._start(self._work_off(owner, logged, is_few=reach.entries <= FEW_ROWS))
+        await asyncio.wait({working}, timeout=_WORK_SECONDS)
+        return reach
+
+    async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
+        """Say what `withdraw` would meet now."""
+        now = self._clock.now()
+
+        def run(connection: apsw.Connection) -> Reach:
+            owner = find_tenant(connection, tenant.id)
+            return survey(connection, owner, selector, now) if owner else Reach()
+
+        return await self._scan(run)
+
+    async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` whose entries a selector means now."""
+        now = self._clock.now()
+
+        def run(connection: apsw.Connection) -> set[bytes]:
+            owner = find_tenant(connection, tenant.id)
+            return which(connection, owner, selector, keys, now) if owner else set()
+
+        return await self._scan(run)
 
     async def count(self, tenant: Tenant, selector: Selector) -> int:
         """Say how many entries `invalidate` would remove now."""
+        return (await self.survey(tenant, selector)).entries
+
+    async def _work_off(self, owner: TenantRow, one: Invalidation, *, is_few: bool) -> None:
+        """Remove or mark the rows that an invalidation means, in short slices, and note that it is done."""
+        place: Place | None = Place()
+        while place is not None:
+            found, place = await self._scan(partial(_find_rows, owner, one, place, is_few))
+            while found:
+                tried = await self.writer.submit(partial(_deal_with, owner, one, found))
+                found = found[tried:]
+        await self.writer.submit(lambda connection: end_invalidation(connection, owner, one.mark))
+
+    async def _work_off_what_is_left(self) -> None:
+        """Finish invalidations whose worker ended before they did."""
         now = self._clock.now()
+        for owner in await self._scan(tenants_with_pending):
+            for one in await self._scan(partial(_pending_of, owner)):
+                reach = await self._scan(partial(_survey_rows, owner, one, now))
+                await self._work_off(owner, one, is_few=reach.entries <= FEW_ROWS)
 
-        def run(connection: apsw.Connection) -> int:
-            owner = writes.find_tenant(connection, tenant.id)
-            return queries.count_rows(connection, owner, selector, now) if owner else 0
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
 
-        return await self._scan(run)
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Nothing is lost: the log has it, look-ups obey it, and the next sweep goes on with it.
+            log.warning("invalidated rows not removed yet", reason=str(task.exception()))
 
     async def list_entries(self, tenant: Tenant, selector: Selector, *, cursor: str = "", limit: int = 50) -> Page:
         """Return a page of entries, newest first."""
         now = self._clock.now()
 
         def run(connection: apsw.Connection) -> Page:
-            owner = writes.find_tenant(connection, tenant.id)
+            owner = find_tenant(connection, tenant.id)
             if owner is None:
                 return Page(())
             return queries.list_rows(
@@ -233,16 +334,18 @@ class SqliteEntries:
 
     async def stats(self, tenant: Tenant) -> StoreStats:
         """Return totals."""
+        now = self._clock.now()
 
         def run(connection: apsw.Connection) -> StoreStats:
-            owner = writes.find_tenant(connection, tenant.id)
-            return queries.read_stats(connection, owner) if owner else StoreStats(0, 0, {})
+            owner = find_tenant(connection, tenant.id)
+            return queries.read_stats(connection, owner, now) if owner else StoreStats(0, 0, {})
 
         return await self._scan(run)
 
     async def sweep(self) -> int:
         """Delete what is past lifetime and grace and evict down to the size bound, in short slices."""
         removed = 0
+        await self._work_off_what_is_left()
         while (job := self._flush_uses_job()) is not None:
             await self.writer.submit(job)
         more = True
@@ -272,6 +375,9 @@ class SqliteEntries:
         if self._shared is None:
             return
         self._shared = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.writer.stop)
         self._scans.submit(self._scanner.drop)
         await asyncio.to_thread(self._scans.shutdown)
@@ -289,7 +395,7 @@ class SqliteEntries:
         return self._cursor
 
     def _find_tenant(self, tenant_id: str) -> TenantRow | None:
-        found = writes.find_tenant(self._reader.connection(), tenant_id)
+        found = find_tenant(self._reader.connection(), tenant_id)
         if found is not None:
             self._tenants[tenant_id] = found
         return found
@@ -336,5 +442,28 @@ class SqliteEntries:
         return int(count), used_at
 
     def _tidy(self, connection: apsw.Connection) -> None:
-        writes.prune_log(connection, self._clock.now())
+        prune_log(connection, self._clock.now())
         writes.drop_empty_scopes(connection)
+
+
+def _find_rows(
+    owner: TenantRow, one: Invalidation, place: Place, is_few: bool, connection: apsw.Connection
+) -> tuple[list[int], Place | None]:
+    selector = one.selector
+    if is_few and not (selector.keys or selector.tags or selector.source is not None):
+        return find_few(connection, owner, selector, one.mark), None
+    return find_slice(connection, owner, selector, one.mark, place, _FOUND_AT_ONCE)
+
+
+def _deal_with(owner: TenantRow, one: Invalidation, found: list[int], connection: apsw.Connection) -> int:
+    if one.is_soft:
+        return writes.mark_slice(connection, owner, found, one.mark, one.at)
+    return writes.remove_slice(connection, owner, found, one.mark)
+
+
+def _pending_of(owner: TenantRow, connection: apsw.Connection) -> list[Invalidation]:
+    return pending_invalidations(connection, owner)
+
+
+def _survey_rows(owner: TenantRow, one: Invalidation, now: float, connection: apsw.Connection) -> Reach:
+    return survey(connection, owner, one.selector, now, before=one.mark)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,15 @@ def means_damage(error: Exception) -> bool:
 
 
 class CacheFile:
-    """Opens connections to the cache file and replaces the file when it is damaged."""
+    """Opens connections to the cache file and replaces the file when it is damaged.
 
-    def __init__(self, path: Path, counters: StoreCounters) -> None:
+    `upgrade(connection, version)` brings a file of an earlier release up to date.
+    """
+
+    def __init__(self, path: Path, counters: StoreCounters, upgrade: Callable[[apsw.Connection, int], None]) -> None:
         self.path = path
         self.counters = counters
+        self._upgrade = upgrade
         self._epoch_path = path.with_name(path.name + "-epoch")
         self._shared: SharedCounters | None = None
 
@@ -163,8 +167,10 @@ class CacheFile:
                     f"{self.path} was written by a newer AgentCache (schema {version}, this one knows "
                     f"{SCHEMA_VERSION}); upgrade, or delete the file (it is only a cache)"
                 )
+            if version < 1:
+                raise apsw.CorruptError(f"schema {version} is none of ours")
             if version < SCHEMA_VERSION:
-                raise apsw.CorruptError(f"schema {version} is older than {SCHEMA_VERSION}")
+                self._upgrade(connection, version)
             for table in TABLES:
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - names of our own
         finally:

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 #: "ACch": tells our file from any other SQLite database.
 APPLICATION_ID = 0x41436368
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLES = ("store", "tenants", "entries", "catalog", "scopes", "links", "invalidations", "flights", "frames")
+
+#: Everything that selecting by namespace, dialect, model, pattern and age looks at, and what is told of the entries
+#: found: a million of them are counted and priced without one row being read.
+CATALOG_BY_PATH = (
+    "CREATE INDEX catalog_by_path ON catalog (tenant, path, dead_at, stored_at, scope, mark, cost_nanos, body_bytes)"
+)
 
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -20,23 +26,28 @@ CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
 
 -- salt: exclusive-or of cache key and row id, so that no tenant can aim at another's rows.
 -- mark: position of the last invalidation. floor: invalidations up to here are no longer in the log.
+-- pending: how many invalidations in the log are acknowledged while some of their rows are still as they were.
 CREATE TABLE tenants (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     salt INTEGER NOT NULL,
     mark INTEGER NOT NULL,
     floor INTEGER NOT NULL,
-    bytes INTEGER NOT NULL DEFAULT 0
+    bytes INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX tenants_by_bytes ON tenants (bytes);
 
--- id: first 8 bytes of the cache key, salted.
+-- id: first 8 bytes of the cache key, salted. mark: the tenant's when the row was written; an invalidation means rows
+-- with smaller marks. stale_at: since when a soft invalidation has the answer outdated.
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     tenant INTEGER NOT NULL,
     key BLOB NOT NULL,
     head BLOB NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    mark INTEGER NOT NULL DEFAULT 0,
+    stale_at REAL
 );
 
 CREATE TABLE catalog (
@@ -49,10 +60,12 @@ CREATE TABLE catalog (
     used_at REAL NOT NULL,
     hits INTEGER NOT NULL DEFAULT 0,
     body_bytes INTEGER NOT NULL,
-    disk_bytes INTEGER NOT NULL
+    disk_bytes INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT 0,
+    cost_nanos INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX catalog_by_age ON catalog (tenant, stored_at);
-CREATE INDEX catalog_by_path ON catalog (tenant, path);
+{CATALOG_BY_PATH};
 CREATE INDEX catalog_by_use ON catalog (tenant, used_at);
 CREATE INDEX catalog_by_death ON catalog (dead_at);
 
@@ -67,7 +80,7 @@ CREATE TABLE scopes (
     UNIQUE (tenant, namespace, dialect, model)
 );
 
--- label: 't:' + tag or 's:' + source URL.
+-- label: 't:' + tag or 's:' + source URL in its normal form.
 CREATE TABLE links (
     tenant INTEGER NOT NULL,
     label TEXT NOT NULL,
@@ -76,11 +89,14 @@ CREATE TABLE links (
 ) WITHOUT ROWID;
 CREATE INDEX links_by_entry ON links (id);
 
+-- soft: the entries are marked stale instead of removed. done: every row that was meant has been dealt with.
 CREATE TABLE invalidations (
     tenant INTEGER NOT NULL,
     mark INTEGER NOT NULL,
     at REAL NOT NULL,
     selector BLOB NOT NULL,
+    soft INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (tenant, mark)
 ) WITHOUT ROWID;
 

@@ -98,6 +98,10 @@ class Writer:
             if not self._closing:
                 self._enqueue(_Pending(job, 0, None))
 
+    def note_removal(self) -> None:
+        """Make copies useless with the commit to come; for jobs, which run on the writer's thread."""
+        self._removes = True
+
     def stop(self) -> None:
         """Finish what is queued, then end the thread. Blocks; call it off the event loop."""
         with self._wake:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -10,14 +9,14 @@ from time import perf_counter
 import apsw
 import msgspec
 
-from agentcache.engine.entries import Entry, Mark, Selector, Tenant
+from agentcache.engine.entries import Entry, Mark, Tenant
+from agentcache.engine.sources import normal_source
 from agentcache.engine.stores.framing import Corrupt, open_frame
 from agentcache.engine.stores.port import Put
-from agentcache.engine.stores.selection import matches
 from agentcache.engine.stores.sqlite_file import PAGE_BYTES, all_rows, one_row
+from agentcache.engine.stores.sqlite_invalidations import is_superseded
+from agentcache.engine.stores.sqlite_tenants import TenantRow, ensure_tenant
 
-#: Invalidations stay in the log this long: longer than any fill takes.
-LOG_SECONDS = 3600.0
 #: How long one slice of deleting may keep the write lock.
 SLICE_SECONDS = 0.025
 #: B-trees with random inserts are about 70 % full (measured: 0.69 to 0.72).
@@ -25,20 +24,9 @@ _FILL = 1.42
 #: Largest row that SQLite keeps on one page of ours; longer ones spill to pages of their own.
 _LOCAL_BYTES_MAX = PAGE_BYTES - 35
 
-_encode_selector = msgspec.msgpack.Encoder().encode
-_decode_selector = msgspec.msgpack.Decoder(Selector).decode
-
-
-@dataclass(frozen=True, slots=True)
-class TenantRow:
-    """What never changes about a tenant in one file."""
-
-    number: int
-    salt: int
-
-    def row_id(self, key: bytes) -> int:
-        """Return the row of `key`: its first 8 bytes as a signed integer, salted."""
-        return int.from_bytes(key[:8], "big", signed=True) ^ self.salt
+#: Rows that one statement deletes: enough that what a statement costs does not count.
+_REMOVED_AT_ONCE = 128
+_IS_TAKEN = "SELECT 1 FROM entries WHERE id = ?1 UNION ALL SELECT 1 FROM catalog WHERE id = ?1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +45,22 @@ class Row:
         if stored > _LOCAL_BYTES_MAX:
             stored = ceil(stored / PAGE_BYTES) * PAGE_BYTES + 300
         links = sum(2 * (len(label) + 24) for label in (*meta.tags, *meta.sources))
-        return stored_bytes(stored, 2 * len(meta.path) + 190 + links)
+        return stored_bytes(stored, 2 * len(meta.path) + 235 + links)
+
+
+def tag_label(tag: str) -> str:
+    """Return the label under which entries with a tag are linked."""
+    return f"t:{tag}"
+
+
+def source_label(source: str) -> str:
+    """Return the label under which entries made from a source are linked, whatever its spelling."""
+    return f"s:{normal_source(source)}"
+
+
+def as_json(items: list[str] | list[int]) -> str:
+    """Return a list as SQLite's `json_each` takes it."""
+    return msgspec.json.encode(items).decode()
 
 
 def stored_bytes(entry_bytes: int, index_bytes: int) -> int:
@@ -67,35 +70,20 @@ def stored_bytes(entry_bytes: int, index_bytes: int) -> int:
     return int(_FILL * (entry_bytes + index_bytes))
 
 
-def find_tenant(connection: apsw.Connection, tenant_id: str) -> TenantRow | None:
-    """Return a tenant's row if it has one in this file."""
-    found = all_rows(connection, "SELECT number, salt FROM tenants WHERE id = ?", (tenant_id,))
-    return TenantRow(*found[0]) if found else None
-
-
-def ensure_tenant(connection: apsw.Connection, tenant_id: str) -> TenantRow:
-    """Return a tenant's row, made if need be. Its marks start where the file's do."""
-    found = find_tenant(connection, tenant_id)
-    if found is not None:
-        return found
-    salt = secrets.randbits(63)
-    connection.execute(
-        "INSERT INTO tenants (id, salt, mark, floor) SELECT ?, ?, value, value FROM store WHERE name = 'base'",
-        (tenant_id, salt),
-    )
-    return TenantRow(connection.last_insert_rowid(), salt)
-
-
 def put(connection: apsw.Connection, tenant: Tenant, row: Row, since: Mark | None, now: float) -> Put:
     """Write an entry with its catalog row and links, unless a matching invalidation came after `since`."""
     owner = ensure_tenant(connection, tenant.id)
-    if since is not None and _is_superseded(connection, owner, row.entry, since):
+    if since is not None and is_superseded(connection, owner, row.entry, since):
         return Put.SUPERSEDED
     row_id = owner.row_id(row.entry.key)
-    remove(connection, [row_id])
+    if all_rows(connection, _IS_TAKEN, (row_id,)):
+        remove(connection, [row_id])
     meta, body = row.entry.meta, row.entry.body
-    connection.execute(
-        "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (row_id, owner.number, row.entry.key, row.head, body)
+    (mark,) = one_row(
+        connection,
+        "INSERT INTO entries (id, tenant, key, head, body, mark) SELECT ?, number, ?, ?, ?, mark FROM tenants "
+        "WHERE number = ? RETURNING mark",
+        (row_id, row.entry.key, row.head, body, owner.number),
     )
     (scope,) = one_row(
         connection,
@@ -105,49 +93,16 @@ def put(connection: apsw.Connection, tenant: Tenant, row: Row, since: Mark | Non
     )
     disk_bytes = row.disk_bytes
     connection.execute(
-        "INSERT INTO catalog VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-        (row_id, owner.number, scope, meta.path, meta.stored_at, row.dead_at, now, len(body), disk_bytes),
-    )
-    labels = {f"t:{tag}" for tag in meta.tags} | {f"s:{source}" for source in meta.sources}
+        "INSERT INTO catalog (id, tenant, scope, path, stored_at, dead_at, used_at, body_bytes, disk_bytes, mark, "
+        "cost_nanos) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (row_id, owner.number, scope, meta.path, meta.stored_at, row.dead_at, now, len(body), disk_bytes, mark,
+         meta.cost_usd_nanos),
+    )  # fmt: skip
+    labels = {tag_label(tag) for tag in meta.tags} | {source_label(source) for source in meta.sources}
     for label in labels:
         connection.execute("INSERT INTO links VALUES (?, ?, ?)", (owner.number, label, row_id))
     _add_bytes(connection, owner.number, disk_bytes)
     return Put.STORED
-
-
-def _is_superseded(connection: apsw.Connection, owner: TenantRow, entry: Entry, since: Mark) -> bool:
-    mark, floor = one_row(connection, "SELECT mark, floor FROM tenants WHERE number = ?", (owner.number,))
-    if since == mark:
-        return False
-    if since > mark or since < floor:
-        # From another file, or older than the log reaches: what happened since then is unknown.
-        return True
-    logged = all_rows(
-        connection, "SELECT selector FROM invalidations WHERE tenant = ? AND mark > ?", (owner.number, since)
-    )
-    return any(matches(_decode_selector(selector), entry.key, entry.meta) for (selector,) in logged)
-
-
-def log_invalidation(connection: apsw.Connection, tenant_id: str, selector: Selector, now: float) -> TenantRow:
-    """Raise the tenant's mark and note what was invalidated, so that no fill under way brings it back."""
-    owner = ensure_tenant(connection, tenant_id)
-    connection.execute("UPDATE tenants SET mark = mark + 1 WHERE number = ?", (owner.number,))
-    connection.execute(
-        "INSERT INTO invalidations SELECT number, mark, ?, ? FROM tenants WHERE number = ?",
-        (now, _encode_selector(selector), owner.number),
-    )
-    return owner
-
-
-def prune_log(connection: apsw.Connection, now: float) -> None:
-    """Forget invalidations older than any fill under way."""
-    before = now - LOG_SECONDS
-    old = all_rows(
-        connection, "SELECT tenant, max(mark) FROM invalidations WHERE at < ? GROUP BY tenant LIMIT 500", (before,)
-    )
-    for number, mark in old:
-        connection.execute("UPDATE tenants SET floor = max(floor, ?) WHERE number = ?", (mark, number))
-        connection.execute("DELETE FROM invalidations WHERE tenant = ? AND mark <= ?", (number, mark))
 
 
 def drop_empty_scopes(connection: apsw.Connection) -> None:
@@ -158,21 +113,40 @@ def drop_empty_scopes(connection: apsw.Connection) -> None:
 def remove(connection: apsw.Connection, row_ids: list[int]) -> int:
     """Delete entries with all that belongs to them; return how many were there."""
     removed = 0
-    for row_id in row_ids:
-        row = connection.execute(
-            "DELETE FROM catalog WHERE id = ? RETURNING tenant, scope, body_bytes, disk_bytes", (row_id,)
-        ).fetchone()
-        connection.execute("DELETE FROM entries WHERE id = ?", (row_id,))
-        if row is None:
-            continue
-        tenant, scope, body_bytes, disk_bytes = row
-        connection.execute("DELETE FROM links WHERE id = ?", (row_id,))
-        connection.execute(
-            "UPDATE scopes SET entries = entries - 1, body_bytes = body_bytes - ? WHERE id = ?", (body_bytes, scope)
-        )
-        _add_bytes(connection, tenant, -disk_bytes)
-        removed += 1
+    for start in range(0, len(row_ids), _REMOVED_AT_ONCE):
+        removed += _remove_where(connection, row_ids[start : start + _REMOVED_AT_ONCE], "", ())
     return removed
+
+
+def _remove_where(connection: apsw.Connection, row_ids: list[int], condition: str, values: tuple[int, ...]) -> int:
+    """Delete those of `row_ids` that also meet a condition of our own words over `catalog`."""
+    gone = all_rows(
+        connection,
+        f"DELETE FROM catalog WHERE id IN (SELECT value FROM json_each(?)) {condition} "  # noqa: S608 - a condition of our own words
+        "RETURNING id, tenant, scope, body_bytes, disk_bytes",
+        (as_json(row_ids), *values),
+    )
+    # A row without its catalog row is of no use either; with a condition, nobody can tell whether it is meant.
+    ids = as_json([row[0] for row in gone] if condition else row_ids)
+    connection.execute("DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    if not gone:
+        return 0
+    connection.execute("DELETE FROM links WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    by_scope: dict[int, list[int]] = {}
+    by_tenant: dict[int, int] = {}
+    for _, tenant, scope, body_bytes, disk_bytes in gone:
+        sums = by_scope.setdefault(scope, [0, 0])
+        sums[0] += 1
+        sums[1] += body_bytes
+        by_tenant[tenant] = by_tenant.get(tenant, 0) + disk_bytes
+    for scope, (entries, body_bytes) in by_scope.items():
+        connection.execute(
+            "UPDATE scopes SET entries = entries - ?, body_bytes = body_bytes - ? WHERE id = ?",
+            (entries, body_bytes, scope),
+        )
+    for tenant, disk_bytes in by_tenant.items():
+        _add_bytes(connection, tenant, -disk_bytes)
+    return len(gone)
 
 
 def remove_corrupt(connection: apsw.Connection, row_id: int, version: int) -> int:
@@ -197,23 +171,33 @@ def remove_dead(connection: apsw.Connection, now: float) -> tuple[int, bool]:
     return removed, True
 
 
-def remove_slice(
-    connection: apsw.Connection, owner: TenantRow, found: list[tuple[int, float]], now: float
-) -> tuple[int, int]:
-    """Delete from `found` (row id, stored at) for one slice of time; return how many were alive and how many tried.
+def remove_slice(connection: apsw.Connection, owner: TenantRow, row_ids: list[int], before: Mark) -> int:
+    """Delete a tenant's rows with marks below `before` for one slice of time; return how many of `row_ids` were tried.
 
-    A row that was overwritten after it was found is newer than the invalidation and stays.
+    A row that was written after the invalidation has its mark or a later one, and stays.
     """
     deadline = perf_counter() + SLICE_SECONDS
-    alive = tried = 0
-    for row_id, stored_at in found:
-        row = connection.execute("SELECT tenant, stored_at, dead_at FROM catalog WHERE id = ?", (row_id,)).fetchone()
-        tried += 1
-        if row is not None and row[0] == owner.number and row[1] == stored_at:
-            alive += remove(connection, [row_id]) if row[2] > now else 0 * remove(connection, [row_id])
-        if perf_counter() > deadline:
-            break
-    return alive, tried
+    tried = 0
+    while tried < len(row_ids) and (not tried or perf_counter() < deadline):
+        some = row_ids[tried : tried + _REMOVED_AT_ONCE]
+        _remove_where(connection, some, "AND tenant = ? AND mark < ?", (owner.number, before))
+        tried += len(some)
+    return tried
+
+
+def mark_slice(connection: apsw.Connection, owner: TenantRow, row_ids: list[int], before: Mark, stale_at: float) -> int:
+    """Mark a tenant's rows with marks below `before` as stale for one slice of time; return how many were tried."""
+    deadline = perf_counter() + SLICE_SECONDS
+    tried = 0
+    while tried < len(row_ids) and (not tried or perf_counter() < deadline):
+        some = row_ids[tried : tried + _REMOVED_AT_ONCE]
+        connection.execute(
+            "UPDATE entries SET stale_at = ? WHERE id IN (SELECT value FROM json_each(?)) "
+            "AND tenant = ? AND mark < ? AND stale_at IS NULL",
+            (stale_at, as_json(some), owner.number, before),
+        )
+        tried += len(some)
+    return tried
 
 
 def evict(connection: apsw.Connection, bytes_max: int) -> tuple[int, bool]:

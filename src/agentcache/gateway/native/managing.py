@@ -1,4 +1,4 @@
-"""Seeing and removing what is stored: list, show, delete, purge, stats."""
+"""Seeing and removing what is stored: list, show, delete, stats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from agentcache.engine.entries import Entry, EntryMeta, Selector
 from agentcache.engine.freshness import age_seconds, freshness, ttl_seconds
 from agentcache.engine.stores.port import EntrySummary
 from agentcache.gateway.directives import parse_name, parse_sources, parse_tags
+from agentcache.gateway.invalidating import both_keys
 from agentcache.gateway.native.exchange import Exchange, InvalidMember, utc
 from agentcache.gateway.native.looking import NotInCache
 from agentcache.gateway.native.schemas import (
@@ -18,16 +19,12 @@ from agentcache.gateway.native.schemas import (
     EntriesQuery,
     EntryReply,
     EntryRow,
-    PurgeReply,
-    PurgeRequest,
     StatsQuery,
     StatsReply,
 )
-from agentcache.gateway.native.targets import is_hex_key, native_key_beside
+from agentcache.gateway.native.targets import is_hex_key
 from agentcache.gateway.native.values import key_space, shown_value
 
-#: Bodies of this API that carry no request and no value.
-BODY_BYTES_MAX = 2 * 1024 * 1024
 _DAY_SECONDS = 86400
 
 
@@ -64,7 +61,7 @@ async def show_entry(exchange: Exchange) -> None:
     page = await exchange.parts.entries.list_entries(tenant, Selector(keys=(entry.key,)), limit=1)
     now = exchange.parts.clock.now()
     # Gone between the two reads: the entry is still what was there when the caller asked.
-    row = page.rows[0] if page.rows else EntrySummary(entry.key, entry.meta, len(entry.body), 1, now)
+    row = page.rows[0] if page.rows else EntrySummary(entry.key, entry.meta, len(entry.body), 1, now, entry.stale_at)
     value, encoding = shown_value(exchange.parts, entry)
     reply = EntryReply(**_described(row, now), value=value, value_encoding=encoding)
     await exchange.reply(reply)
@@ -76,15 +73,6 @@ async def delete_entry(exchange: Exchange) -> None:
     if not await exchange.parts.entries.invalidate(exchange.principal.tenant, Selector(keys=keys)):
         raise NotInCache
     await exchange.reply(None, status=204)
-
-
-async def purge(exchange: Exchange) -> None:
-    """Answer `POST /api/cache/purge`."""
-    asked = await exchange.read(PurgeRequest, BODY_BYTES_MAX)
-    selector = purge_selector(exchange, asked)
-    entries, tenant = exchange.parts.entries, exchange.principal.tenant
-    number = await (entries.count if asked.dry_run else entries.invalidate)(tenant, selector)
-    await exchange.reply(PurgeReply(invalidated=number, dry_run=asked.dry_run))
 
 
 async def show_stats(exchange: Exchange) -> None:
@@ -111,35 +99,11 @@ async def show_stats(exchange: Exchange) -> None:
     await exchange.reply(reply)
 
 
-def purge_selector(exchange: Exchange, asked: PurgeRequest) -> Selector:
-    """Return what a purge means; raise `InvalidMember` unless it has a criterion, or says `all` and nothing else."""
-    names = ("namespace", "tags", "source", "pattern", "dialect", "model", "keys")
-    given = [name for name in names if getattr(asked, name) is not UNSET]
-    if bool(given) == asked.all:
-        problem = "'all' stands alone" if given else "give at least one criterion, or all: true for every entry"
-        raise InvalidMember(f"{problem[:1].upper()}{problem[1:]}; criteria are {', '.join(names)}.", param="all")
-    if asked.tags is not UNSET and not asked.tags:
-        raise InvalidMember("tags: an empty list selects nothing.", param="tags")
-    keys: tuple[bytes, ...] = ()
-    if asked.keys is not UNSET:
-        keys = tuple(key for text in asked.keys for key in _keys_of(exchange, text))
-    return Selector(
-        keys=keys,
-        namespace=None if asked.namespace is UNSET else parse_name(asked.namespace, "namespace"),
-        tags=() if asked.tags is UNSET else parse_tags(asked.tags, "tags"),
-        source=None if asked.source is UNSET else _source(asked.source),
-        pattern=None if asked.pattern is UNSET else asked.pattern,
-        dialect=None if asked.dialect is UNSET else asked.dialect,
-        model=None if asked.model is UNSET else asked.model,
-    )
-
-
 def _keys_of(exchange: Exchange, text: str) -> tuple[bytes, ...]:
     """Return the entry's own key and the native key beside it: whoever removes one means both."""
     if not is_hex_key(text):
         raise InvalidMember(f"{text[:80]!r} is not the key of an entry, which has 64 hex digits.", param="key")
-    key = bytes.fromhex(text)
-    return key, native_key_beside(exchange.principal.tenant, key)
+    return both_keys(exchange.principal.tenant, [text])
 
 
 def _source(text: str) -> str:
@@ -163,6 +127,7 @@ def _described(row: EntrySummary, now: float) -> dict[str, Any]:
         "freshness": freshness(meta, now).value,
         "age": int(age_seconds(meta, now)),
         "ttl": ttl_seconds(meta, now),
+        "marked_stale_at": None if row.stale_at is None else utc(row.stale_at),
         "stored_at": utc(meta.stored_at),
         "expires_at": utc(meta.expires_at),
         "stale_while_revalidate": int(meta.stale_while_revalidate_seconds),

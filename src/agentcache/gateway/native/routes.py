@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from agentcache.gateway.native import explaining, looking, managing, schemas, storing
+from agentcache.gateway.native import explaining, invalidating, looking, managing, schemas, storing
 from agentcache.gateway.native.exchange import Exchange
 from agentcache.gateway.ports import Scope
 
@@ -126,11 +126,23 @@ ROUTES: tuple[Route, ...] = (
         problems=(404,),
     ),
     Route(
+        name="cache.invalidate",
+        method="POST",
+        path="/api/cache/invalidate",
+        summary="Invalidate every entry that meets all criteria, or mark them stale; with dry_run, say what it would be",
+        serve=invalidating.invalidate,
+        scopes=_WRITE,
+        body=schemas.InvalidateRequest,
+        status=200,
+        reply=schemas.InvalidateReply,
+        problems=(413,),
+    ),
+    Route(
         name="cache.purge",
         method="POST",
         path="/api/cache/purge",
         summary="Remove every entry that meets all criteria; once this is answered no worker serves them",
-        serve=managing.purge,
+        serve=invalidating.purge,
         scopes=_WRITE,
         body=schemas.PurgeRequest,
         status=200,

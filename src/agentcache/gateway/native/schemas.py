@@ -180,6 +180,12 @@ class EntryRow(msgspec.Struct, kw_only=True):
     stale_if_error: Annotated[
         int, Meta(description="Seconds past the lifetime for which it stands in for a failing provider.")
     ]
+    marked_stale_at: (
+        Annotated[
+            str, Meta(description="When a soft invalidation ended the lifetime, RFC 3339; null for one that stands.")
+        ]
+        | None
+    )
     tags: list[str]
     sources: list[str]
     bytes: Annotated[int, Meta(description="Length of the stored answer.")]
@@ -255,6 +261,87 @@ class StatsReply(msgspec.Struct, kw_only=True):
     bytes: int
     namespaces: Annotated[dict[str, int], Meta(description="Entries per namespace.")]
     calls: CallTotals | None
+
+
+class InvalidateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which entries are outdated: all given criteria must hold, and there has to be one."""
+
+    pattern: Pattern | UnsetType = UNSET
+    namespace: Name | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+    url: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=2048, description="A source that answers were made from, in any spelling."),
+        ]
+        | UnsetType
+    ) = UNSET
+    older_than: (
+        Annotated[int | str, Meta(description='Stored longer ago: seconds, or a duration such as "12h", "30d".')]
+        | UnsetType
+    ) = UNSET
+    older_than_ms: Annotated[int, Meta(ge=0, le=2**53, description="The same in milliseconds.")] | UnsetType = (
+        msgspec.field(name="olderThan", default=UNSET)
+    )
+    model: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    provider: Annotated[str, Meta(max_length=200, description="Whose dialect: openai, anthropic …")] | UnsetType = UNSET
+    keys: Annotated[list[HexKey], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+    reason: Annotated[str, Meta(max_length=500, description="For the audit log and the webhook event.")] = ""
+    dry_run: Annotated[bool, Meta(description="Change nothing; say what it would be, with a preview.")] = False
+    soft: Annotated[
+        bool,
+        Meta(
+            description="Mark the entries stale instead of removing them: they are served within their "
+            "stale-while-revalidate and stale-if-error windows only, which begin now."
+        ),
+    ] = False
+    notify: Annotated[bool, Meta(description="Whether webhooks get the event cache.invalidated.")] = True
+    pre_warm: Annotated[
+        bool, Meta(description="Ask for the answers anew. Not available on this server yet: true is refused.")
+    ] = msgspec.field(name="preWarm", default=False)
+
+
+class BlastRadius(msgspec.Struct, kw_only=True):
+    """What an invalidation would meet, and what these entries did in the last seven days."""
+
+    entries: int
+    bytes: int
+    by_namespace: Annotated[dict[str, int], Meta(description="Entries per namespace.")]
+    hits_last_7_days: (
+        Annotated[int, Meta(description="Requests that these entries answered; null where nobody counts them.")] | None
+    )
+    saved_last_7_days_usd: Annotated[float, Meta(description="What those hits saved. US dollars.")] | None
+    hits_since: (
+        Annotated[
+            str,
+            Meta(
+                description="From when on hits are counted, RFC 3339: later than seven days ago where there are many."
+            ),
+        ]
+        | None
+    )
+    hits_complete: Annotated[
+        bool, Meta(description="False where there were more hits than are counted: it is then the least it can be.")
+    ]
+
+
+class InvalidateReply(msgspec.Struct, kw_only=True):
+    """What was met; with `dry_run`, what would be."""
+
+    id: Annotated[str, Meta(description="Names it in the audit log and in the event; empty for a dry run.")] = ""
+    invalidated: Annotated[int, Meta(description="Entries that no worker serves as good any more.")]
+    namespaces: Annotated[list[str], Meta(description="Where they were.")]
+    estimated_cost_impact: Annotated[
+        float, Meta(description="What it would cost to ask for all of them anew, at the prices paid. US dollars.")
+    ] = msgspec.field(name="estimatedCostImpact")
+    pre_warmed: Annotated[int, Meta(description="Answers asked for anew.")] = msgspec.field(name="preWarmed", default=0)
+    soft: bool = False
+    dry_run: bool
+    recorded: Annotated[
+        bool, Meta(description="False where the audit log could not be told: the entries are gone all the same.")
+    ] = False
+    job: Annotated[str, Meta(description="The job that asks anew; null where there is none.")] | None = None
+    preview: Annotated[BlastRadius, Meta(description="With dry_run only.")] | None = None
 
 
 class PurgeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

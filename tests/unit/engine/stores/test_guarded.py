@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from agentcache.engine.entries import Lookup, Selector
+from agentcache.engine.entries import Lookup, Reach, Selector
 from agentcache.engine.stores.breaker import BreakerState
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.guarded import GuardedStore
@@ -50,6 +50,18 @@ class ScriptedStore:
     async def invalidate(self, *_: Any) -> int:
         await self._act()
         return 3
+
+    async def withdraw(self, *_: Any, **__: Any) -> Reach:
+        await self._act()
+        return Reach(3)
+
+    async def survey(self, *_: Any) -> Reach:
+        await self._act()
+        return Reach(3)
+
+    async def which(self, *_: Any) -> set[bytes]:
+        await self._act()
+        return set()
 
     async def count(self, *_: Any) -> int:
         await self._act()

@@ -1,0 +1,151 @@
+"""How long an invalidation takes in the embedded store, by what it matches and by how much is stored.
+
+    python -m benchmarks.invalidation [--small 10000] [--large 1000000] [--folder DIR] [--json]
+
+Needs about 1.5 GB of disk for the large one. An invalidation is measured until it is acknowledged, which is when no
+worker serves what it means; rows that are then still in the file are removed while look-ups go on, whose latency in
+that time is measured, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agentcache.engine.entries import Entry, EntryMeta, Selector, Tenant
+from agentcache.engine.stores.sqlite_entries import SqliteEntries
+from agentcache.kit.clock import SystemClock
+
+TENANT = Tenant("bench", bytes(32))
+BODY_BYTES = 600
+PUTS_AT_ONCE = 500
+MODELS = ("gpt-5-mini", "gpt-5", "claude-sonnet-4-5", "llama-4")
+#: Tag -> one entry in how many has it.
+TAGS = {"one-in-10": 10, "one-in-1000": 1000}
+#: Tags that the same number of entries have, whatever the size of the store.
+FIXED_TAG_ENTRIES = 1000
+
+
+def make_key(number: int) -> bytes:
+    return sha256(number.to_bytes(8, "big")).digest()
+
+
+def make_entry(number: int, entries: int, body: bytes) -> Entry:
+    tags = [tag for tag, share in TAGS.items() if number % share == 0]
+    if number % (entries // FIXED_TAG_ENTRIES) == 0:
+        tags += ["exactly-1000", "soft-1000"]
+    meta = EntryMeta(
+        namespace="prod" if number % 4 else "eval", dialect="openai", endpoint="chat.completions",
+        model=MODELS[number % 4], label=f"prompt-{number}", stored_at=time.time(), lifetime_seconds=604_800,
+        tags=tuple(tags), cost_usd_nanos=1_000_000, writer="key_1", parts={"model": b"12345678"},
+    )  # fmt: skip
+    return Entry(make_key(number), meta, body)
+
+
+async def measure(entries: int, folder: Path) -> dict[str, Any]:
+    """Fill a store, and invalidate more and more of it."""
+    store = SqliteEntries(
+        folder / "cache.db", clock=SystemClock(), max_bytes=64 << 30, entry_max_bytes=8 << 20, grace_seconds=86_400
+    )
+    store.open()
+    body = random.Random(1).randbytes(BODY_BYTES)
+    for first in range(0, entries, PUTS_AT_ONCE):
+        batch = range(first, min(first + PUTS_AT_ONCE, entries))
+        await asyncio.gather(*(store.put(TENANT, make_entry(number, entries, body)) for number in batch))
+    figures: dict[str, Any] = {"entries": entries}
+    for name, selector, soft in (
+        ("pattern, nothing matches", Selector(pattern="*/absent-*"), False),
+        ("pattern, 10 match", Selector(pattern="*/prompt-77??7"), False),
+        ("tag, 1,000 match", Selector(tags=("exactly-1000",)), False),
+        ("tag, 1 in 1,000 matches", Selector(tags=("one-in-1000",)), False),
+        ("soft, model and tag, 1 in 40", Selector(tags=("one-in-10",), model=MODELS[0]), True),
+        ("tag, 1 in 10 matches", Selector(tags=("one-in-10",)), False),
+        ("preview of everything", None, False),
+        ("pattern, everything matches", Selector(pattern="*/openai/*"), False),
+    ):
+        if selector is None:
+            started = time.perf_counter()
+            found = (await store.survey(TENANT, Selector(pattern="*"))).entries
+            figures[name] = {"ms": round((time.perf_counter() - started) * 1000, 1), "entries": found}
+            continue
+        started = time.perf_counter()
+        reach = await store.withdraw(TENANT, selector, soft=soft)
+        acknowledged = time.perf_counter() - started
+        looked_up = await _look_ups_meanwhile(store, entries)
+        figures[name] = {
+            "ms": round(acknowledged * 1000, 1), "entries": reach.entries,
+            "rows_gone_after_seconds": round(time.perf_counter() - started, 2), **looked_up,
+        }  # fmt: skip
+    assert (await store.stats(TENANT)).entries == 0
+    await store.close()
+    return figures
+
+
+async def _look_ups_meanwhile(store: SqliteEntries, entries: int) -> dict[str, float]:
+    """Look entries up until every row has been dealt with; return how long the slowest took."""
+    chance = random.Random(2)
+    waits: list[float] = []
+    while store._tasks:  # noqa: SLF001 - nothing but a measurement needs to know
+        started = time.perf_counter()
+        await asyncio.sleep(0.001)
+        await store.get(TENANT, make_key(chance.randrange(entries)))
+        waits.append(time.perf_counter() - started - 0.001)
+    if not waits:
+        return {}
+    waits.sort()
+    return {
+        "look_up_p99_ms": round(waits[int(len(waits) * 0.99)] * 1000, 2),
+        "look_up_max_ms": round(waits[-1] * 1000, 1),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--small", type=int, default=10_000)
+    parser.add_argument("--large", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    results = []
+    for entries in (given.small, given.large):
+        folder = Path(tempfile.mkdtemp(prefix="agentcache-invalidation-", dir=given.folder))
+        try:
+            results.append(asyncio.run(measure(entries, folder)))
+        finally:
+            shutil.rmtree(folder)
+    if given.json:
+        print(json.dumps(results))
+        return
+    table = Table(
+        "invalidated", "entries", "acknowledged", "rows dealt with", "look-ups meanwhile", title="Invalidation"
+    )
+    for figures in results:
+        table.add_section()
+        for name, found in figures.items():
+            if name == "entries":
+                table.add_row(f"[bold]of {found:,} entries[/bold]", "", "", "", "")
+                continue
+            gone = f"{found['rows_gone_after_seconds']:.2f} s" if "rows_gone_after_seconds" in found else ""
+            meanwhile = (
+                f"p99 {found['look_up_p99_ms']} ms, max {found['look_up_max_ms']} ms"
+                if "look_up_p99_ms" in found
+                else ""
+            )
+            table.add_row(name, f"{found['entries']:,}", f"{found['ms']:.1f} ms", gone, meanwhile)
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()
