@@ -39,7 +39,7 @@ from agentcache.gateway.known_hits import KnownHit
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import Principal, Scope, TenantTotals, UsageEvent
+from agentcache.gateway.ports import EntryHits, Principal, Scope, TenantTotals, UsageEvent
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.clock import SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
@@ -121,6 +121,16 @@ class InMemoryControlPlane:
             cost_usd_nanos=sum(event.cost_usd_nanos for event in events),
             saved_usd_nanos=sum(event.saved_usd_nanos for event in events),
         )
+
+    async def entry_hits(self, tenant_id: str, since_ms: int) -> EntryHits:
+        """Count the hits that were written by entry."""
+        self._check()
+        found: dict[str, tuple[int, int]] = {}
+        for event in self.written:
+            if event.tenant_id == tenant_id and event.at_ms >= since_ms and event.outcome in ("exact", "stale"):
+                hits, saved = found.get(event.entry_key, (0, 0))
+                found[event.entry_key] = (hits + 1, saved + event.saved_usd_nanos)
+        return EntryHits(found, since_ms)
 
 
 @dataclass(frozen=True)

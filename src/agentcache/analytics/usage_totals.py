@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from agentcache.analytics import queries
 from agentcache.analytics.periods import last_days
-from agentcache.gateway.ports import TenantTotals
+from agentcache.gateway.ports import EntryHits, TenantTotals
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.teams.models import Team
 
@@ -20,6 +20,10 @@ class DjangoUsageTotals:
     async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
         """Return the totals since a Unix time in milliseconds. Raises `Unavailable`."""
         return await self._threads.run(lambda: _totals(tenant_id, since_ms))
+
+    async def entry_hits(self, tenant_id: str, since_ms: int) -> EntryHits:
+        """Return how often each entry answered since a Unix time in milliseconds. Raises `Unavailable`."""
+        return await self._threads.run(lambda: queries.entry_hits(Team(id=tenant_id), since_ms))
 
 
 def _totals(tenant_id: str, since_ms: int) -> TenantTotals:

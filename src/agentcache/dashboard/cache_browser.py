@@ -19,6 +19,7 @@ from agentcache.analytics.labels import labels_of
 from agentcache.analytics.queries import EventFilters
 from agentcache.audit.services import Actor, record
 from agentcache.dashboard.entry_access import entry_access, tenant_of
+from agentcache.dashboard.invalidations import that_meant
 from agentcache.dashboard.requests import request_rows
 from agentcache.engine.entries import EntryMeta, Selector, Tenant
 from agentcache.engine.freshness import Freshness, age_seconds, freshness, ttl_seconds
@@ -32,6 +33,7 @@ PAGE_ROWS: Final = 50
 #: By freshness or by the beginning of a key, so many of the newest entries are looked through.
 SEARCHED_MAX: Final = 1_000
 _SERVED_ROWS: Final = 10
+_LISTED_INVALIDATIONS: Final = 5
 _HEX: Final = re.compile(r"[0-9a-f]{1,64}")
 _KEY_CHARS: Final = 64
 #: Of a stored answer so much is shown.
@@ -89,6 +91,12 @@ class EntryRow:
     def expires_at(self) -> datetime:
         """When its lifetime ends."""
         return datetime.fromtimestamp(self.meta.expires_at, UTC)
+
+    @property
+    def marked_stale_at(self) -> datetime | None:
+        """When a soft invalidation ended its lifetime."""
+        since = self.summary.stale_at
+        return datetime.fromtimestamp(since, UTC) if since is not None else None
 
     @property
     def last_used_at(self) -> datetime | None:
@@ -165,6 +173,7 @@ def cache(request: TeamRequest) -> HttpResponse:
             f"The cache store cannot be reached: {error.message} Requests go to the providers meanwhile."
         )
     context["searched_max"] = SEARCHED_MAX
+    context["may_purge"] = request.team_context.may(Permission.CACHE_PURGE)
     context["is_filtered"] = any(value for name, value in asked.items() if name != "cursor")
     return render(
         request, "dashboard/cache.html", context, status=503 if "stats" not in context and "found" in context else 200
@@ -187,6 +196,7 @@ def entry(request: TeamRequest, key: str) -> HttpResponse:
         "parts": sorted((path, digest.hex()) for path, digest in row.meta.parts.items()),
         "served": request_rows(team, served),
         "may_read_requests": may_read_requests,
+        "invalidations": that_meant(team, row.summary.key, row.meta, _LISTED_INVALIDATIONS),
         "answer": None,
         "may_purge": request.team_context.may(Permission.CACHE_PURGE),
     }

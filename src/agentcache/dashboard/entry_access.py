@@ -34,18 +34,18 @@ class EntryAccess:
         self._thread = threading.Thread(target=self._loop.run_forever, name="entry-access", daemon=True)
         self._thread.start()
 
-    def call(self, use: Callable[[EntryStore], Awaitable[T]]) -> T:
+    def call(self, use: Callable[[EntryStore], Awaitable[T]], *, within_seconds: float = ANSWER_WITHIN_SECONDS) -> T:
         """Return what `use(store)` returns. Raises `StoreUnavailable`."""
 
         async def within() -> T:
             if self._stores is None:
                 self._stores = open_stores(self._settings, SystemClock())
-            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+            async with asyncio.timeout(within_seconds):
                 return await use(self._stores.entries)
 
         future = asyncio.run_coroutine_threadsafe(within(), self._loop)
         try:
-            return future.result(ANSWER_WITHIN_SECONDS + 1)
+            return future.result(within_seconds + 1)
         except TimeoutError as error:
             future.cancel()
             raise StoreUnavailable("The cache store did not answer in time.") from error

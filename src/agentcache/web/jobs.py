@@ -14,9 +14,10 @@ from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
 from agentcache.analytics.services import BACK_FILL
 from agentcache.audit import services as audit
+from agentcache.dashboard.jobs import InvalidationRecording
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
-from agentcache.gateway.ports import DELIVER_WEBHOOK
+from agentcache.gateway.ports import DELIVER_WEBHOOK, RECORD_INVALIDATION
 from agentcache.gateway.usage_spool import spool_dir
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
@@ -114,6 +115,7 @@ def job_kinds(
         account_jobs.WRITE_MAIL: JobKind(write_account_mail),
         account_jobs.PRUNE: JobKind(prune_accounts, account_jobs.PRUNE_EVERY_SECONDS),
         DELIVER_WEBHOOK: JobKind(deliver_webhook, pool=Pool.WEBHOOKS),
+        RECORD_INVALIDATION: JobKind(InvalidationRecording(threads)),
         SEND_MAIL: JobKind(send_mail),
         PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),

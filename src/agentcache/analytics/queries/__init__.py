@@ -15,6 +15,7 @@ from agentcache.analytics.queries.events import (
 )
 from agentcache.analytics.queries.figures import TimeSaved, Totals, change
 from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
+from agentcache.analytics.queries.hits import entry_hits
 from agentcache.analytics.queries.installation import active_teams, installation_latency, installation_totals
 from agentcache.analytics.queries.latency import (
     NO_LATENCY,
@@ -58,6 +59,7 @@ __all__ = [
     "breakdowns",
     "change",
     "data_as_of",
+    "entry_hits",
     "find_event",
     "has_ended_so",
     "has_events",

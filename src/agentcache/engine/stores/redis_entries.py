@@ -349,14 +349,7 @@ class RedisEntries:
         names = list(found)
         for start in range(0, len(names), REMOVED_PER_TRANSACTION):
             some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
-            try:
-                rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
-            except StoreFull:
-                # A full Redis queues no transaction. Dropping the entries outside of one makes the room it needs;
-                # one that was written anew meanwhile goes with them, which is a miss and nothing worse.
-                await self._run(keys, lambda lane, some=some: lane.ask(("DEL", *map(keys.entry, some))))  # type: ignore[misc]
-                rows = await self._run(keys, lambda lane, some=some: writes.remove(lane, keys, some))  # type: ignore[misc]
-            gone += rows
+            gone += await self._run(keys, lambda lane, some=some: writes.remove_even_if_full(lane, keys, some))  # type: ignore[misc]
         return gone
 
     async def _remove_corrupt(self, keys: TenantKeys, key: bytes, frame: bytes) -> None:
@@ -436,7 +429,7 @@ class RedisEntries:
                 freed += row.memory_bytes if row is not None else 0
                 if freed >= excess:
                     break
-            await writes.remove(lane, keys, chosen)
+            await writes.remove_even_if_full(lane, keys, chosen)
             return len(chosen), freed
 
         return await self._run(keys, work)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 from msgspec import structs
+from redis.exceptions import ExecAbortError, OutOfMemoryError
 
 from agentcache.engine.entries import Entry, Mark, Selector
 from agentcache.engine.stores.framing import stale_trailer
@@ -174,6 +175,19 @@ async def remove(lane: Lane, keys: TenantKeys, found: dict[bytes, float | None])
             return gone
         await _step_back(attempt)
     raise StoreUnavailable("the entries to be removed keep changing")
+
+
+async def remove_even_if_full(
+    lane: Lane, keys: TenantKeys, found: dict[bytes, float | None]
+) -> list[CatalogRow | None]:
+    """Do what `remove` does, in a Redis that is at its `maxmemory` too."""
+    try:
+        return await remove(lane, keys, found)
+    except (OutOfMemoryError, ExecAbortError):
+        # A full Redis queues no transaction. Dropping the entries outside of one makes the room it needs; one that was
+        # written anew meanwhile goes with them, which is a miss and nothing worse.
+        await lane.ask(("DEL", *map(keys.entry, found)))
+        return await remove(lane, keys, found)
 
 
 async def mark_stale(lane: Lane, keys: TenantKeys, found: dict[bytes, CatalogRow], stale_at: float) -> None:

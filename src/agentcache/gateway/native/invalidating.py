@@ -28,6 +28,8 @@ from agentcache.kit.networks import caller_address
 BODY_BYTES_MAX = 2 * 1024 * 1024
 #: What a purge may select by; `all` alone stands for none of them.
 _PURGED_BY = ("namespace", "tags", "source", "pattern", "dialect", "model", "keys")
+#: As `invalidate` calls them, whose words the audit log has.
+_RECORDED_AS = {"source": "url", "dialect": "provider"}
 
 _log = get_logger(__name__)
 
@@ -42,7 +44,7 @@ async def invalidate(exchange: Exchange) -> None:
         return
     reach = await exchange.parts.entries.withdraw(tenant, selector, soft=asked.soft)
     record = InvalidationRecord(
-        id=f"inv_{new_id()}",
+        id=new_id("inv_"),
         tenant_id=tenant.id,
         at=now,
         criteria=criteria_of(asked),
@@ -76,11 +78,9 @@ async def purge(exchange: Exchange) -> None:
         reach = await entries.withdraw(tenant, selector)
         number = reach.entries
         given: dict[str, Any] = msgspec.to_builtins(asked)
-        criteria = {name: given[name] for name in (*_PURGED_BY, "all") if name in given}
+        criteria = {_RECORDED_AS.get(name, name): given[name] for name in (*_PURGED_BY, "all") if name in given}
         now = exchange.parts.clock.now()
-        record = InvalidationRecord(
-            id=f"inv_{new_id()}", tenant_id=tenant.id, at=now, criteria=criteria, entries=number
-        )
+        record = InvalidationRecord(id=new_id("inv_"), tenant_id=tenant.id, at=now, criteria=criteria, entries=number)
         await _hand_over(exchange, record, reach)
     await exchange.reply(PurgeReply(invalidated=number, dry_run=asked.dry_run))
 

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentcache.engine.stores.framing import PLAIN, SEALED, Corrupt, open_frame, open_head, pack_head, split_frame
+from agentcache.engine.stores.framing import (
+    PLAIN,
+    SEALED,
+    Corrupt,
+    head_meta,
+    open_frame,
+    open_head,
+    outdated_since,
+    pack_head,
+    split_frame,
+    stale_trailer,
+)
 from tests.support.entries import make_entry, make_key
 
 ENTRY = make_entry("a", b"body " * 20, tags=("t",), parts={"model": b"12345678"})
@@ -83,3 +94,31 @@ def test_noise_never_opens(head: bytes, body: bytes) -> None:
             open_frame(ENTRY.key, packed, body)
         with pytest.raises(Corrupt):
             open_head(ENTRY.key, packed)
+
+
+def test_a_trailer_says_since_when_an_answer_is_outdated() -> None:
+    marked = FRAME + stale_trailer(1_800_000_000.25)
+    assert outdated_since(FRAME) is None
+    assert outdated_since(marked) == 1_800_000_000.25
+    assert open_frame(ENTRY.key, *split_frame(marked)) == ENTRY
+
+
+def test_every_flipped_bit_of_a_trailer_is_noticed() -> None:
+    trailer = stale_trailer(1_800_000_000.25)
+    for bit in range(len(trailer) * 8):
+        damaged = bytearray(trailer)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        with pytest.raises(Corrupt):
+            outdated_since(FRAME + bytes(damaged))
+
+
+def test_half_a_trailer_is_no_frame() -> None:
+    with pytest.raises(Corrupt):
+        open_frame(ENTRY.key, *split_frame(FRAME + stale_trailer(1.0)[:-1]))
+
+
+@pytest.mark.parametrize("version", [PLAIN, SEALED])
+def test_metadata_can_be_read_whatever_the_frame_version(version: int) -> None:
+    assert head_meta(ENTRY.key, pack_head(ENTRY.key, ENTRY.meta, ENTRY.body, version)) == ENTRY.meta
+    with pytest.raises(Corrupt):
+        head_meta(ENTRY.key, b"AC")

@@ -19,10 +19,11 @@ from agentcache.gateway.health import Health
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import Principal, Scope, TenantTotals, UsageEvent
+from agentcache.gateway.ports import EntryHits, Principal, Scope, TenantTotals, UsageEvent
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.egress.upstream import UpstreamClient
+from agentcache.kit.errors import Unavailable
 from agentcache.settings import Settings
 from tests.support.entries import make_tenant
 
@@ -48,13 +49,26 @@ class Sink:
 
 
 class Jobs:
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, dict[str, object]]] = []
+        self.is_up = True
+
     async def enqueue(self, name: str, payload: dict[str, object], *, delay_seconds: float = 0.0) -> None:
-        raise AssertionError("nothing here leaves work for later")
+        if not self.is_up:
+            raise Unavailable
+        self.kept.append((name, payload))
 
 
 class Totals:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.hits: EntryHits | None = None
+
+    async def entry_hits(self, tenant_id: str, since_ms: int) -> EntryHits:
+        self.asked.append((tenant_id, since_ms))
+        if self.hits is None:
+            raise Unavailable
+        return self.hits
 
     async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
         self.asked.append((tenant_id, since_ms))
@@ -74,6 +88,7 @@ class Bench:
     directory: Directory
     sink: Sink
     totals: Totals
+    jobs: Jobs
     client: httpx.AsyncClient
     key: str = field(init=False)
 
@@ -132,7 +147,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     )
     clock = ManualClock()
     stores = open_stores(settings, clock)
-    directory, sink, totals = Directory(), Sink(), Totals()
+    directory, sink, totals, jobs = Directory(), Sink(), Totals(), Jobs()
     metrics = Metrics()
     upstream = UpstreamClient()
     parts = build_parts(
@@ -142,12 +157,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         upstream=upstream,
         meter=Meter(sink, metrics, clock),
         authenticator=Authenticator(directory, clock),
-        jobs=Jobs(),
+        jobs=jobs,
     )
     gateway = Gateway(parts, NativeAPI(parts, totals), Health(parts, directory, metrics))
     transport = httpx.ASGITransport(app=gateway)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-        yield Bench(parts, gateway, clock, parts.entries, directory, sink, totals, client)
+        yield Bench(parts, gateway, clock, parts.entries, directory, sink, totals, jobs, client)
     await parts.flights.drain(0.0)
     await upstream.aclose()
     await stores.close()

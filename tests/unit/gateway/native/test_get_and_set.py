@@ -377,7 +377,7 @@ async def test_a_store_in_trouble_is_a_miss_for_post_and_a_503_for_the_rest(benc
     async def fail(*_arguments, **_options):
         raise StoreUnavailable
 
-    for name in ("get", "put", "list_entries", "stats", "invalidate"):
+    for name in ("get", "put", "list_entries", "stats", "invalidate", "withdraw"):
         monkeypatch.setattr(bench.entries, name, fail)
     missed = await bench.post("get", ASKED)
     assert (missed["hit"], missed["reason"]) == (False, "store_unavailable")

@@ -48,6 +48,7 @@ async def test_a_listed_entry_tells_everything_but_its_value(bench):
         "expires_at": "2027-01-15T08:01:40.000Z",
         "stale_while_revalidate": 0,
         "stale_if_error": 0,
+        "marked_stale_at": None,
         "tags": ["a", "b"],
         "sources": ["https://example.com/x"],
         "bytes": stored["bytes"],

@@ -21,6 +21,7 @@ SCOPES = {
     ("GET", "/api/cache/entries"): {"cache:read"},
     ("GET", "/api/cache/entries/{key}"): {"cache:read"},
     ("DELETE", "/api/cache/entries/{key}"): {"cache:write"},
+    ("POST", "/api/cache/invalidate"): {"cache:write"},
     ("POST", "/api/cache/purge"): {"cache:write"},
     ("GET", "/api/cache/stats"): {"cache:read", "stats:read"},
     ("POST", "/api/cache/explain"): {"cache:read"},
@@ -28,6 +29,7 @@ SCOPES = {
 BODIES = {
     "cache.get": {"key": "k"},
     "cache.set": {"key": "k", "value": 1},
+    "cache.invalidate": {"pattern": "*", "dry_run": True},
     "cache.purge": {"all": True, "dry_run": True},
     "cache.explain": {"provider": "openai", "request": QUESTION},
 }
