@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agentcache.engine.entries import Entry, Reach, Selector, Tenant
-from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.freshness import may_serve, may_serve_on_error, may_serve_while_revalidating
 from agentcache.engine.stores.port import EntryStore, Put
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import STORED_AT, make_entry, make_key
@@ -103,8 +103,12 @@ class SoftAndReachContract:
     async def test_a_soft_invalidation_ends_the_lifetime(
         self, store: EntryStore, other_worker: EntryStore, tenant: Tenant, clock: ManualClock
     ) -> None:
-        windows = {"stale_while_revalidate_seconds": 60.0, "stale_if_error_seconds": 300.0}
-        await fill(store, tenant, make_entry("a", tags=("t",), **windows), make_entry("b", **windows))
+        await fill(
+            store,
+            tenant,
+            make_entry("a", tags=("t",), stale_while_revalidate_seconds=60.0, stale_if_error_seconds=300.0),
+            make_entry("b"),
+        )
         clock.move(100)
         before = await find(other_worker, tenant, "a")
         assert may_serve(before.meta, clock.now())
@@ -117,9 +121,11 @@ class SoftAndReachContract:
             assert not may_serve(marked.meta, clock.now())
             assert may_serve_on_error(marked.meta, clock.now() + 299)
             assert not may_serve_on_error(marked.meta, clock.now() + 300)
+            assert may_serve_while_revalidating(marked.meta, clock.now())
+            assert not may_serve_while_revalidating(marked.meta, clock.now() + 60)
             assert may_serve((await find(worker, tenant, "b")).meta, clock.now())
-        (row,) = (await other_worker.list_entries(tenant, Selector(tags=("t",)))).rows
-        assert (row.stale_at, row.meta) == (marked.stale_at, marked.meta)
+            (row,) = (await worker.list_entries(tenant, Selector(tags=("t",)))).rows
+            assert (row.stale_at, row.meta) == (marked.stale_at, marked.meta)
 
     async def test_no_clock_makes_it_fresh_again(
         self, store: EntryStore, other_worker: EntryStore, tenant: Tenant, clock: ManualClock
