@@ -180,7 +180,7 @@ def test_entries_are_found_by_what_is_known_of_them(team, member):
     assert page.count('data-label="State"') == 2
     assert HOSTILE not in page
     for query, count in (("model=claude", 1), ("label=old+n", 1), ("label=*", 0), ("tag=red", 0), ("key=0001", 1),
-                         (f"key={KEY.hex()}", 1), ("freshness=expired", 1), ("freshness=fresh", 1),
+                         (f"key={KEY.hex()}", 1), ("freshness=stale", 1), ("freshness=fresh", 1),
                          ("namespace=other", 0)):  # fmt: skip
         found = opened(member, f"/dashboard/cache?{query}")
         assert found.count('data-label="State"') == count, query
