@@ -14,7 +14,7 @@ from tests.support.guarded import wait_until
 from tests.support.reliability import record
 
 SOURCE = "https://example.com/prices"
-#: How it is invalidated: `DELETE /api/cache/entries/{key}`, or the body of `POST /api/cache/purge`.
+#: How it is invalidated: `DELETE /api/cache/entries/{key}`, or the body of `POST /api/cache/purge` or `invalidate`.
 WAYS: dict[str, dict[str, Any] | None] = {
     "delete by key": None,
     "key": {"keys": ["KEY"]},
@@ -24,6 +24,8 @@ WAYS: dict[str, dict[str, Any] | None] = {
     "namespace": {"namespace": "prod"},
     "model": {"model": "gpt-4o-mini"},
     "everything": {"all": True},
+    "invalidate url": {"url": "HTTPS://Example.com:443/./prices#list", "provider": "openai"},
+    "invalidate soft": {"tags": ["prices"], "soft": True, "reason": "Prices changed"},
 }
 
 
@@ -49,7 +51,8 @@ async def invalidate(http: httpx.AsyncClient, gateway: Any, way: str, key: str) 
         return
     if "keys" in body:
         body = {"keys": [key]}
-    response = await http.post("/api/cache/purge", json=body, headers=own)
+    verb = "invalidate" if way.startswith("invalidate") else "purge"
+    response = await http.post(f"/api/cache/{verb}", json=body, headers=own)
     assert response.status_code == 200, response.text
 
 
@@ -95,9 +98,10 @@ async def test_c15_an_invalidated_fill_does_not_come_back(gateway, provider, way
 async def test_c15_over_two_workers(two_workers, provider, request):
     kind = request.node.callspec.params["two_workers"]
     ways = list(WAYS)
-    for number in range(16):
-        await race(two_workers, provider, f"c15 {kind} {number}", ways[number % 8], stream=number % 3 == 0)
-    record(f"C15 two processes {kind}", races=16, resurrections=0, joined_older_calls=0)
+    races = 2 * len(ways)
+    for number in range(races):
+        await race(two_workers, provider, f"c15 {kind} {number}", ways[number % len(ways)], stream=number % 3 == 0)
+    record(f"C15 two processes {kind}", races=races, resurrections=0, joined_older_calls=0)
 
 
 async def test_c15_a_fill_that_nothing_concerns_is_stored(gateway, provider):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agentcache.cli import cache, demo, doctor, keys, operate, operators, serve, usage
+from agentcache.cli import cache_invalidate, demo, doctor, keys, operate, operators, serve, usage
 from agentcache.cli.exit_codes import exit_code_of
 from agentcache.cli.output import print_error
 from agentcache.kit.errors import AgentCacheError
@@ -39,7 +39,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(operate.worker)
 app.command("migrate")(operate.migrate)
 app.add_typer(keys.app, name="keys")
-app.add_typer(cache.app, name="cache")
+app.add_typer(cache_invalidate.app, name="cache")
 app.add_typer(operators.app, name="operators")
 app.add_typer(usage.app, name="usage")
 app.command("demo")(demo.demo)

@@ -48,11 +48,11 @@ def get(
 ) -> None:
     """Print what is stored for a key or a request. A miss ends with exit code 6."""
     if cache_key is not None:
-        answer = _call(url, key, "GET", f"/api/cache/get?key={quote(cache_key)}")
+        answer = call_api(url, key, "GET", f"/api/cache/get?key={quote(cache_key)}")
     else:
-        answer = _call(url, key, "POST", "/api/cache/get", _request(provider, model, prompt, request, namespace))
+        answer = call_api(url, key, "POST", "/api/cache/get", _request(provider, model, prompt, request, namespace))
     if as_json:
-        _print_json(answer)
+        print_document(answer)
     elif answer.get("hit"):
         value = answer.get("value")
         typer.echo(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
@@ -93,9 +93,9 @@ def set_entry(
         document["ttl"] = int(ttl) if ttl.isdecimal() else ttl
     if tag:
         document["tags"] = tag
-    answer = _call(url, key, "POST", "/api/cache/set", document)
+    answer = call_api(url, key, "POST", "/api/cache/set", document)
     if as_json:
-        _print_json(answer)
+        print_document(answer)
     else:
         typer.echo(f"Stored as {answer.get('key')}.")
 
@@ -133,13 +133,13 @@ def purge(
         document["all"] = True
     matched = deleted = 0
     if dry_run or not (yes or cache_keys):
-        matched = _call(url, key, "POST", "/api/cache/purge", {**document, "dry_run": True})["invalidated"]
+        matched = call_api(url, key, "POST", "/api/cache/purge", {**document, "dry_run": True})["invalidated"]
         if not dry_run:
             typer.confirm(f"Delete {matched} entries?", abort=True, err=True)
     if not dry_run:
-        matched = deleted = _call(url, key, "POST", "/api/cache/purge", document)["invalidated"]
+        matched = deleted = call_api(url, key, "POST", "/api/cache/purge", document)["invalidated"]
     if as_json:
-        _print_json({"matched": matched, "deleted": deleted})
+        print_document({"matched": matched, "deleted": deleted})
     elif dry_run:
         typer.echo(f"{matched} entries would be deleted.")
     else:
@@ -149,9 +149,9 @@ def purge(
 @app.command("stats")
 def stats(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Print how many entries are stored, and how large they are."""
-    answer = _call(url, key, "GET", "/api/cache/stats")
+    answer = call_api(url, key, "GET", "/api/cache/stats")
     if as_json:
-        _print_json(answer)
+        print_document(answer)
         return
     from agentcache.cli.output import print_table
 
@@ -185,7 +185,8 @@ def _read_json(place: str, option: str) -> Any:
         raise typer.BadParameter(f"{place} holds no JSON ({error})", param_hint=option) from None
 
 
-def _call(url: str | None, key: str | None, method: str, path: str, document: Any = None) -> Any:
+def call_api(url: str | None, key: str | None, method: str, path: str, document: Any = None) -> Any:
+    """Return what the server answers, decoded. Raises `AgentCacheError`."""
     from agentcache.kit.egress.own_api import Refusal, call_own_api
 
     if not key:
@@ -209,7 +210,8 @@ def _local_url() -> str:
     return replace(Settings.load(), public_url=None).origin
 
 
-def _print_json(document: Any) -> None:
+def print_document(document: Any) -> None:
+    """Print JSON."""
     from agentcache.cli.output import print_json
 
     print_json(document)

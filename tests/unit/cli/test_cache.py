@@ -169,3 +169,54 @@ def test_no_key_is_one_line_with_a_way_out(monkeypatch):
 def test_a_command_line_that_says_too_little_or_too_much(server, arguments):
     assert run(*arguments).exit_code == ExitCode.USAGE
     assert server.asked == []
+
+
+PREVIEW = {
+    "invalidated": 3, "namespaces": ["eval", "prod"], "estimatedCostImpact": 1.5, "dry_run": True,
+    "preview": {"hits_last_7_days": 40, "saved_last_7_days_usd": 12.25, "hits_since": "2026-11-20T10:00:00Z",
+                "hits_complete": True},
+}  # fmt: skip
+DONE = {"invalidated": 3, "namespaces": ["prod"], "estimatedCostImpact": 1.5, "dry_run": False, "recorded": True}
+
+
+def test_invalidate_shows_what_it_means_and_asks_first(server):
+    server.answers["POST /api/cache/invalidate"] = (200, PREVIEW)
+    outcome = run("invalidate", "--tag", "prices", "--source", "https://example.com/", input="n\n")
+    assert outcome.exit_code != 0
+    for said in ("3 entries would be removed", "in eval, prod", "$1.50", "40 hits since 2026-11-20", "$12.25"):
+        assert said in outcome.stderr, said
+    asked = {"tags": ["prices"], "url": "https://example.com/", "dry_run": True}
+    assert [document for _, _, document, _ in server.asked] == [asked]
+
+
+def test_invalidate_sends_every_criterion(server):
+    server.answers["POST /api/cache/invalidate"] = (200, DONE)
+    outcome = run(
+        "invalidate", CACHE_KEY, "--tag", "a", "--tag", "b", "--source", "https://example.com/", "--namespace", "prod",
+        "--pattern", "prod/*", "--model", "gpt-5-mini", "--provider", "openai", "--older-than", "60", "--soft",
+        "--reason", "New prices", "--no-notify", "--yes",
+    )  # fmt: skip
+    assert (outcome.exit_code, outcome.stdout) == (0, "3 entries marked stale.\n")
+    ((_, _, document, _),) = server.asked
+    assert document == {
+        "keys": [CACHE_KEY], "tags": ["a", "b"], "url": "https://example.com/", "namespace": "prod",
+        "pattern": "prod/*", "model": "gpt-5-mini", "provider": "openai", "older_than": 60, "soft": True,
+        "reason": "New prices", "notify": False,
+    }  # fmt: skip
+
+
+def test_a_dry_run_changes_nothing_and_prints_json_on_demand(server):
+    server.answers["POST /api/cache/invalidate"] = (200, PREVIEW)
+    assert run("invalidate", "--older-than", "12h", "--dry-run").stdout.startswith("3 entries would be removed")
+    shown = run("invalidate", "--older-than", "12h", "--soft", "--dry-run", "--json")
+    assert json.loads(shown.stdout) == PREVIEW
+    assert [document for _, _, document, _ in server.asked] == [
+        {"older_than": "12h", "dry_run": True}, {"older_than": "12h", "soft": True, "dry_run": True}
+    ]  # fmt: skip
+
+
+def test_invalidate_needs_a_criterion_and_tells_when_nothing_was_written_down(server):
+    assert run("invalidate", "--soft", "--yes").exit_code == ExitCode.USAGE
+    assert server.asked == []
+    server.answers["POST /api/cache/invalidate"] = (200, {**DONE, "recorded": False})
+    assert "audit log could not be told" in run("invalidate", "--model", "gpt-5", "--yes").stderr
