@@ -34,7 +34,7 @@ def opened(folder, provider, settings):
         yield one, other
 
 
-async def ask(worker: Any, owner: Any, team: str, prompt: str, **more: str) -> Any:
+async def ask(worker: Any, owner: Any, team: str, prompt: str, **more: Any) -> Any:
     async with client(worker) as http:
         return await http.post(
             CHAT_PATH, json=chat(prompt), headers=headers(owner, team, X_AgentCache_Tags="t", **more)

@@ -8,6 +8,8 @@ import typer
 
 from agentcache.cli.cache import AsJson, Key, Namespace, Url, app, call_api, print_document
 
+__all__ = ["app", "invalidate"]
+
 
 @app.command("invalidate")
 def invalidate(

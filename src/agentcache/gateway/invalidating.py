@@ -31,7 +31,7 @@ class NothingSelected(InvalidMember):
 
 
 class PrewarmUnavailable(InvalidMember):
-    """This server cannot ask providers anew by itself yet: leave preWarm out."""
+    """An invalidation does not ask for answers anew yet: leave preWarm out, and prewarm afterwards."""
 
     code = "prewarm_unavailable"
 

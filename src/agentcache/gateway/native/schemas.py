@@ -297,7 +297,7 @@ class InvalidateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     ] = False
     notify: Annotated[bool, Meta(description="Whether webhooks get the event cache.invalidated.")] = True
     pre_warm: Annotated[
-        bool, Meta(description="Ask for the answers anew. Not available on this server yet: true is refused.")
+        bool, Meta(description="Ask for the answers anew. Not available here yet: true is refused.")
     ] = msgspec.field(name="preWarm", default=False)
 
 
