@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test check demo bench bench-peers bench-pages bench-policies bench-watch soak-watch build lock docs
+.PHONY: help serve test check demo bench bench-peers bench-invalidation bench-pages bench-policies bench-watch soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -22,6 +22,9 @@ bench: ## measure the hot path against an empty server
 
 bench-peers: ## measure side by side with other gateways
 	@scripts/bench-peers
+
+bench-invalidation: ## measure invalidations by pattern and tag with a million entries
+	@scripts/bench-invalidation
 
 bench-pages: ## measure every page with ten million usage events, on SQLite and PostgreSQL
 	@scripts/bench-pages
