@@ -17,6 +17,7 @@ TARGETS = (
     "demo",
     "bench",
     "bench-peers",
+    "bench-invalidation",
     "bench-pages",
     "bench-policies",
     "bench-watch",
