@@ -16,6 +16,7 @@ from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.building import build_parts
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.health import Health
+from agentcache.gateway.kept_requests import RequestSpool, requests_dir
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
@@ -107,18 +108,16 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
     from agentcache.analytics.usage_totals import DjangoUsageTotals
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.jobs.queue import DatabaseJobQueue
-    from agentcache.policies.policy_book import PolicyBook
     from agentcache.quotas.limit_book import DjangoLimitBook
-    from agentcache.teams.directory import DjangoDirectory
-    from agentcache.teams.secrets import ServerSecrets
     from agentcache.web.asgi import get_control_plane_app
+    from agentcache.web.directory import open_directory
     from agentcache.web.openapi import with_control_plane
 
     async with contextlib.AsyncExitStack() as stack:
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         threads = DatabaseThreads()
         stack.callback(threads.close)
-        directory = DjangoDirectory(settings, ServerSecrets.of(settings), threads, PolicyBook().of)
+        directory = open_directory(settings, threads)
         metrics = Metrics(settings.run_dir)
         stack.callback(metrics.close)
         metrics.adopt()
@@ -130,6 +129,8 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         stack.push_async_callback(stores.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         stack.push_async_callback(upstream.aclose)
+        kept_requests = RequestSpool(requests_dir(settings.data_dir), clock).start()
+        stack.push_async_callback(kept_requests.close)
         tracing = open_tracing(settings.otel_endpoint)
         stack.push_async_callback(tracing.close)
         parts = build_parts(
@@ -141,6 +142,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             authenticator=Authenticator(directory, clock),
             jobs=DatabaseJobQueue(threads, clock),
             limits=DjangoLimitBook(threads),
+            kept_requests=kept_requests,
         )
         stack.callback(parts.refusals.close)
         stack.push_async_callback(parts.admission.close)

@@ -7,6 +7,7 @@ from agentcache.engine.stores.boards import NoFlightBoard
 from agentcache.engine.stores.open_stores import Stores
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.calls import Parts
+from agentcache.gateway.kept_requests import KeepsNothing, RequestKeeper
 from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.limit_counters import NoLimits, open_admission
@@ -33,6 +34,7 @@ def build_parts(
     authenticator: Authenticator,
     jobs: JobQueue,
     limits: LimitBook | None = None,
+    kept_requests: RequestKeeper | None = None,
 ) -> Parts:
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)
@@ -67,4 +69,5 @@ def build_parts(
         prices=prices,
         jobs=jobs,
         admission=admission,
+        kept_requests=kept_requests or KeepsNothing(),
     )

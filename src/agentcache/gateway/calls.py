@@ -17,6 +17,7 @@ from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.directives import Directives
+from agentcache.gateway.kept_requests import RequestKeeper
 from agentcache.gateway.key_failures import KeyFailures
 from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
@@ -86,6 +87,7 @@ class Parts:
     prices: Prices
     jobs: JobQueue
     admission: Admission
+    kept_requests: RequestKeeper
 
 
 @dataclass(slots=True)

@@ -416,6 +416,8 @@ async def _keep(
             parts=fingerprint_parts(call.principal.tenant, call.material),
         )
         put = await _put(call, Entry(call.key, meta, body))
+        if put == Put.STORED.value:
+            parts.kept_requests.keep(call, meta)
     parts.meter.count_fill(stored=put == Put.STORED.value)
     flight.result = Fill(verdict, put, kept.lifetime_seconds, answer, usage, cost, upstream_us)
 

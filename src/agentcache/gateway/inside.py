@@ -133,8 +133,10 @@ class Inside:
             directives = replace(call.caller.directives, reads=False, forward_reason="request")
             call.caller = replace(call.caller, directives=directives)
         most, is_unbounded = self._most(call, output_tokens)
-        likely = entry.meta.cost_usd_nanos if entry is not None and entry.meta.cost_usd_nanos else None
-        return Standing(call, is_fresh, uncacheable, likely or self._likely(call), most, is_unbounded)
+        likely = (entry.meta.cost_usd_nanos if entry is not None else 0) or self._likely(call)
+        if likely is not None and most is not None and not is_unbounded:
+            likely = min(likely, most)
+        return Standing(call, is_fresh, uncacheable, likely, most, is_unbounded)
 
     async def ask(self, standing: Standing) -> Told:
         """Make the call. Raises nothing but what ends the task; every failure is told."""

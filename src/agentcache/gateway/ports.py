@@ -41,6 +41,8 @@ class Principal:
     networks: Networks | None = None
     #: How the team wants answers kept.
     policies: PolicySet = NO_POLICIES
+    #: Whether the team wants what is fetched and stored to be asked again one day.
+    keeps_requests: bool = False
 
 
 class Refusal(Enum):

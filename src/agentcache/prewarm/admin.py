@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from agentcache.prewarm.models import Batch, ProviderCredential
+from agentcache.prewarm.models import Batch, ProviderCredential, Schedule
 
 
 @admin.register(ProviderCredential)
@@ -38,3 +38,14 @@ class BatchAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic whe
     search_fields = ("id", "team__name", "team__id")
     list_select_related = ("team",)
     ordering = ("-created_at",)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
+    """What teams prewarm again and again; never what they ask."""
+
+    list_display = ("title", "team", "cron", "timezone", "is_paused", "next_at", "last_at", "last_error")
+    list_filter = ("is_paused",)
+    search_fields = ("id", "title", "team__name", "team__id")
+    list_select_related = ("team",)
+    exclude = ("sealed",)

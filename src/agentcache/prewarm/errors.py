@@ -60,3 +60,35 @@ class TooManyBatches(BadRequest):
 
     code = "too_many_prewarmings"
     status = 429
+
+
+class InvalidSchedule(BadRequest):
+    """A schedule is `nightly`, `weekly` or five fields of cron, no more often than every 15 minutes, in a known time zone."""
+
+    code = "invalid_schedule"
+
+
+class ScheduleNotFound(NotFound):
+    """The team has no such schedule."""
+
+    code = "prewarm_schedule_not_found"
+
+
+class TooManySchedules(BadRequest):
+    """A team may have up to 20 schedules."""
+
+    code = "too_many_prewarm_schedules"
+
+
+class RequestsNotKept(BadRequest):
+    """The team keeps no requests to choose from: switch that on first, and let some be asked."""
+
+    code = "requests_not_kept"
+    status = 409
+
+
+class NothingToPrewarm(BadRequest):
+    """No kept request fits."""
+
+    code = "nothing_to_prewarm"
+    status = 409

@@ -12,8 +12,12 @@ from agentcache.prewarm.given import (
     CONCURRENCY_MAX,
     OUTPUT_TOKENS_MAX,
     RATE_MAX,
+    REQUESTS_MAX,
+    Choice,
     Options,
     OptionsGiven,
+    Source,
+    check_choice,
     check_options,
 )
 from agentcache.prewarm.services.credentials import CREDENTIAL_CHARS_MAX
@@ -40,6 +44,31 @@ class BatchForm(forms.Form):
     """Requests to prewarm, and how."""
 
     title = forms.CharField(required=False, max_length=100, help_text="For you to know it by.")
+    source = forms.ChoiceField(
+        label="Which requests",
+        required=False,
+        choices=[
+            ("", "Those given below"),
+            (Source.TOP.value, "Kept ones, the most asked"),
+            (Source.EXPIRING.value, "Kept ones that expire"),
+            (Source.INVALIDATED.value, "Kept ones that were invalidated"),
+        ],
+    )
+    window = forms.CharField(
+        label="Within",
+        required=False,
+        max_length=12,
+        initial="24h",
+        help_text="Of kept ones: 6h, 24h, 7d, at most 30d.",
+    )
+    limit = forms.IntegerField(
+        label="How many, at most",
+        required=False,
+        min_value=1,
+        max_value=REQUESTS_MAX,
+        initial=100,
+        help_text="Of kept ones.",
+    )
     lines = forms.CharField(
         label="Requests, one JSON object a line",
         required=False,
@@ -72,6 +101,13 @@ class BatchForm(forms.Form):
         help_text="For requests that do not say, such as by max_tokens. Empty: all that the model can write.",
     )
 
+    def choice(self) -> Choice | None:
+        """Return what is chosen among the kept requests; None for those that were given. Raises `InvalidBatch`."""
+        given = self.cleaned_data
+        if not given["source"]:
+            return None
+        return check_choice(Source(given["source"]), given["window"] or "24h", given["limit"] or 100)
+
     def raw(self) -> bytes:
         """Return the requests as they were given."""
         upload = self.cleaned_data.get("upload")
@@ -95,8 +131,22 @@ class BatchForm(forms.Form):
         """See that there are requests, and that they are not too much to read."""
         given: dict[str, Any] = super().clean() or {}
         upload = given.get("upload")
-        if not upload and not given.get("lines"):
+        if not upload and not given.get("lines") and not given.get("source"):
             self.add_error("lines", "Give at least one request, here or as a file.")
         if upload and upload.size > BATCH_BYTES_MAX:
             self.add_error("upload", f"A file has at most {BATCH_BYTES_MAX // 1024 // 1024} MiB.")
         return given
+
+
+class ScheduleForm(BatchForm):
+    """A batch that is done again and again."""
+
+    title = forms.CharField(max_length=100)
+    cron = forms.CharField(
+        label="When",
+        max_length=100,
+        initial="nightly",
+        help_text="nightly (03:00), weekly (Mondays, 03:00), or five fields of cron such as 30 5 * * 1-5.",
+    )
+    timezone = forms.CharField(label="Time zone", max_length=64, initial="UTC", help_text="Such as Europe/Berlin.")
+    field_order = ("title", "cron", "timezone")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import msgspec
 
 from agentcache.engine.canonical import parse_body
 from agentcache.gateway.callers import HEADER_BYTES_MAX, inside_caller
 from agentcache.gateway.calls import model_of
+from agentcache.gateway.directives import parse_lifetime
 from agentcache.gateway.inside import InsideRequest, endpoint_of
 from agentcache.kit.errors import AgentCacheError
 from agentcache.kit.money import NANOS_PER_USD, parse_usd
@@ -22,9 +24,30 @@ BATCH_BYTES_MAX = 32 * 1024 * 1024
 CONCURRENCY_MAX = 32
 RATE_MAX = 1_000.0
 OUTPUT_TOKENS_MAX = 1_000_000
+WINDOW_SECONDS_MAX = 30 * 86_400
 COST_CAP_USD_MAX = 1_000_000
 #: Members that become headers of ours.
 _DIRECTIVES = ("namespace", "tags", "sources", "ttl", "bucket", "ignore")
+
+
+class Source(Enum):
+    """Which of the kept requests are asked."""
+
+    #: Those that were asked most often within the window.
+    TOP = "top"
+    #: Those whose lifetime ends within the window.
+    EXPIRING = "expiring"
+    #: Those stored within the window whose answers are gone although their lifetime goes on.
+    INVALIDATED = "invalidated"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is chosen among the kept requests."""
+
+    source: Source
+    window_seconds: int
+    limit: int
 
 
 class RequestGiven(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,10 +78,26 @@ class OptionsGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     dry_run: bool = False
 
 
-class BatchGiven(OptionsGiven, forbid_unknown_fields=True, kw_only=True):
-    """A whole batch in one JSON object."""
+class Choosing(OptionsGiven, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+    """Requests as they are, or chosen among those that the team keeps."""
 
-    requests: list[RequestGiven]
+    requests: list[RequestGiven] | msgspec.UnsetType = msgspec.UNSET
+    #: `top`, `expiring` or `invalidated`.
+    source: Source | msgspec.UnsetType = msgspec.UNSET
+    window: str = "24h"
+    limit: int = 100
+
+
+class ScheduleGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+    """A batch that is done again and again, in one JSON object."""
+
+    #: `nightly`, `weekly` or five fields of cron.
+    cron: str
+    timezone: str = "UTC"
+
+
+class BatchGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+    """A whole batch in one JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +121,30 @@ class Options:
 
 
 _batch = msgspec.json.Decoder(BatchGiven)
+_schedule = msgspec.json.Decoder(ScheduleGiven)
 _line = msgspec.json.Decoder(RequestGiven)
 
 
-def read_batch(raw: bytes, dialects: Mapping[str, Dialect]) -> tuple[list[CheckedRequest], Options]:
+def read_batch(raw: bytes, dialects: Mapping[str, Dialect]) -> tuple[list[CheckedRequest] | Choice, Options]:
     """Read a batch given as one JSON object. Raises `InvalidBatch` and what its requests are refused with."""
     try:
         given = _batch.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBatch(f"The batch cannot be read: {error}."[:500], param=_member(str(error))) from None
-    return check_requests(given.requests, dialects), check_options(given)
+    return _chosen(given, dialects), check_options(given)
+
+
+def read_schedule(
+    raw: bytes, dialects: Mapping[str, Dialect]
+) -> tuple[list[CheckedRequest] | Choice, Options, ScheduleGiven]:
+    """Read a schedule given as one JSON object. Raises as `read_batch` does."""
+    try:
+        given = _schedule.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidBatch(f"The schedule cannot be read: {error}."[:500], param=_member(str(error))) from None
+    if given.dry_run:
+        raise InvalidBatch("A schedule is no dry run.", param="dry_run")
+    return _chosen(given, dialects), check_options(given), given
 
 
 def read_lines(raw: bytes, dialects: Mapping[str, Dialect]) -> list[CheckedRequest]:
@@ -135,6 +188,26 @@ def check_requests(given: list[RequestGiven], dialects: Mapping[str, Dialect]) -
     if not 1 <= len(given) <= REQUESTS_MAX:
         raise InvalidBatch(f"A batch has 1 to {REQUESTS_MAX:,} requests.", param="requests")
     return [_checked(number, one, dialects) for number, one in enumerate(given)]
+
+
+def check_choice(source: Source, window: str, limit: int) -> Choice:
+    """Return what is chosen among the kept requests. Raises `InvalidBatch`."""
+    seconds = int(parse_lifetime(window, "window"))
+    if seconds > WINDOW_SECONDS_MAX:
+        raise InvalidBatch("window is at most 30d.", param="window")
+    if not 1 <= limit <= REQUESTS_MAX:
+        raise InvalidBatch(f"limit is 1 to {REQUESTS_MAX}.", param="limit")
+    return Choice(source, seconds, limit)
+
+
+def _chosen(given: Choosing, dialects: Mapping[str, Dialect]) -> list[CheckedRequest] | Choice:
+    if isinstance(given.source, Source):
+        if given.requests is not msgspec.UNSET:
+            raise InvalidBatch("A batch has requests or from, not both.", param="from")
+        return check_choice(given.source, given.window, given.limit)
+    if isinstance(given.requests, msgspec.UnsetType):
+        raise InvalidBatch("A batch has requests, or from.", param="requests")
+    return check_requests(given.requests, dialects)
 
 
 def _checked(number: int, given: RequestGiven, dialects: Mapping[str, Dialect]) -> CheckedRequest:

@@ -25,6 +25,11 @@ T = TypeVar("T")
 
 PRUNE = "prewarm.prune"
 PRUNE_EVERY_SECONDS = 3600.0
+TAKE_REQUESTS = "prewarm.take_requests"
+TAKE_REQUESTS_EVERY_SECONDS = 10.0
+START_DUE = "prewarm.start_due"
+#: A schedule starts at most so late.
+START_DUE_EVERY_SECONDS = 20.0
 #: Pauses before a provider that is busy is asked again; it may ask for a longer one, up to the most.
 AGAIN_AFTER_SECONDS = (1.0, 4.0, 15.0)
 PAUSE_SECONDS_MAX = 60.0

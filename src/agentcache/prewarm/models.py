@@ -146,3 +146,79 @@ class BatchRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.batch_id}[{self.position}]"
+
+
+class Schedule(models.Model):
+    """A batch that is done again and again. What it asks is sealed for the team."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    title = models.CharField(max_length=100)
+    #: Five fields, in the time of `timezone`.
+    cron = models.CharField(max_length=100)
+    timezone = models.CharField(max_length=64, default="UTC")
+    is_paused = models.BooleanField(default=False)
+    #: `top`, `expiring` or `invalidated`: chosen anew among the kept requests at each run; "" for the same ones each time.
+    source = models.CharField(max_length=11, blank=True, default="")
+    window_seconds = models.PositiveIntegerField(default=0)
+    #: Empty where they are chosen anew.
+    sealed = models.BinaryField()
+    #: How many, or how many at most.
+    total = models.PositiveIntegerField()
+    concurrency = models.PositiveSmallIntegerField(default=4)
+    rate_per_second = models.FloatField(null=True, blank=True)
+    cost_cap_usd_nanos = models.BigIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(default=0)
+    #: Null while it is paused.
+    next_at = models.DateTimeField(null=True, blank=True)
+    last_at = models.DateTimeField(null=True, blank=True)
+    #: Id of the batch that it started last; "" when that could not be started.
+    last_batch_id = models.CharField(max_length=32, blank=True, default="")
+    #: Why the last one could not be started.
+    last_error = models.CharField(max_length=300, blank=True, default="")
+    created_by = models.CharField(max_length=254, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["next_at"], name="prewarm_schedules_due")]
+
+    @property
+    def place(self) -> bytes:
+        """Return what the sealed requests are bound to besides the team."""
+        return f"prewarm.schedule:{self.pk}".encode()
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Keeping(models.Model):
+    """Whether a team wants requests kept, so that they can be asked again; no row means no."""
+
+    team = models.OneToOneField(Team, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    since = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.team_id)
+
+
+class KeptRequest(models.Model):
+    """A request whose answer was stored, sealed for its team by the gateway."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    cache_key = models.CharField(max_length=64)
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200, blank=True, default="")
+    sealed = models.BinaryField()
+    stored_at = models.DateTimeField()
+    #: When the lifetime of the answer ends.
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "cache_key"], name="prewarm_kept_once")]
+        indexes = [
+            models.Index(fields=["team", "expires_at"], name="prewarm_kept_expiring"),
+            models.Index(fields=["stored_at"], name="prewarm_kept_old"),
+        ]
+
+    def __str__(self) -> str:
+        return self.cache_key

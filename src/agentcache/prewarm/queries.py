@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentcache.prewarm.errors import BatchNotFound
-from agentcache.prewarm.models import Batch, BatchRequest, ProviderCredential
+from agentcache.prewarm.errors import BatchNotFound, ScheduleNotFound
+from agentcache.prewarm.models import Batch, BatchRequest, Keeping, KeptRequest, ProviderCredential, Schedule
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -68,3 +68,27 @@ def can_run(team: Team, batch: Batch) -> bool:
     return (
         batch.is_dry_run and batch.is_ended and not rows_of(team, BatchRequest).filter(batch=batch, sealed=b"").exists()
     )
+
+
+def schedules_of(team: Team) -> list[Schedule]:
+    """Return the team's schedules, the next one first and paused ones last."""
+    rows = list(rows_of(team, Schedule).defer("sealed").order_by("created_at", "id"))
+    return sorted(rows, key=lambda row: (row.next_at is None, row.next_at or row.created_at))
+
+
+def get_schedule(team: Team, schedule_id: str) -> Schedule:
+    """Return one schedule of the team. Raises `ScheduleNotFound`."""
+    row = rows_of(team, Schedule).defer("sealed").filter(pk=schedule_id).first()
+    if row is None:
+        raise ScheduleNotFound(param="schedule_id")
+    return row
+
+
+def keeps_requests(team_id: str) -> bool:
+    """Say whether a team wants its requests kept."""
+    return rows_of(Team(id=team_id), Keeping).exists()
+
+
+def count_kept(team: Team) -> int:
+    """Return how many requests of the team are kept."""
+    return rows_of(team, KeptRequest).count()

@@ -27,12 +27,14 @@ class DjangoDirectory:
         secrets: ServerSecrets,
         threads: DatabaseThreads,
         policies_of: Callable[[str], PolicySet] = lambda _team_id: NO_POLICIES,
+        keeps_requests: Callable[[str], bool] = lambda _team_id: False,
     ) -> None:
         self._encrypt_entries = settings.encrypt_entries
         self._secrets = secrets
         self._threads = threads
         #: Asked with a team's id, on a thread of the database.
         self._policies_of = policies_of
+        self._keeps_requests = keeps_requests
 
     async def find_principal(self, api_key: str) -> Principal | Refusal | None:
         """Return the principal of a key that works, or why it does not.
@@ -41,14 +43,17 @@ class DjangoDirectory:
         """
         hashes = self._secrets.possible_hashes(api_key)
 
-        def work() -> tuple[FoundApiKey, PolicySet] | None:
+        def work() -> tuple[FoundApiKey, PolicySet, bool] | None:
             key = queries.find_api_key(hashes)
-            return None if key is None else (key, self._policies_of(key.row.team_id))
+            if key is None:
+                return None
+            team_id = key.row.team_id
+            return key, self._policies_of(team_id), self._keeps_requests(team_id)
 
         answer = await self._threads.run(work)
         if answer is None:
             return None
-        found, policies = answer
+        found, policies, keeps_requests = answer
         now = timezone.now()
         refusal = found.refusal(now)
         if refusal is not None:
@@ -60,9 +65,9 @@ class DjangoDirectory:
             former_hash = None if former is None else bytes(former.key_hash)
             touch = partial(services.touch_api_key, row.id, now)
             self._threads.post(touch if former_hash is None else partial(touch, former_hash=former_hash))
-        return self._principal(found, policies)
+        return self._principal(found, policies, keeps_requests=keeps_requests)
 
-    def _principal(self, found: FoundApiKey, policies: PolicySet) -> Principal:
+    def _principal(self, found: FoundApiKey, policies: PolicySet, *, keeps_requests: bool) -> Principal:
         row = found.row
         wrapped = bytes(row.team.wrapped_data_key)
         return Principal(
@@ -75,11 +80,17 @@ class DjangoDirectory:
             user_id="" if row.is_shared else str(row.created_by_id or ""),
             networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,
             policies=policies,
+            keeps_requests=keeps_requests,
         )
 
 
 def team_principal(
-    secrets: ServerSecrets, team: Team, *, encrypt_entries: bool, policies: PolicySet = NO_POLICIES
+    secrets: ServerSecrets,
+    team: Team,
+    *,
+    encrypt_entries: bool,
+    policies: PolicySet = NO_POLICIES,
+    keeps_requests: bool = False,
 ) -> Principal:
     """Return a team as the data plane sees it when the server itself works for it: no key's, and no member's."""
     lifetime = team.default_lifetime_seconds
@@ -90,4 +101,5 @@ def team_principal(
         namespace=team.default_namespace,
         lifetime_seconds=float(lifetime) if lifetime else None,
         policies=policies,
+        keeps_requests=keeps_requests,
     )

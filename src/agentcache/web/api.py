@@ -79,7 +79,7 @@ def _add_routers() -> None:
     from agentcache.analytics.api import router as stats
     from agentcache.listeners.api import router as listeners
     from agentcache.policies.api import router as policies
-    from agentcache.prewarm.api import credentials, prewarm
+    from agentcache.prewarm.api import credentials, keeping, prewarm, schedules
     from agentcache.quotas.api import router as quotas
     from agentcache.tasks.api import router as tasks
     from agentcache.teams.api import router as teams
@@ -93,6 +93,9 @@ def _add_routers() -> None:
     api.add_router("/policies", policies)
     api.add_router("/jobs", tasks)
     api.add_router("/webhooks", webhooks)
+    # First: `keeping` and `schedules` are no batches' ids.
+    api.add_router("/cache/prewarm/keeping", keeping)
+    api.add_router("/cache/prewarm/schedules", schedules)
     api.add_router("/cache/prewarm", prewarm)
     api.add_router("/credentials", credentials)
     api.add_router("/quotas", quotas)

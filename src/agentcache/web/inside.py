@@ -11,6 +11,7 @@ from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.building import build_parts
 from agentcache.gateway.inside import Inside
+from agentcache.gateway.kept_requests import RequestSpool, requests_dir
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.ports import Principal
@@ -68,6 +69,8 @@ class LazyInside:
         self._stack.push_async_callback(meter.close)
         stores = open_stores(replace(settings, store_budget_ms=STORE_BUDGET_MS), clock)
         self._stack.push_async_callback(stores.close)
+        kept_requests = RequestSpool(requests_dir(settings.data_dir), clock).start()
+        self._stack.push_async_callback(kept_requests.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         self._stack.push_async_callback(upstream.aclose)
         parts = build_parts(
@@ -79,6 +82,7 @@ class LazyInside:
             authenticator=Authenticator(Nobody(), clock),
             jobs=DatabaseJobQueue(self._threads, clock),
             limits=DjangoLimitBook(self._threads),
+            kept_requests=kept_requests,
         )
         self._stack.callback(parts.refusals.close)
         self._stack.push_async_callback(parts.admission.close)

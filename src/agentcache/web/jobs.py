@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from agentcache.accounts import jobs as account_jobs
@@ -17,6 +18,7 @@ from agentcache.audit import services as audit
 from agentcache.dashboard.jobs import InvalidationRecording
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
+from agentcache.gateway.kept_requests import requests_dir
 from agentcache.gateway.ports import DELIVER_WEBHOOK, RECORD_INVALIDATION
 from agentcache.gateway.usage_spool import spool_dir
 from agentcache.jobs import services
@@ -136,6 +138,7 @@ def webhook_and_task_kinds(
     client: GuardedClient,
     clock: Clock,
     further: Mapping[str, TaskFunction] = MappingProxyType({}),
+    requests_folder: Path | None = None,
 ) -> dict[str, JobKind]:
     """Return the kinds of jobs that deliver webhooks and do what teams watch; `further` are kinds of tasks."""
     threads = pools[Pool.QUICK]
@@ -149,7 +152,17 @@ def webhook_and_task_kinds(
         await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
 
     async def tidy_prewarming(_payload: dict[str, object]) -> None:
-        await threads.run(partial(prewarm.prune, services.at(clock.now())), within_seconds=_PRUNE_WITHIN_SECONDS)
+        now = services.at(clock.now())
+        await threads.run(partial(prewarm.prune, now), within_seconds=_PRUNE_WITHIN_SECONDS)
+        await threads.run(partial(prewarm.prune_kept, now), within_seconds=_PRUNE_WITHIN_SECONDS)
+
+    async def take_requests(_payload: dict[str, object]) -> None:
+        if requests_folder is not None:
+            await threads.run(partial(prewarm.take_files, requests_folder), within_seconds=_PRUNE_WITHIN_SECONDS)
+
+    async def start_due(_payload: dict[str, object]) -> None:
+        work = partial(prewarm.start_due, secrets, services.at(clock.now()))
+        await threads.run(work, within_seconds=_PRUNE_WITHIN_SECONDS)
 
     # One line for each kind of task.
     functions: dict[str, TaskFunction] = {REDELIVER: webhook_jobs.redeliver_range, **further}
@@ -160,6 +173,8 @@ def webhook_and_task_kinds(
         RUN_TASK: JobKind(runner, pool=Pool.TASKS),
         webhook_jobs.PRUNE: JobKind(tidy_webhooks, webhook_jobs.PRUNE_EVERY_SECONDS),
         task_jobs.PRUNE: JobKind(tidy_tasks, task_jobs.PRUNE_EVERY_SECONDS),
+        prewarm_jobs.TAKE_REQUESTS: JobKind(take_requests, prewarm_jobs.TAKE_REQUESTS_EVERY_SECONDS),
+        prewarm_jobs.START_DUE: JobKind(start_due, prewarm_jobs.START_DUE_EVERY_SECONDS),
         prewarm_jobs.PRUNE: JobKind(tidy_prewarming, prewarm_jobs.PRUNE_EVERY_SECONDS),
     }
 
@@ -191,7 +206,9 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         prewarming = Prewarming(pools[Pool.TASKS], secrets, inside, clock, encrypt_entries=settings.encrypt_entries)
         kinds = {
             **job_kinds(threads, stores.entries, delivery, sending, clock),
-            **webhook_and_task_kinds(pools, secrets, client, clock, {PREWARM: prewarming}),
+            **webhook_and_task_kinds(
+                pools, secrets, client, clock, {PREWARM: prewarming}, requests_dir(settings.data_dir)
+            ),
         }
         yield Workers(pools, kinds, clock=clock)
 

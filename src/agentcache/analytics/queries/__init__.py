@@ -36,7 +36,7 @@ from agentcache.analytics.queries.sums import (
     timeseries_by,
     totals,
 )
-from agentcache.analytics.queries.traffic import past_traffic
+from agentcache.analytics.queries.traffic import most_asked, past_traffic
 
 __all__ = [
     "BREAKDOWNS",
@@ -70,6 +70,7 @@ __all__ = [
     "latency_series",
     "list_events",
     "lost_events",
+    "most_asked",
     "past_traffic",
     "time_saved",
     "timeseries",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Q, Sum
 
 from agentcache.analytics.models import UsageEvent
 from agentcache.gateway.ports import Outcome
@@ -28,3 +28,10 @@ def past_traffic(
     rows = rows.exclude(endpoint__startswith="cache.")
     newest: list[tuple[Any, ...]] = list(rows.order_by("-at_ms", "-id").values_list(*columns)[:limit])
     yield from reversed(newest)
+
+
+def most_asked(team: Team, since_ms: int, limit: int = 20_000) -> list[str]:
+    """Return the keys that a team's callers asked for since a Unix time in milliseconds, those asked most often first."""
+    rows = rows_of(team, UsageEvent).filter(at_ms__gte=since_ms).exclude(entry_key="")
+    asked = rows.exclude(endpoint__startswith="cache.").values("entry_key").annotate(times=Sum("requests"))
+    return list(asked.filter(times__gt=0).order_by("-times", "entry_key").values_list("entry_key", flat=True)[:limit])

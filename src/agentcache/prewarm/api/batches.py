@@ -14,7 +14,7 @@ from agentcache.kit.errors import PayloadTooLarge
 from agentcache.kit.money import usd
 from agentcache.prewarm import queries, services
 from agentcache.prewarm.errors import InvalidBatch
-from agentcache.prewarm.given import BATCH_BYTES_MAX, OptionsGiven, check_options, read_batch, read_lines
+from agentcache.prewarm.given import BATCH_BYTES_MAX, Choice, OptionsGiven, check_options, read_batch, read_lines
 from agentcache.prewarm.models import Batch, BatchRequest, RequestState
 from agentcache.prewarm.probing import dialects_of
 from agentcache.teams.access import TeamAuth, TeamRequest
@@ -156,16 +156,19 @@ _BODY: dict[str, Any] = {
     openapi_extra=_BODY,
 )
 def start(request: TeamRequest, query: Query[LinesQuery]) -> Status[BatchShown]:
-    """Fetch up to 10,000 answers ahead: a JSON object with `requests`, or JSON lines with the options in the query."""
-    dialects = dialects_of(current_settings())
-    raw = _read(request)
+    """Fetch up to 10,000 answers ahead: a JSON object with `requests`, or JSON lines with the options in the query.
+
+    With `from` in place of `requests`, they are chosen among those that the team keeps.
+    """
+    dialects, team = dialects_of(current_settings()), request.team_context.team
+    raw = read_body(request)
     if request.content_type in _LINES:
         requests, options = read_lines(raw, dialects), check_options(OptionsGiven(**query.model_dump()))
     elif request.GET:
         raise InvalidBatch("A JSON object has its options as members, not in the query.", param=min(request.GET))
     else:
-        requests, options = read_batch(raw, dialects)
-    team = request.team_context.team
+        given, options = read_batch(raw, dialects)
+        requests = services.choose(current_secrets(), team, given) if isinstance(given, Choice) else given
     batch = services.start_batch(current_secrets(), team, requests, options, actor=Actor.of(request))
     return Status(202, BatchShown.of(batch))
 
@@ -210,7 +213,8 @@ def run(request: TeamRequest, prewarm_id: str) -> Status[BatchShown]:
     return Status(202, BatchShown.of(batch))
 
 
-def _read(request: HttpRequest) -> bytes:
+def read_body(request: HttpRequest) -> bytes:
+    """Return the body of a request that may be as large as a batch."""
     # From the stream: what Django reads at once is bounded for forms.
     raw: bytes = request.read(BATCH_BYTES_MAX + 1)
     if len(raw) > BATCH_BYTES_MAX:

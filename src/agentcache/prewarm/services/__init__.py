@@ -9,6 +9,7 @@ from agentcache.prewarm.services.credentials import (
     open_credential,
     test_credential,
 )
+from agentcache.prewarm.services.keeping import choose, prune_kept, set_keeping, take_files
 from agentcache.prewarm.services.running import (
     BegunBatch,
     Outcome,
@@ -21,24 +22,42 @@ from agentcache.prewarm.services.running import (
     set_aside,
     take,
 )
+from agentcache.prewarm.services.schedules import (
+    ScheduleEdits,
+    change_schedule,
+    create_schedule,
+    delete_schedule,
+    run_schedule_now,
+    start_due,
+)
 
 __all__ = [
     "BegunBatch",
     "Outcome",
+    "ScheduleEdits",
     "TakenRequest",
     "begin_batch",
+    "change_schedule",
+    "choose",
     "count_ended",
+    "create_schedule",
     "delete_credential",
+    "delete_schedule",
     "keep_credential",
     "note_end",
     "note_outcomes",
     "open_credential",
     "open_request",
     "prune",
+    "prune_kept",
     "result_of",
     "run_again",
+    "run_schedule_now",
     "set_aside",
+    "set_keeping",
     "start_batch",
+    "start_due",
     "take",
+    "take_files",
     "test_credential",
 ]

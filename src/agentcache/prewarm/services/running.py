@@ -18,6 +18,7 @@ from agentcache.gateway.ports import Principal
 from agentcache.kit.money import usd
 from agentcache.policies.policy_book import PolicyBook
 from agentcache.prewarm.models import Batch, BatchRequest, BatchState, ProviderCredential, RequestState
+from agentcache.prewarm.queries import keeps_requests
 from agentcache.prewarm.services.batches import open_request
 from agentcache.prewarm.services.credentials import open_credential
 from agentcache.tasks.models import Task, TaskState
@@ -89,7 +90,13 @@ def begin_batch(secrets: ServerSecrets, batch_id: str, *, encrypt_entries: bool)
     rows = ProviderCredential.objects.filter(team=team)
     return BegunBatch(
         batch.pk,
-        team_principal(secrets, team, encrypt_entries=encrypt_entries, policies=PolicyBook().of(team.pk)),
+        team_principal(
+            secrets,
+            team,
+            encrypt_entries=encrypt_entries,
+            policies=PolicyBook().of(team.pk),
+            keeps_requests=keeps_requests(team.pk),
+        ),
         {row.provider: open_credential(secrets, team, row) for row in rows},
         batch.is_dry_run,
         batch.concurrency,

@@ -62,10 +62,22 @@ def index(request: TeamRequest) -> HttpResponse:
         "next_cursor": page.next_cursor,
         "is_live": queries.is_any_active(context.team) and "cursor" not in request.GET,
         "may_run": context.may(Permission.PREWARM_RUN),
+        "keeps_requests": queries.keeps_requests(context.team.pk),
+        "kept": queries.count_kept(context.team),
         "has_credentials": bool(queries.credentials_of(context.team)),
     }
     template = "prewarm/list.html" if request.headers.get("HX-Request") == "true" else "prewarm/index.html"
     return render(request, template, shown)
+
+
+@require_POST
+@team_page(Permission.PREWARM_RUN)
+def keeping(request: TeamRequest) -> HttpResponse:
+    """Keep requests from now on, or delete those that are kept."""
+    is_on = request.POST.get("on") == "1"
+    services.set_keeping(request.team_context.team, is_on=is_on, actor=Actor.of(request))
+    messages.success(request, "Requests are kept from now on." if is_on else "No requests are kept any more.")
+    return redirect("prewarm:batches")
 
 
 @_form
@@ -76,7 +88,11 @@ def new(request: TeamRequest) -> HttpResponse:
     form = BatchForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         try:
-            requests = read_lines(form.raw(), dialects_of(current_settings()))
+            choice = form.choice()
+            if choice is None:
+                requests = read_lines(form.raw(), dialects_of(current_settings()))
+            else:
+                requests = services.choose(current_secrets(), team, choice)
             options = form.options(is_dry_run="dry_run" in request.POST)
             batch = services.start_batch(current_secrets(), team, requests, options, actor=Actor.of(request))
         except AgentCacheError as error:

@@ -1,0 +1,179 @@
+"""Requests that a team wants kept, so that they can be asked again later: on their way to the database, like usage.
+
+Only what was just fetched and stored is kept, never on the way of a hit, and only for teams that want it. Requests are sealed
+with a key of their team before they reach the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import msgspec
+
+from agentcache.engine.entries import EntryMeta, Tenant
+from agentcache.kit.clock import Clock
+from agentcache.kit.crypto import associated_data, derive, open_sealed, seal
+from agentcache.kit.ids import new_id
+from agentcache.kit.logs import get_logger
+
+if TYPE_CHECKING:
+    from agentcache.gateway.calls import Call
+
+FLUSH_SECONDS: Final = 1.0
+#: Larger bodies are not kept.
+BODY_BYTES_MAX: Final = 64 * 1024
+#: While the disk is in trouble, so many wait; beyond that the oldest are dropped: they can be kept at their next fill.
+WAITING_MAX: Final = 2_000
+FILES_MAX: Final = 10_000
+_SUFFIX: Final = ".requests"
+#: Directives that are asked again; how the cache was to be used that one time is not.
+_DIRECTIVES: Final = ("tags", "sources", "ttl", "bucket", "ignore")
+_log = get_logger(__name__)
+
+
+class KeptRequest(msgspec.Struct, array_like=True, kw_only=True):
+    """A request that was answered and stored; times are Unix seconds."""
+
+    tenant_id: str
+    #: Hexadecimal.
+    cache_key: str
+    dialect: str
+    model: str
+    stored_at: float
+    expires_at: float
+    #: What `open_request` opens.
+    sealed: bytes
+
+
+class RequestKeeper(Protocol):
+    """Takes requests that are to be kept."""
+
+    def keep(self, call: Call, meta: EntryMeta) -> None:
+        """Keep what `call` asked, now that its answer is stored. Never raises, never waits."""
+
+
+class KeepsNothing:
+    """Keeps no requests."""
+
+    def keep(self, call: Call, meta: EntryMeta) -> None:
+        """Do nothing."""
+
+
+class RequestSpool:
+    """Implements `RequestKeeper` on a folder of finished files, from which the job worker takes them."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._waiting: list[KeptRequest] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Self:
+        """Begin to write files."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    def keep(self, call: Call, meta: EntryMeta) -> None:
+        """Keep what `call` asked, if its team wants that."""
+        if not call.principal.keeps_requests or len(call.raw_body) > BODY_BYTES_MAX:
+            return
+        sealed = seal_request(call.principal.tenant, call.key.hex(), call.path, _headers(call), call.raw_body)
+        self._waiting.append(
+            KeptRequest(
+                tenant_id=call.principal.tenant.id,
+                cache_key=call.key.hex(),
+                dialect=call.dialect.name,
+                model=call.model,
+                stored_at=meta.stored_at,
+                expires_at=meta.expires_at,
+                sealed=sealed,
+            )
+        )
+        if len(self._waiting) > WAITING_MAX:
+            del self._waiting[0]
+
+    async def flush(self) -> None:
+        """Write what waits into a file."""
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._write, batch)
+            except OSError as error:
+                _log.warning("requests_not_kept", reason=error.strerror, requests=len(batch))
+
+    async def close(self) -> None:
+        """Stop, after writing what waits."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.flush()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    def _write(self, batch: list[KeptRequest]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if sum(1 for _ in os.scandir(self._folder)) >= FILES_MAX:
+            raise OSError(0, "too many wait for the job worker")
+        name = f"{int(self._clock.now() * 1000):015d}-{new_id()}"
+        unfinished = self._folder / f"{name}.unfinished"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.msgpack.encode(batch))
+        unfinished.rename(self._folder / (name + _SUFFIX))
+
+
+def requests_dir(data_dir: Path) -> Path:
+    """Return the folder of a server's files of kept requests."""
+    return data_dir / "requests"
+
+
+def waiting_request_files(folder: Path) -> list[Path]:
+    """Return the finished files, oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX))
+    return []
+
+
+def read_requests(path: Path) -> list[KeptRequest]:
+    """Return a file's requests. Raises `msgspec.DecodeError` when it is not one of ours."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=list[KeptRequest])
+
+
+def seal_request(tenant: Tenant, cache_key: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """Encrypt a request for its team, bound to its cache key."""
+    plain = json.dumps([path, sorted(headers.items())]).encode() + b"\n" + body
+    return seal(_key(tenant), plain, _place(tenant, cache_key))
+
+
+def open_request(tenant: Tenant, cache_key: str, sealed: bytes) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+    """Return path, headers and body of a sealed request. Raises `DecryptionFailed`."""
+    head, _, body = open_sealed(_key(tenant), sealed, _place(tenant, cache_key)).partition(b"\n")
+    path, headers = json.loads(head)
+    return path, tuple((name, value) for name, value in headers), body
+
+
+def _headers(call: Call) -> dict[str, str]:
+    """Return what changes the key or the entry; the namespace as it was in force."""
+    given = call.caller.headers
+    kept = {name: given[name] for name, _ in call.caller.key_headers if name in given}
+    kept.update(
+        {f"x-agentcache-{one}": given[f"x-agentcache-{one}"] for one in _DIRECTIVES if f"x-agentcache-{one}" in given}
+    )
+    return {**kept, "x-agentcache-namespace": call.namespace}
+
+
+def _key(tenant: Tenant) -> bytes:
+    return derive(tenant.key_secret, "kept requests")
+
+
+def _place(tenant: Tenant, cache_key: str) -> bytes:
+    return associated_data("kept request", tenant.id, cache_key)
