@@ -124,10 +124,12 @@ def call(connection: http.client.HTTPConnection, served: Served, truth: Truth, n
 def measure(pages: int, seconds: float, interval: int, callers: int, changes_per_second: float) -> dict[str, Any]:
     """Run it and return the figures."""
     truth = Truth(pages)
-    os.environ["AGENTCACHE_EGRESS_ALLOW"] = "127.0.0.0/8"
+    os.environ |= {"AGENTCACHE_EGRESS_ALLOW": "127.0.0.0/8", "AGENTCACHE_LOG_LEVEL": "warning"}
     with ExitStack() as stack:
         provider = stack.enter_context(fake_provider(cpu=None))
         served = stack.enter_context(agentcache(provider, cpu=None))
+        # A pipe that nobody reads fills up, and holds up whoever writes to it.
+        threading.Thread(target=lambda: list(served.process.stdout or ()), daemon=True).start()
         port, hook = free_port(), receiver(truth)
         stack.callback(hook.shutdown)
         site = stack.enter_context(process("benchmarks.watched_pages", str(port), str(pages), str(changes_per_second)))
