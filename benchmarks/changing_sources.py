@@ -59,7 +59,7 @@ class Truth:
     def hear_change(self, line: str) -> None:
         """Take a line of the web site."""
         words = line.split()
-        if len(words) != 3:
+        if len(words) != 3 or not words[0].isdecimal():
             # Not a change: what the site has to say when it is stopped, or when something is wrong with it.
             self.odd.append(line.rstrip())
             return
