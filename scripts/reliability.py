@@ -33,6 +33,11 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     "C10": ("the caller that leads hangs up", "the others get the answer, and it is stored"),
     "C11": ("the leading call fails", "one replacement at most; a failure is never stored"),
     "C12": ("a follower that reads slowly", "the others are not held up, and memory is bounded"),
+    "C13": (
+        "an answer past its lifetime, under load; its refresh fails, hangs, or two workers want it",
+        "stale at once inside the window, one refresh, and an error after it",
+    ),
+    "C14": ("the clock jumps, back and by years, also during a refresh", "nothing immortal, no negative age"),
     "C15": ("an invalidation while a fill is under way", "the old answer never comes back"),
     "C21": ("random histories of gets, puts, removals, expiry, restarts", "every store equals a dictionary"),
     "C22": ("more entries than fit, and a tenant that wants all room", "the bound holds; others keep their share"),
