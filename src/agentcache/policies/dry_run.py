@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from agentcache.engine.policies import Facts, Match, Policy, PolicySet
+from agentcache.engine.sources import normal_source
 from agentcache.gateway.ports import NOT_TOLD, Outcome
 
 #: Outcomes of requests that wanted an answer which may be kept.
@@ -117,7 +118,7 @@ def simulate(
 ) -> DryRun:
     """Return what these policies would have done to the requests, which are in the order of time.
 
-    `changes` are times (Unix seconds, rising) at which a source's URL is known to have changed.
+    `changes` are times (Unix seconds, rising) at which a source's URL, in its normal form, is known to have changed.
     """
     run = DryRun(
         by_prompt=[policy.name for policy in policies.policies if policy.match.prompt],
@@ -158,7 +159,9 @@ def _facts(requests: Iterable[PastRequest]) -> dict[str, _KeyFacts]:
         cost = max(request.cost_usd_nanos, request.saved_usd_nanos, known.cost if known is not None else 0)
         if request.temperature_milli != NOT_TOLD:
             tags = tuple(filter(None, request.tags.split(",")))
-            found[request.key] = _KeyFacts(cost, request.temperature_milli, tags, tuple(request.sources.split()))
+            found[request.key] = _KeyFacts(
+                cost, request.temperature_milli, tags, tuple(map(normal_source, request.sources.split()))
+            )
         elif known is None:
             found[request.key] = _KeyFacts(cost, NOT_TOLD, (), ())
         elif cost != known.cost:

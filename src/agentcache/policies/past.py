@@ -12,6 +12,7 @@ from django.conf import settings as django_conf
 from agentcache.analytics import queries as analytics
 from agentcache.audit import queries as audit
 from agentcache.audit.queries import AuditFilters
+from agentcache.engine.sources import normal_source
 from agentcache.gateway.ports import Outcome
 from agentcache.listeners import queries as listeners
 from agentcache.policies.drafts import PolicyDraft, checked, compiled
@@ -75,7 +76,7 @@ def play(team: Team, drafts: Sequence[PolicyDraft], days: int, now: datetime) ->
 
 
 def source_changes(team: Team, since: datetime) -> Mapping[str, list[float]]:
-    """Return when sources are known to have changed: URL -> times, rising.
+    """Return when sources are known to have changed: URL in its normal form -> times, rising.
 
     Known are changes that a listener found, and invalidations that named a source.
     """
@@ -86,7 +87,7 @@ def source_changes(team: Team, since: datetime) -> Mapping[str, list[float]]:
             told.append((source, event.at.timestamp()))
     found: dict[str, list[float]] = {}
     for source, at in sorted(told, key=lambda one: one[1]):
-        times = found.setdefault(source, [])
+        times = found.setdefault(normal_source(source), [])
         # A listener that finds a change and the invalidation that follows tell of one.
         if not times or at - times[-1] > _ONE_CHANGE_SECONDS:
             times.append(at)

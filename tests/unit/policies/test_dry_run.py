@@ -58,7 +58,10 @@ def test_the_first_policy_that_matches_decides_and_what_is_kept_out_is_paid():
 
 def test_answers_past_a_source_change_are_counted():
     source = "https://example.com/prices"
-    requests = [asked(at * 100, sources=source, outcome="miss" if at == 0 else "exact") for at in range(5)]
+    requests = [
+        asked(at * 100, sources="https://EXAMPLE.com:443/prices", outcome="miss" if at == 0 else "exact")
+        for at in range(5)
+    ]
     policy = Policy("a", "A", Match(source_hosts=("example.com",)), lifetime_seconds=250)
     run = simulate(requests, policies(policy), DAY, {source: [150.0]})
     # Stored at 0, served at 100 and, past the change at 150, at 200; asked anew at 300, served at 400.
