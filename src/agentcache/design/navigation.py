@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
             Entry("Prewarm", "prewarm:batches", "spark", "prewarm.read", "f"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),
-            Entry("Webhooks", "webhooks:index", "send", "webhooks.read", "w"),
+            Entry("Webhooks", "webhooks:index", "send", "webhooks.read", "h"),
             Entry("Jobs", "tasks:index", "bolt", "jobs.read", "j"),
         ),
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from agentcache.design import formats
 from agentcache.design.charts import Chart, Series
-from agentcache.design.navigation import links
+from agentcache.design.navigation import SECTIONS, links
 from agentcache.design.templatetags.design import said, stat, words
 from agentcache.teams.permissions import Permission
 from tests.support.django_project import migrated_sqlite, sqlite_project  # noqa: F401 - fixtures
@@ -91,3 +91,8 @@ def test_times_are_short_and_whole_in_the_tip():
     now = datetime(2026, 11, 27, tzinfo=UTC)
     assert formats.stamp(now - timedelta(days=20), now) == "7 Nov 00:00:00"
     assert formats.stamp(now - timedelta(days=400), now) == "23 Oct 2025 00:00:00"
+
+
+def test_no_two_pages_have_the_same_key():
+    keys = [entry.key for _, entries in SECTIONS for entry in entries]
+    assert len(keys) == len(set(keys))
