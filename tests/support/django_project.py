@@ -49,6 +49,10 @@ def use_settings(settings: Settings) -> Iterator[None]:
             connections.settings, connections._connections = former  # type: ignore[attr-defined]  # as before
 
 
+#: A busy test machine is no slow store.
+_PATIENCE = {"AGENTCACHE_STORE_BUDGET_MS": "10000"}
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated `app.db` to copy from."""
@@ -83,7 +87,9 @@ def create_database(server_url: str, template_url: str = "") -> str:
 def postgresql_project(tmp_path: Path, postgres_url: str, migrated_postgresql: str) -> Iterator[Settings]:
     """Settings of a project over an empty migrated PostgreSQL database."""
     url = create_database(postgres_url, migrated_postgresql)
-    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url})
+    settings = Settings.from_env({
+        "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url, **_PATIENCE,
+    })  # fmt: skip
     with use_settings(settings):
         yield settings
 
@@ -91,7 +97,7 @@ def postgresql_project(tmp_path: Path, postgres_url: str, migrated_postgresql: s
 @pytest.fixture
 def sqlite_project(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Settings]:
     """Settings of a project over an empty migrated SQLite file."""
-    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache")})
+    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), **_PATIENCE})
     settings.data_dir.mkdir()
     shutil.copyfile(migrated_sqlite, settings.app_db)
     with use_settings(settings):
