@@ -49,9 +49,11 @@ class Planting:
             self._listeners(program)
             self._policies(program)
             self._webhooks(program)
+            self._prewarming(program)
         self._sign_ins()
         self._calls(api_key)
         self._entries(api_key)
+        self._invalidations(api_key)
 
     def wait_until_counted(self) -> None:
         """Wait until the calls have come to the pages."""
@@ -148,6 +150,26 @@ class Planting:
                 program.post(f"{place}/test", json={"event_type": "listener.changed"}).raise_for_status()
                 span = {"since": "2026-01-01T00:00:00Z", "until": "2200-01-01T00:00:00Z"}
                 program.post(f"{place}/redeliver", json=span).raise_for_status()
+
+    def _prewarming(self, program: httpx.Client) -> None:
+        """Keep a credential, whose end alone is shown, and prepare batches that nobody runs."""
+        program.put("/api/credentials/openai", json={"credential": "sk-upstream-1234"}).raise_for_status()
+        question = {
+            "model": "gpt-5-mini",
+            "max_tokens": 5,
+            "messages": [{"role": "user", "content": "What is a mark?"}],
+        }
+        for text in payloads()[:8]:
+            batch = {"title": text, "requests": [{"path": "/v1/chat/completions", "body": question}]}
+            self._note("batches", text, program.post("/api/cache/prewarm", json={**batch, "dry_run": True}))
+            when = {"cron": "0 3 1 1 *", "timezone": "UTC"}
+            self._note("schedules", text, program.post("/api/cache/prewarm/schedules", json={**batch, **when}))
+
+    def _invalidations(self, api_key: str) -> None:
+        with self._caller(api_key) as client:
+            for text in payloads()[:8]:
+                meant = {"namespace": "nobody", "reason": text}
+                self._note("invalidations", text, client.post("/api/cache/invalidate", json=meant))
 
     def _sign_ins(self) -> None:
         """Sign in with browsers whose names are hostile: they are shown among the sessions, and in mails."""
