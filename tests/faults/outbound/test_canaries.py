@@ -16,6 +16,9 @@ from tests.support.reliability import record
 def figures(tmp_path_factory):
     isolated = isolation()
     if isolated is None:
+        # Canaries on addresses such as 169.254.169.254 need a network of their own, which only Linux gives, and only to
+        # whoever may ask for it. Elsewhere nothing can stand in for them: the rules themselves are held to the same
+        # vectors, redirects and rebindings by tests/unit/kit/egress on every machine.
         pytest.skip("the kernel makes no network namespaces here; tests/unit/kit/egress proves the same on loopback")
     environ = {**os.environ, "PYTHONPATH": ":".join([str(ROOT), *sys.path])}
     folder = tmp_path_factory.mktemp("canaries")
