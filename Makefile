@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test check demo bench bench-peers bench-invalidation bench-pages bench-policies bench-watch soak-watch build lock docs
+.PHONY: help serve test pictures check demo bench bench-peers bench-invalidation bench-pages bench-policies bench-watch soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -10,6 +10,9 @@ serve: ## install and start the server on http://127.0.0.1:8787
 
 test: ## run the whole test suite
 	@scripts/test
+
+pictures: ## keep pictures of every page, wide and narrow, light and dark, in build/screenshots
+	@AGENTCACHE_TEST_PICTURES=1 scripts/test tests/browser --numprocesses 2 --dist loadfile
 
 check: ## lint, format, types, import layers, migrations, generated pages
 	@scripts/check

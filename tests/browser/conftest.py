@@ -76,24 +76,12 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
 
 
 @pytest.fixture
-def screenshot() -> Callable[[Page, str], None]:
-    """Return `screenshot(page, name)`: pictures at both widths, light and dark, below build/screenshots."""
-    return looks.screenshot
+def fits() -> Callable[[Page, str], None]:
+    """Return `fits(page, name)`: nothing is wider than the window."""
+    return looks.fits
 
 
 @pytest.fixture
 def inspect() -> Callable[[Page, str], None]:
-    """Return `inspect(page, name)`: pictures in every look, nothing too wide, nothing serious from axe-core."""
+    """Return `inspect(page, name)`: nothing is wider than the window, and nothing serious from axe-core."""
     return looks.inspect
-
-
-@pytest.fixture
-def axe() -> Callable[[Page, str], None]:
-    """Return `axe(page, where)`: asserts that axe-core has nothing serious to say, at both widths, light and dark."""
-
-    def check(page: Page, where: str) -> None:
-        for look in looks.each_look(page):
-            findings = looks.serious_findings(page)
-            assert not findings, f"{where} at {look}:\n" + "\n".join(findings)
-
-    return check

@@ -45,16 +45,6 @@ def people(browser, _people):
     return _people
 
 
-def check(page, where):
-    """Assert that axe-core has nothing serious to say of a page wide and light, and narrow and dark."""
-    for look in looks.each_look(page):
-        if look not in ("1280-light", "390-dark"):
-            continue
-        assert looks.serious_findings(page) == [], f"{where} at {look}"
-        overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overhang <= 0, f"{where} at {look} is {overhang} px wider than the window"
-
-
 def wrong_form(ada):
     page = ada.open("/dashboard/team/settings")
     ada.fill(default_namespace="not a namespace!")
@@ -161,7 +151,7 @@ def test_every_refusal_can_be_read_and_left(people, visit, sqlite_site):
             assert [one for one in answers if one.request.is_navigation_request()][-1].status == status, name
         expect(page.locator("h1")).to_have_count(1)
         assert page.locator("main a[href], main button:visible").count() > 0, f"{name}: no way on"
-        check(page, name)
+        looks.inspect(page, name)
     for person in who.values():
         person.troubles[:] = [
             one for one in person.troubles if not re.search("answer: 4|^foreign: GET http://127", one)
@@ -177,7 +167,7 @@ def test_a_failed_server_can_be_read(people, sqlite_site):
         ada.page.goto("/dashboard/team/invites")
     expect(ada.page.locator("h1")).to_have_text("Busy at this moment")
     expect(ada.page.locator("code")).to_contain_text("req_")
-    check(ada.page, "a failed server")
+    looks.inspect(ada.page, "a failed server")
     record("E9 failed", states=1, serious=0)
 
 
@@ -189,7 +179,7 @@ def test_notices_of_scripts_can_be_read(people):
     page.context.set_offline(True)
     ada.press("Make the team")
     expect(page.locator("#trouble")).to_contain_text("Nothing was sent")
-    check(page, "offline")
+    looks.inspect(page, "offline")
     page.context.set_offline(False)
     page.route("**/dashboard/team/new", lambda route: route.fulfill(status=502, body="bad gateway"))
     with ada.expecting("answer: 502"):
@@ -198,7 +188,7 @@ def test_notices_of_scripts_can_be_read(people):
     page.unroute_all()
     page.go_back()
     expect(page.locator("[name=name]")).to_have_value("Offline")
-    check(page, "a form given back")
+    looks.inspect(page, "a form given back")
     ada.open("/dashboard/requests?live=0")
     page.route(
         "**/dashboard/requests?*", lambda route: route.fulfill(status=503, headers={"X-AgentCache-Request-Id": "req_1"})
@@ -206,6 +196,6 @@ def test_notices_of_scripts_can_be_read(people):
     with ada.expecting("503"):
         page.locator("[name=outcome]").select_option("miss")
         expect(page.locator("#trouble")).to_contain_text("503")
-    check(page, "a list that failed")
+    looks.inspect(page, "a list that failed")
     page.unroute_all()
     record("E9 notices", states=3, serious=0)

@@ -26,31 +26,30 @@ def operator(site, visit):
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("lists", [LISTS[:1], LISTS[1:3], LISTS[3:5], LISTS[5:7], LISTS[7:9], LISTS[9:]])
-def test_every_list_fits_and_can_be_used(operator, site, visit, axe, screenshot, lists):
+def test_every_list_fits_and_can_be_used(operator, site, visit, inspect, lists):
     visit(site, "grace-with-a-name-that-is-rather-long").sign_up()
     site.call(site.server.key, "Hello")
     for name in lists:
         page = operator.open(f"/admin/{name}/")
-        screenshot(page, f"console-{name.partition('/')[2]}")
-        axe(page, name)
+        inspect(page, f"console-{name.partition('/')[2]}")
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_rows_and_the_way_to_a_plan_can_be_used(operator, screenshot):
-    screenshot(operator.open("/admin/"), "console")
+def test_rows_and_the_way_to_a_plan_can_be_used(operator, fits):
+    fits(operator.open("/admin/"), "console")
     page = operator.open("/admin/accounts/user/")
     page.locator("#result_list tbody th a").first.click()
-    screenshot(page, "console-user-row")
+    fits(page, "console-user-row")
     page = operator.open("/admin/teams/team/")
     page.locator("#result_list tbody th a").first.click()
-    screenshot(page, "console-team-row")
+    fits(page, "console-team-row")
     page.get_by_role("link", name="Give a plan").click()
-    screenshot(page, "console-plan-add")
-    screenshot(operator.open("/admin/usage/"), "console-usage")
+    fits(page, "console-plan-add")
+    fits(operator.open("/admin/usage/"), "console-usage")
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_viewing_as_somebody_is_marked_on_every_page(operator, site, visit, screenshot):
+def test_viewing_as_somebody_is_marked_on_every_page(operator, site, visit, fits):
     grace = visit(site, "grace").sign_up()
     operator.open("/admin/accounts/user/")
     operator.page.get_by_role("link", name=grace.email).first.click()
@@ -61,5 +60,5 @@ def test_viewing_as_somebody_is_marked_on_every_page(operator, site, visit, scre
         page = operator.open(path)
         assert page.get_by_text("on record as done by").is_visible(), path
         assert grace.email in page.content()
-    screenshot(page, "viewing-as")
+    fits(page, "viewing-as")
     operator.press("End")

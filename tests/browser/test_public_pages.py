@@ -20,14 +20,13 @@ def _name(path: str) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_looks_right_and_everybody_can_use_it(visit, sqlite_site, screenshot, axe, path):
+def test_a_page_looks_right_and_everybody_can_use_it(visit, sqlite_site, inspect, path):
     stranger = visit(sqlite_site)
     stranger.page.goto(path)
-    screenshot(stranger.page, _name(path))
-    axe(stranger.page, path)
+    inspect(stranger.page, _name(path))
 
 
-def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, screenshot):
+def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, fits):
     stranger = visit(sqlite_site)
     page = stranger.open("/api/docs")
     # The scripts of the page are large, and the document grows with each route.
@@ -38,7 +37,7 @@ def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, screenshot):
     expect(page.locator("html.dark-mode")).to_have_count(0)
 
 
-def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, screenshot, axe):
+def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, inspect):
     ada = visit(site).sign_up()
     ada.open("/dashboard/keys/new")
     ada.fill(name="first")
@@ -55,8 +54,7 @@ def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, scree
         page.wait_for_timeout(1000)
     expect(figures).to_have_count(4)
     expect(page.get_by_text("Method: the sums of all teams")).to_be_visible()
-    screenshot(page, "public-start-live")
-    axe(page, "the start page with figures")
+    inspect(page, "public-start-live")
     expect(page.get_by_role("link", name="Open the dashboard").first).to_be_visible()
 
 
@@ -110,10 +108,9 @@ def own_machine(tmp_path_factory):
         yield site
 
 
-def test_the_gallery_shows_components_that_work(visit, own_machine, screenshot, axe):
+def test_the_gallery_shows_components_that_work(visit, own_machine, inspect):
     page = visit(own_machine).open("/dev/design")
-    screenshot(page, "design-gallery")
-    axe(page, "the gallery")
+    inspect(page, "design-gallery")
     page.get_by_role("link", name="Open a dialog").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
@@ -127,19 +124,18 @@ def test_the_gallery_shows_components_that_work(visit, own_machine, screenshot, 
     assert page.locator("#sample-bars svg").count()
 
 
-def test_on_its_own_machine_the_start_page_leads_to_the_mails(visit, own_machine, screenshot):
+def test_on_its_own_machine_the_start_page_leads_to_the_mails(visit, own_machine, fits):
     page = visit(own_machine).open("/")
-    screenshot(page, "public-start-own-machine")
+    fits(page, "public-start-own-machine")
     page.get_by_role("link", name="Mails").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Mails")
 
 
-def test_the_steps_of_getting_started_are_put_away_and_brought_back(visit, site, screenshot, axe):
+def test_the_steps_of_getting_started_are_put_away_and_brought_back(visit, site, inspect):
     page = visit(site).sign_up().open("/dashboard")
     steps = page.get_by_role("region", name="Get started")
     expect(steps.get_by_text("1 of 7 done")).to_be_visible()
-    screenshot(page, "getting-started")
-    axe(page, "the steps of getting started")
+    inspect(page, "getting-started")
     steps.get_by_role("button", name="Put away").click()
     expect(steps).to_have_count(0)
     page.get_by_role("button", name="Show the steps of getting started").click()

@@ -109,18 +109,17 @@ def test_somebody_joins_with_google(visit, google_site, provider):
     assert page.url == f"{google_site.url}/dashboard"
 
 
-def test_what_a_provider_refuses_is_said_on_the_sign_in_page(visit, google_site, provider, axe, screenshot):
+def test_what_a_provider_refuses_is_said_on_the_sign_in_page(visit, google_site, provider, inspect):
     ada = visit(google_site)
     page = go(ada, "/login", "Continue with Google", "Deny")
     expect(page.locator("main")).to_contain_text("You left the provider's page")
     provider.account = Account(email=ada.email, is_verified=False)
     page = go(ada, "/login", "Continue with Google")
     expect(page.locator("main")).to_contain_text("has not verified your e-mail address")
-    axe(page, "/login with news of a provider")
-    screenshot(page, "account-login-provider")
+    inspect(page, "account-login-provider")
 
 
-def test_github_is_connected_to_an_account_and_taken_off(visit, github_site, provider, axe, screenshot):
+def test_github_is_connected_to_an_account_and_taken_off(visit, github_site, provider, inspect):
     ada = visit(github_site).sign_up()
     provider.account = Account(id=2, email=ada.email)
     stranger = visit(github_site, "eve")
@@ -128,8 +127,7 @@ def test_github_is_connected_to_an_account_and_taken_off(visit, github_site, pro
     expect(page.locator("main")).to_contain_text("has an account here already")
     page = go(ada, "/settings/security", "Connect GitHub")
     assert page.url == f"{github_site.url}/settings/security"
-    axe(page, "/settings/security with GitHub")
-    screenshot(page, "account-security-providers")
+    inspect(page, "account-security-providers")
     again = visit(github_site, "again")
     assert go(again, "/login", "Continue with GitHub").url.startswith(f"{github_site.url}/dashboard")
     ada.page.get_by_role("button", name="Disconnect GitHub").click()

@@ -1,33 +1,41 @@
-"""What a page looks like and whether everybody can use it: screenshots, and axe-core's findings."""
+"""What a page looks like and whether everybody can use it: its fit, pictures, and axe-core's findings."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Page
 
+Look = tuple[int, Literal["light", "dark"]]
 ROOT = Path(__file__).resolve().parents[3]
 #: Git-ignored; kept so that people can look at what the tests saw.
 SCREENSHOTS = ROOT / "build" / "screenshots"
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-WIDTHS = (1280, 390)
-_JUDGED = ("1280-light", "390-dark")
+#: `AGENTCACHE_TEST_PICTURES=1`: keep pictures, of all four looks (`make pictures`).
+PICTURES = bool(os.environ.get("AGENTCACHE_TEST_PICTURES"))
+JUDGED: tuple[Look, ...] = ((1280, "light"), (390, "dark"))
+ALL: tuple[Look, ...] = (*JUDGED, (1280, "dark"), (390, "light"))
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _RUN = "(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})"
 #: Resolves when the page knows its scheme and two frames after another found every element in the same colours.
+#: Transitions are ended, not awaited: seen in the middle of one, text has the colour of one scheme on that of another.
 _DRAWN = """async (scheme) => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const colours = () => [...document.querySelectorAll("*")].map((one) => {
-    const style = getComputedStyle(one);
-    return style.color + style.backgroundColor;
-  }).join();
+  const settled = () => {
+    document.getAnimations().filter((one) => one instanceof CSSTransition).forEach((one) => one.finish());
+    return [...document.querySelectorAll("*")].map((one) => {
+      const style = getComputedStyle(one);
+      return style.color + style.backgroundColor;
+    }).join();
+  };
   let same = 0;
   for (let before = ""; same < 2; ) {
     await frame();
-    const now = matchMedia(`(prefers-color-scheme: ${scheme})`).matches ? colours() : "";
+    const now = matchMedia(`(prefers-color-scheme: ${scheme})`).matches ? settled() : "";
     same = now && now === before ? same + 1 : 0;
     before = now;
   }
@@ -35,40 +43,41 @@ _DRAWN = """async (scheme) => {
 
 
 def each_look(page: Page) -> Iterator[str]:
-    """Show a page at both widths, light and dark; yields the look's name. Afterwards it is as it was."""
+    """Show a page at both widths, light and dark; yields the look's name. Afterwards it is as it was.
+
+    Two looks have both widths and both schemes between them; all four are shown where pictures are asked for.
+    """
     size = page.viewport_size or {"width": 1280, "height": 900}
-    for width in WIDTHS:
+    for width, scheme in ALL if PICTURES else JUDGED:
         page.set_viewport_size({"width": width, "height": 900})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            # Until the whole page is drawn in it: colours of two schemes side by side are no look.
-            page.evaluate(_DRAWN, scheme)
-            yield f"{width}-{scheme}"
+        page.emulate_media(color_scheme=scheme)
+        # Until the whole page is drawn in it: colours of two schemes side by side are no look.
+        page.evaluate(_DRAWN, scheme)
+        yield f"{width}-{scheme}"
     page.set_viewport_size(size)
     page.emulate_media(color_scheme="light")
 
 
-def screenshot(page: Page, name: str) -> None:
-    """Keep pictures of a page in every look, and check that none is wider than the window."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+def fits(page: Page, name: str) -> None:
+    """Check that a page is no wider than its window in any look, and keep pictures where they are asked for."""
     for look in each_look(page):
-        page.screenshot(path=SCREENSHOTS / f"{name}.{look}.png", full_page=True, animations="disabled")
-        overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overhang <= 0, f"{name} at {look} is {overhang} px wider than the window"
+        _fits(page, name, look)
 
 
 def inspect(page: Page, name: str) -> None:
-    """Keep pictures of a page in every look; none may be wider than its window, and axe-core has nothing serious to say.
-
-    axe-core runs in two of the four looks, which between them have both widths and both schemes.
-    """
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    """Check that a page fits its window in every look, and that axe-core has nothing serious to say of it."""
     for look in each_look(page):
-        page.screenshot(path=SCREENSHOTS / f"{name}.{look}.png", full_page=True, animations="disabled")
-        overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overhang <= 0, f"{name} at {look} is {overhang} px wider than the window"
-        findings = serious_findings(page) if look in _JUDGED else []
+        _fits(page, name, look)
+        findings = serious_findings(page)
         assert not findings, f"{name} at {look}:\n" + "\n".join(findings)
+
+
+def _fits(page: Page, name: str, look: str) -> None:
+    if PICTURES:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.{look}.png", full_page=True, animations="disabled")
+    overhang = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overhang <= 0, f"{name} at {look} is {overhang} px wider than the window"
 
 
 def serious_findings(page: Page) -> list[str]:
