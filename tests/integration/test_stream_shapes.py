@@ -5,6 +5,7 @@ The codecs alone are tried with many more shapes in tests/unit/providers/test_re
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentcache.gateway import fills, relay
 from agentcache.providers.openai_responses import RESPONSE_STREAM
 from tests.support.asgi_server import ASGIServer
 from tests.support.gateway import LightGateway
@@ -153,3 +155,25 @@ def test_responses(line: Line, answer: dict[str, Any], data: st.DataObject) -> N
     plain = httpx.Response(200, content=line.hit(path, request)).json()
     assert sdk.response_from_plain(plain) == original[0]
     line.tried += 1
+
+
+def test_the_first_event_of_a_stream_that_comes_at_once_does_not_wait_for_the_rest(line, monkeypatch):
+    order = []
+
+    async def keep(*arguments: Any) -> None:
+        order.append("kept")
+        await really_keep(*arguments)
+
+    async def relay_events(*arguments: Any, **named: Any) -> None:
+        order.append("relayed")
+        await really_relay(*arguments, **named)
+
+    really_keep, really_relay = fills._keep, relay._relay_events
+    monkeypatch.setattr(fills, "_keep", keep)
+    monkeypatch.setattr(relay, "_relay_events", relay_events)
+    events = [{"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}}]} for _ in range(20)]
+    events.append({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    line.upstream.chunks = [b"".join(b"data: %s\n\n" % json.dumps(e).encode() for e in events) + b"data: [DONE]\n\n"]
+    request = {"model": "m", "messages": [{"role": "user", "content": "all at once"}], "stream": True}
+    assert line.ask("/openai/v1/chat/completions", request).content.endswith(b"data: [DONE]\n\n")
+    assert order == ["relayed", "kept"]

@@ -244,9 +244,12 @@ async def _fetch_stream(
             kept.append(event.raw)
             if joiner.finished:
                 held.append(event)
-            else:
-                await flight.add(event, len(event.raw))
-                await mirror.part(event.raw)
+                continue
+            await flight.add(event, len(event.raw))
+            await mirror.part(event.raw)
+            if len(kept) == 1:
+                # A provider may send a whole stream at once; its first event must not wait for the reading of the rest.
+                await asyncio.sleep(0)
         if flight.overflowed:
             kept.clear()
             await mirror.too_large()
