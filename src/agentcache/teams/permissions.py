@@ -18,6 +18,8 @@ class Permission(StrEnum):
     CACHE_PURGE = "cache.purge"
     POLICIES_READ = "policies.read"
     POLICIES_MANAGE = "policies.manage"
+    SEMANTICS_READ = "semantics.read"
+    SEMANTICS_MANAGE = "semantics.manage"
     REQUESTS_READ = "requests.read"
     STATS_READ = "stats.read"
     LISTENERS_READ = "listeners.read"
@@ -46,6 +48,8 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.CACHE_PURGE: "Delete cached entries and invalidate tags",
     Permission.POLICIES_READ: "See policies, their versions, and what they would have done to past traffic",
     Permission.POLICIES_MANAGE: "Change for how long answers are kept, and which are not",
+    Permission.SEMANTICS_READ: "See semantic hits and what was judged of them, and try pairs of prompts",
+    Permission.SEMANTICS_MANAGE: "Change which namespaces look up by meaning, and release entries from quarantine",
     Permission.REQUESTS_READ: "See requests, and why each was a hit or a miss",
     Permission.STATS_READ: "See usage, savings and analytics, and export them",
     Permission.LISTENERS_READ: "See watched sources, and what changed there",
@@ -70,7 +74,7 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
 })  # fmt: skip
 
 VIEWER: Final = frozenset({
-    Permission.CACHE_READ, Permission.POLICIES_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
+    Permission.CACHE_READ, Permission.POLICIES_READ, Permission.SEMANTICS_READ, Permission.REQUESTS_READ, Permission.STATS_READ,
     Permission.LISTENERS_READ, Permission.KEYS_READ, Permission.MEMBERS_READ, Permission.JOBS_READ, Permission.PREWARM_READ,
 })  # fmt: skip
 MEMBER: Final = VIEWER | {
@@ -78,7 +82,8 @@ MEMBER: Final = VIEWER | {
     Permission.JOBS_CANCEL, Permission.CREDENTIALS_READ,
 }  # fmt: skip
 ADMIN: Final = MEMBER | {
-    Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.TEAM_MANAGE, Permission.AUDIT_READ, Permission.BILLING_READ,
+    Permission.MEMBERS_MANAGE, Permission.POLICIES_MANAGE, Permission.SEMANTICS_MANAGE, Permission.TEAM_MANAGE,
+    Permission.AUDIT_READ, Permission.BILLING_READ,
     Permission.WEBHOOKS_MANAGE, Permission.CREDENTIALS_MANAGE, Permission.PREWARM_RUN,
 }  # fmt: skip
 #: What the billing mark adds to any role.

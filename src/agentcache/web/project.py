@@ -41,6 +41,7 @@ APPS = [
     "agentcache.quotas",
     "agentcache.analytics",
     "agentcache.policies",
+    "agentcache.semantics",
     "agentcache.listeners",
     "agentcache.prewarm",
     "agentcache.dashboard",

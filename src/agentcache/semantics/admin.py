@@ -1,0 +1,17 @@
+"""Semantic look-ups in the operator console."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from agentcache.semantics.models import NamespaceSettings
+
+
+@admin.register(NamespaceSettings)
+class NamespaceSettingsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
+    """How teams' namespaces look up by meaning."""
+
+    list_display = ("team", "namespace", "mode", "verifier", "target", "learned_threshold", "changed_at")
+    list_filter = ("mode", "verifier")
+    search_fields = ("team__name", "team__slug", "=team__id", "namespace")
+    list_select_related = ("team",)

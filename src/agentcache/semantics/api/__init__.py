@@ -1,0 +1,7 @@
+"""The JSON API of semantic look-ups, under /api/semantics."""
+
+from __future__ import annotations
+
+from agentcache.semantics.api.settings import router as settings
+
+__all__ = ["settings"]

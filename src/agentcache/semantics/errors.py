@@ -1,0 +1,36 @@
+"""What can be wrong with semantic look-ups."""
+
+from __future__ import annotations
+
+from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
+
+
+class InvalidSemantics(BadRequest):
+    """These settings are not understood; `param` names the member at fault."""
+
+    code = "invalid_semantics"
+
+
+class TooManyNamespaces(BadRequest):
+    """A team may have semantic settings for up to 200 namespaces."""
+
+    code = "too_many_semantic_namespaces"
+
+
+class SemanticsNotInstalled(BadRequest):
+    """This server has no embedder: install agentcache-server[semantic], or name one in its settings."""
+
+    code = "semantic_not_installed"
+
+
+class SemanticsNotFound(NotFound):
+    """The namespace has no semantic settings of its own."""
+
+    code = "semantics_not_found"
+
+
+class SemanticsChanged(AgentCacheError):
+    """Somebody changed these settings meanwhile: look at them as they are now, and try again."""
+
+    code = "semantics_changed"
+    status = 409

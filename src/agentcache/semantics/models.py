@@ -1,0 +1,202 @@
+"""How namespaces look up by meaning, what came of it, and which entries may answer no near questions."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from agentcache.kit.ids import new_id
+from agentcache.teams.models import Team
+
+#: Stands for every namespace that has no settings of its own.
+EVERY_NAMESPACE = "*"
+
+
+class Mode(models.TextChoices):
+    """What becomes of a question that means the same as an earlier one."""
+
+    OFF = "off", "Off"
+    SHADOW = "shadow", "Shadow"
+    SAFE = "safe", "Safe"
+    BALANCED = "balanced", "Balanced"
+    CUSTOM = "custom", "Custom"
+
+
+class VerifierKind(models.TextChoices):
+    """What judges whether two questions have one answer."""
+
+    TREES = "trees", "Verifier"
+    COSINE = "cosine", "Cosine alone"
+
+
+class NamespaceSettings(models.Model):
+    """How one namespace of a team looks up by meaning, or every one without settings of its own. The audit log keeps changes."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: `EVERY_NAMESPACE` for all that have none of their own.
+    namespace = models.CharField(max_length=128)
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
+    verifier = models.CharField(max_length=6, choices=VerifierKind, default=VerifierKind.TREES)
+    #: Least score of a hit, 0 to 1; of the mode `custom` alone.
+    threshold = models.FloatField(null=True, blank=True)
+    #: Share of hits that may be wrong, 0 to 1.
+    target = models.FloatField(default=0.02)
+    #: Share of would-be hits that are asked all the same, to be judged; 0 to 1.
+    shadow_share = models.FloatField(default=0.05)
+    allows_temperature = models.BooleanField(default=False)
+    allows_time_bound = models.BooleanField(default=False)
+    #: One more for each change of what people set.
+    revision = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(db_default=Now())
+    #: Address of who changed it, or `API key …`.
+    changed_by = models.CharField(max_length=254, blank=True, default="")
+    #: Least score at which the target holds, by the evidence so far; null while there is not enough.
+    learned_threshold = models.FloatField(null=True, blank=True)
+    learned_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_namespace_once")]
+
+    def __str__(self) -> str:
+        return f"{self.namespace} of {self.team_id}"
+
+
+class EventKind(models.TextChoices):
+    """What a near question came to; see `gateway.ports.SemanticEvent`."""
+
+    HIT = "hit", "Served"
+    SHADOW = "shadow", "Would have been served"
+    JUDGED = "judged", "Compared, not near enough"
+    REPORTED = "reported", "Reported"
+
+
+class NearQuestion(models.Model):
+    """One near question of a namespace. Both texts are sealed by the gateway, and forgotten before the row is."""
+
+    #: Of the gateway's event: taken once, however often its file is.
+    id = models.CharField(primary_key=True, max_length=32, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    namespace = models.CharField(max_length=128)
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=8, choices=EventKind)
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    #: Hexadecimal key of the entry that was near.
+    entry_key = models.CharField(max_length=64)
+    #: Empty once it is forgotten.
+    sealed = models.BinaryField(default=b"")
+    #: Tells whether two questions are the same one, to who has the team's key.
+    asked_digest = models.BinaryField(max_length=16, default=b"")
+    cosine = models.FloatField(default=0.0)
+    score = models.FloatField(default=0.0)
+    threshold = models.FloatField(default=0.0)
+    #: Version of the model that gave the score, or `cosine`.
+    verifier = models.CharField(max_length=64, blank=True, default="")
+    veto = models.CharField(max_length=64, blank=True, default="")
+    #: Feature -> value, and (feature, value, effect), strongest first.
+    features = models.JSONField(default=dict)
+    reasons = models.JSONField(default=list)
+    #: Whether one answer served both; null where nobody could tell, or nobody looked.
+    agreed = models.BooleanField(null=True, blank=True)
+    judged_by = models.CharField(max_length=16, blank=True, default="")
+    #: With which probability such a case is judged: it stands for so many more.
+    share = models.FloatField(default=1.0)
+    saved_usd_nanos = models.BigIntegerField(default=0)
+    #: Ids of the API keys that placed the entry, and that asked.
+    writer = models.CharField(max_length=32, blank=True, default="")
+    api_key_id = models.CharField(max_length=32, blank=True, default="")
+    dialect = models.CharField(max_length=64, blank=True, default="")
+    model = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["team", "-at"], name="semantics_near_newest"),
+            models.Index(fields=["team", "request_id"], name="semantics_near_of_request"),
+            models.Index(fields=["team", "entry_key", "at"], name="semantics_near_of_entry"),
+            models.Index(fields=["team", "namespace", "-at"], name="semantics_near_evidence"),
+            models.Index(fields=["at"], name="semantics_near_old"),
+        ]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether somebody or something said if one answer serves both questions."""
+        return self.agreed is not None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class DayFigures(models.Model):
+    """What near questions of a namespace came to on a day, UTC. Money is 1e-9 USD."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    namespace = models.CharField(max_length=128)
+    day = models.DateField()
+    #: Served by meaning.
+    hits = models.PositiveIntegerField(default=0)
+    #: Near enough to be served, and asked all the same.
+    shadowed = models.PositiveIntegerField(default=0)
+    #: Of those: compared, and found to have another answer.
+    judged = models.PositiveIntegerField(default=0)
+    wrong = models.PositiveIntegerField(default=0)
+    #: Not near enough to be served, compared, and found to have the same answer.
+    below = models.PositiveIntegerField(default=0)
+    below_agreed = models.PositiveIntegerField(default=0)
+    #: Hits that somebody said were wrong.
+    reported = models.PositiveIntegerField(default=0)
+    saved_usd_nanos = models.BigIntegerField(default=0)
+    #: What the shadowed ones would have saved.
+    missed_usd_nanos = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "namespace", "day"], name="semantics_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.namespace} of {self.team_id} on {self.day}"
+
+
+class QuarantineReason(models.TextChoices):
+    """Why an entry answers no near questions."""
+
+    REPORTED = "reported", "Reported as a bad hit"
+    DIVERSE = "diverse", "Answers unusually diverse prompts"
+
+
+class QuarantinedEntry(models.Model):
+    """An entry that answers its own question only, until somebody releases it. The index of neighbours holds the truth."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: Hexadecimal.
+    entry_key = models.CharField(max_length=64)
+    namespace = models.CharField(max_length=128, blank=True, default="")
+    model = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=8, choices=QuarantineReason)
+    #: How diverse the prompts were, 0 to 1, and how many; null where that was not the reason.
+    diversity = models.FloatField(null=True, blank=True)
+    prompts = models.PositiveIntegerField(null=True, blank=True)
+    #: The near question that led to it; "" where it is not known.
+    event_id = models.CharField(max_length=32, blank=True, default="")
+    at = models.DateTimeField(db_default=Now())
+    #: Address of who reported it, or `API key …`; "" for the server itself.
+    by = models.CharField(max_length=254, blank=True, default="")
+    #: Whether the index has been told of the quarantine, or of its end.
+    is_told = models.BooleanField(default=False)
+    released_at = models.DateTimeField(null=True, blank=True)
+    released_by = models.CharField(max_length=254, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "entry_key"],
+                condition=models.Q(released_at__isnull=True),
+                name="semantics_quarantined_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["team", "-at"], name="semantics_quarantine_newest"),
+            models.Index(fields=["is_told"], condition=models.Q(is_told=False), name="semantics_quarantine_untold"),
+        ]
+
+    def __str__(self) -> str:
+        return self.entry_key

@@ -1,0 +1,75 @@
+"""Settings of namespaces: keep them, take them away."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentcache.audit import services as audit
+from agentcache.audit.services import Actor
+from agentcache.semantics.drafts import SettingsDraft, checked, checked_namespace
+from agentcache.semantics.errors import SemanticsChanged, SemanticsNotFound, TooManyNamespaces
+from agentcache.semantics.models import NamespaceSettings
+from agentcache.teams.models import Team
+from agentcache.teams.tenancy import rows_of
+
+NAMESPACES_MAX = 200
+
+
+def save_settings(
+    team: Team, namespace: str, draft: SettingsDraft, *, actor: Actor, based_on: int | None = None
+) -> NamespaceSettings:
+    """Keep a namespace's settings in place of its former ones.
+
+    Raises `InvalidSemantics`, `TooManyNamespaces`, and `SemanticsChanged` where `based_on`, the revision that the caller
+    has seen (0 for none), is not the one in force.
+    """
+    namespace, draft = checked_namespace(namespace), checked(draft)
+    with transaction.atomic():
+        locked = Team.objects.select_for_update().get(pk=team.pk)
+        row = rows_of(locked, NamespaceSettings).filter(namespace=namespace).first()
+        if based_on is not None and based_on != (row.revision if row is not None else 0):
+            raise SemanticsChanged
+        former = None if row is None else SettingsDraft.of(row)
+        if row is not None and former == draft:
+            return row
+        if row is None:
+            if rows_of(locked, NamespaceSettings).count() >= NAMESPACES_MAX:
+                raise TooManyNamespaces
+            row = NamespaceSettings(team=locked, namespace=namespace)
+        else:
+            row.revision += 1
+        if former is None or former.verifier != draft.verifier or former.target != draft.target:
+            # It was learned of another score, or for another target; the next judgements teach it anew.
+            row.learned_threshold = row.learned_at = None
+        for name, value in draft.as_document().items():
+            setattr(row, name, value)
+        row.changed_at = timezone.now()
+        row.changed_by = (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
+        row.save(force_insert=former is None)
+        _note(row, actor, before=former, after=draft)
+    return row
+
+
+def remove_settings(team: Team, namespace: str, *, actor: Actor) -> None:
+    """Leave a namespace to the settings of every other one. Raises `SemanticsNotFound`."""
+    with transaction.atomic():
+        locked = Team.objects.select_for_update().get(pk=team.pk)
+        row = rows_of(locked, NamespaceSettings).filter(namespace=namespace).first()
+        if row is None:
+            raise SemanticsNotFound(param="namespace")
+        _note(row, actor, before=SettingsDraft.of(row), after=None)
+        row.delete()
+
+
+def _note(row: NamespaceSettings, actor: Actor, *, before: SettingsDraft | None, after: SettingsDraft | None) -> None:
+    audit.record(
+        action="semantics.changed" if after is not None else "semantics.removed",
+        actor=actor,
+        team_id=row.team_id,
+        target_kind="semantics",
+        target_id=row.pk,
+        target_name=row.namespace,
+        before=None if before is None else before.as_document(),
+        after=None if after is None else after.as_document(),
+    )
