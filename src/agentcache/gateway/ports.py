@@ -11,6 +11,7 @@ import msgspec
 
 from agentcache.engine.entries import Tenant
 from agentcache.engine.policies import NO_POLICIES, PolicySet
+from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.kit.networks import Networks
 
 
@@ -43,6 +44,8 @@ class Principal:
     policies: PolicySet = NO_POLICIES
     #: Whether the team wants what is fetched and stored to be asked again one day.
     keeps_requests: bool = False
+    #: Whether near questions may share an answer, by namespace; "*" stands for those that are not named.
+    semantics: Mapping[str, SemanticSettings] = field(default_factory=dict)
 
 
 class Refusal(Enum):
@@ -127,6 +130,50 @@ class UsageEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     #: Tags, separated by commas, and source URLs, by blanks. Told where a provider was asked.
     tags: str = ""
     sources: str = ""
+
+
+class SemanticEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
+    """One near question: served, compared, or reported. Money is 1e-9 USD, the time in Unix milliseconds."""
+
+    id: str
+    at_ms: int
+    tenant_id: str
+    namespace: str
+    #: `hit`: the stored answer was served. `shadow`: it would have been, and the provider was asked. `judged`: it would
+    #: not have been, the provider was asked, and both answers were compared. `reported`: a person or program said so.
+    kind: str
+    #: Of the request that asked; of a report, of the request that is reported, "" where only the entry is known.
+    request_id: str
+    #: Of the entry that was near, in hexadecimal.
+    entry_key: str
+    #: Both questions: what `gateway.semantic.spool.open_texts` opens.
+    sealed: bytes = b""
+    cosine: float = 0.0
+    #: The verifier's, or the cosine where that is the verifier; 0 where a veto came first.
+    score: float = 0.0
+    threshold: float = 0.0
+    #: What gave the score: the verifier's version or `cosine`.
+    verifier: str = ""
+    #: Reason word of the veto that kept it from being served; "" without one.
+    veto: str = ""
+    #: Feature -> value, as the verifier saw them.
+    features: dict[str, float] = {}
+    #: (feature, value, effect on the score): what decided, strongest first.
+    reasons: list[tuple[str, float, float]] = []
+    #: Whether both answers say the same (of a report: whether the hit was right); None where that was not decided.
+    agreed: bool | None = None
+    #: What decided: `normalised`, `embedding`, `judge`, `caller`; "" where nothing did.
+    judged_by: str = ""
+    #: With which probability such a case is compared: evidence counts by its inverse.
+    share: float = 1.0
+    saved_usd_nanos: int = 0
+    #: API key id of who placed the entry, and of who asked.
+    writer: str = ""
+    api_key_id: str = ""
+    dialect: str = ""
+    model: str = ""
+    #: Of a report: what the reporter added; sealed like the questions.
+    note: bytes = b""
 
 
 class UsageSink(Protocol):
