@@ -12,7 +12,7 @@ test: ## run the whole test suite
 	@scripts/test
 
 pictures: ## keep pictures of every page, wide and narrow, light and dark, in build/screenshots
-	@AGENTCACHE_TEST_PICTURES=1 scripts/test tests/browser --numprocesses 2 --dist loadfile
+	@scripts/pictures
 
 check: ## lint, format, types, import layers, migrations, generated pages
 	@scripts/check

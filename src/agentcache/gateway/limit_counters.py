@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentcache.engine.stores.counting import StoreCounters
-from agentcache.engine.stores.redis_link import RedisLink
-from agentcache.engine.stores.redis_tally import RedisTally
 from agentcache.engine.stores.tallies import FileTally
 from agentcache.gateway.admission import Admission
 from agentcache.gateway.ports import LimitBook, TeamLimits, Use
@@ -29,6 +27,10 @@ def open_admission(settings: Settings, clock: Clock, book: LimitBook) -> Admissi
     local = FileTally(settings.run_dir / "limits.tally")
     if settings.redis_url is None:
         return Admission(book, local, clock)
+    # Loaded where there is one: see `open_stores`.
+    from agentcache.engine.stores.redis_link import RedisLink
+    from agentcache.engine.stores.redis_tally import RedisTally
+
     patience = settings.store_budget_ms / 1000
     link = RedisLink(settings.redis_url, counters=StoreCounters(), pool_size=_CONNECTIONS, pool_wait_seconds=patience)
     return Admission(book, local, clock, shared=RedisTally(link), patience_seconds=patience)

@@ -9,8 +9,6 @@ from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.encrypted import EncryptedStore
 from agentcache.engine.stores.guarded import CountedStore, GuardedStore
 from agentcache.engine.stores.port import CurrentEntries, FlightBoard
-from agentcache.engine.stores.redis_board import RedisFlightBoard
-from agentcache.engine.stores.redis_entries import RedisEntries
 from agentcache.engine.stores.sqlite_board import SqliteFlightBoard
 from agentcache.engine.stores.sqlite_entries import SqliteEntries
 from agentcache.kit.clock import Clock
@@ -44,6 +42,10 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
     With one, other machines may have workers too, so flights are always shared. Redis itself may be absent as yet.
     """
     if settings.redis_url:
+        # Its client takes 8 MiB and a tenth of a second, which nobody should pay for who has no Redis.
+        from agentcache.engine.stores.redis_board import RedisFlightBoard
+        from agentcache.engine.stores.redis_entries import RedisEntries
+
         redis = RedisEntries(
             settings.redis_url,
             clock=clock,
