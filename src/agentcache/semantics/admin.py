@@ -11,7 +11,7 @@ from agentcache.semantics.models import NamespaceSettings
 class NamespaceSettingsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
     """How teams' namespaces look up by meaning."""
 
-    list_display = ("team", "namespace", "mode", "verifier", "target", "learned_threshold", "changed_at")
+    list_display = ("team", "namespace", "mode", "verifier", "target", "changed_at")
     list_filter = ("mode", "verifier")
     search_fields = ("team__name", "team__slug", "=team__id", "namespace")
     list_select_related = ("team",)

@@ -51,9 +51,6 @@ class NamespaceSettings(models.Model):
     changed_at = models.DateTimeField(db_default=Now())
     #: Address of who changed it, or `API key …`.
     changed_by = models.CharField(max_length=254, blank=True, default="")
-    #: Least score at which the target holds, by the evidence so far; null while there is not enough.
-    learned_threshold = models.FloatField(null=True, blank=True)
-    learned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_namespace_once")]
@@ -85,6 +82,8 @@ class NearQuestion(models.Model):
     entry_key = models.CharField(max_length=64)
     #: Empty once it is forgotten.
     sealed = models.BinaryField(default=b"")
+    #: Of a report: what was added to it, sealed like the questions.
+    note = models.BinaryField(default=b"")
     #: Tells whether two questions are the same one, to who has the team's key.
     asked_digest = models.BinaryField(max_length=16, default=b"")
     cosine = models.FloatField(default=0.0)
@@ -153,6 +152,33 @@ class DayFigures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.namespace} of {self.team_id} on {self.day}"
+
+
+class Evidence(models.Model):
+    """What was decided of a namespace's near questions so far, and the threshold that follows from it."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: A namespace of requests; never `EVERY_NAMESPACE`.
+    namespace = models.CharField(max_length=128)
+    #: How many were decided, and how many were when the threshold was learned.
+    decided = models.PositiveIntegerField(default=0)
+    learned_from = models.PositiveIntegerField(default=0)
+    #: Least score at which the target holds; above 1 where none does, null while there is not enough to tell.
+    learned_threshold = models.FloatField(null=True, blank=True)
+    learned_at = models.DateTimeField(null=True, blank=True)
+    #: For which it was learned: it holds for no others.
+    verifier = models.CharField(max_length=64, blank=True, default="")
+    target = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_evidence_once")]
+
+    def fits(self, settings: NamespaceSettings) -> bool:
+        """Whether the threshold was learned for what these settings ask."""
+        return self.verifier == settings.verifier and self.target == settings.target
+
+    def __str__(self) -> str:
+        return f"{self.namespace} of {self.team_id}"
 
 
 class QuarantineReason(models.TextChoices):

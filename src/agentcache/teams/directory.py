@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from django.utils import timezone
 
 from agentcache.engine.policies import NO_POLICIES, PolicySet
+from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.gateway.ports import Principal, Refusal, Scope
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.networks import Networks
@@ -16,6 +18,15 @@ from agentcache.teams import queries, services
 from agentcache.teams.models import Team
 from agentcache.teams.queries.api_keys import FoundApiKey
 from agentcache.teams.secrets import ServerSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What a team wants of the data plane, as the apps above this one keep it."""
+
+    policies: PolicySet
+    keeps_requests: bool
+    semantics: Mapping[str, SemanticSettings]
 
 
 class DjangoDirectory:
@@ -28,6 +39,7 @@ class DjangoDirectory:
         threads: DatabaseThreads,
         policies_of: Callable[[str], PolicySet] = lambda _team_id: NO_POLICIES,
         keeps_requests: Callable[[str], bool] = lambda _team_id: False,
+        semantics_of: Callable[[str], Mapping[str, SemanticSettings]] = lambda _team_id: {},
     ) -> None:
         self._encrypt_entries = settings.encrypt_entries
         self._secrets = secrets
@@ -35,6 +47,7 @@ class DjangoDirectory:
         #: Asked with a team's id, on a thread of the database.
         self._policies_of = policies_of
         self._keeps_requests = keeps_requests
+        self._semantics_of = semantics_of
 
     async def find_principal(self, api_key: str) -> Principal | Refusal | None:
         """Return the principal of a key that works, or why it does not.
@@ -43,17 +56,14 @@ class DjangoDirectory:
         """
         hashes = self._secrets.possible_hashes(api_key)
 
-        def work() -> tuple[FoundApiKey, PolicySet, bool] | None:
+        def work() -> tuple[FoundApiKey, _Wishes] | None:
             key = queries.find_api_key(hashes)
-            if key is None:
-                return None
-            team_id = key.row.team_id
-            return key, self._policies_of(team_id), self._keeps_requests(team_id)
+            return None if key is None else (key, self._wishes_of(key.row.team_id))
 
         answer = await self._threads.run(work)
         if answer is None:
             return None
-        found, policies, keeps_requests = answer
+        found, wishes = answer
         now = timezone.now()
         refusal = found.refusal(now)
         if refusal is not None:
@@ -65,9 +75,12 @@ class DjangoDirectory:
             former_hash = None if former is None else bytes(former.key_hash)
             touch = partial(services.touch_api_key, row.id, now)
             self._threads.post(touch if former_hash is None else partial(touch, former_hash=former_hash))
-        return self._principal(found, policies, keeps_requests=keeps_requests)
+        return self._principal(found, wishes)
 
-    def _principal(self, found: FoundApiKey, policies: PolicySet, *, keeps_requests: bool) -> Principal:
+    def _wishes_of(self, team_id: str) -> _Wishes:
+        return _Wishes(self._policies_of(team_id), self._keeps_requests(team_id), self._semantics_of(team_id))
+
+    def _principal(self, found: FoundApiKey, wishes: _Wishes) -> Principal:
         row = found.row
         wrapped = bytes(row.team.wrapped_data_key)
         return Principal(
@@ -79,8 +92,9 @@ class DjangoDirectory:
             is_test=row.is_test,
             user_id="" if row.is_shared else str(row.created_by_id or ""),
             networks=Networks.of(row.allowed_networks) if row.allowed_networks else None,
-            policies=policies,
-            keeps_requests=keeps_requests,
+            policies=wishes.policies,
+            keeps_requests=wishes.keeps_requests,
+            semantics=wishes.semantics,
         )
 
 

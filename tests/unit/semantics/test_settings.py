@@ -1,20 +1,25 @@
 """Settings of namespaces: kept once checked, by whom may, with what was before in the audit log."""
 
 import json
+from functools import partial
 
 import pytest
 from django.test import Client
 
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
+from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings, settings_for
 from agentcache.gateway.ports import Scope
+from agentcache.jobs.database import DatabaseThreads
 from agentcache.semantics import queries, services
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.semantics.errors import InvalidSemantics, SemanticsChanged, SemanticsNotFound, TooManyNamespaces
-from agentcache.semantics.models import NamespaceSettings
+from agentcache.semantics.models import Evidence, NamespaceSettings
 from agentcache.semantics.services import settings as settings_services
-from agentcache.teams.secrets import current_secrets
+from agentcache.semantics.settings_book import semantics_of
+from agentcache.teams.secrets import current_secrets, current_settings
 from agentcache.teams.services import create_api_key
+from agentcache.web.directory import open_directory
 from tests.support import usage
 from tests.support.teams import join, make_team
 
@@ -65,13 +70,32 @@ def test_nobodys_change_is_lost(team):
     assert queries.get_settings(team, "prod").mode == "safe"
 
 
-def test_another_target_unlearns_the_threshold_and_another_mode_does_not(team):
-    services.save_settings(team, "prod", SettingsDraft("shadow"), actor=SYSTEM)
-    NamespaceSettings.objects.filter(team=team).update(learned_threshold=0.8)
+def test_a_learned_threshold_holds_for_what_it_was_learned_for(team):
+    services.save_settings(team, "*", SettingsDraft("shadow"), actor=SYSTEM)
+    learned = {"learned_threshold": 0.8, "verifier": "trees", "target": 0.02}
+    Evidence.objects.create(team=team, namespace="prod", **learned)
+    assert {name: one.learned_threshold for name, one in semantics_of(team.pk).items()} == {"*": None, "prod": 0.8}
     services.save_settings(team, "prod", SettingsDraft("balanced"), actor=SYSTEM)
-    assert queries.get_settings(team, "prod").learned_threshold == 0.8
-    services.save_settings(team, "prod", SettingsDraft("balanced", target=0.01), actor=SYSTEM)
-    assert queries.get_settings(team, "prod").learned_threshold is None
+    assert semantics_of(team.pk)["prod"] == SemanticSettings(SemanticMode.BALANCED, learned_threshold=0.8)
+    for other in (SettingsDraft("balanced", target=0.01), SettingsDraft("custom", verifier="cosine", threshold=0.95)):
+        services.save_settings(team, "prod", other, actor=SYSTEM)
+        assert semantics_of(team.pk)["prod"].learned_threshold is None
+    assert semantics_of(make_team("Others").pk) == {}
+
+
+async def test_the_gateway_gets_them_with_the_principal(team):
+    threads = DatabaseThreads()
+    try:
+        created = await threads.run(partial(create_api_key, current_secrets(), team, "key"))
+        directory = open_directory(current_settings(), threads)
+        before = await directory.find_principal(created.api_key)
+        await threads.run(partial(services.save_settings, team, "prod", SettingsDraft("safe"), actor=SYSTEM))
+        after = await directory.find_principal(created.api_key)
+    finally:
+        threads.close()
+    assert (before.semantics, set(after.semantics)) == ({}, {"prod"})
+    assert settings_for(after.semantics, "prod").mode is SemanticMode.SAFE
+    assert settings_for(after.semantics, "other").mode is SemanticMode.OFF
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,6 @@ class SettingsShown(Schema):
     shadow_share: float
     allows_temperature: bool
     allows_time_bound: bool
-    #: Least score at which the target holds by the evidence so far; null while there is not enough.
-    learned_threshold: float | None
-    learned_at: datetime | None
     revision: int
     changed_at: datetime
     #: Mail address of who changed it, or `API key …`.
@@ -71,8 +68,6 @@ class SettingsShown(Schema):
         """Show one."""
         return cls(
             namespace=row.namespace,
-            learned_threshold=row.learned_threshold,
-            learned_at=row.learned_at,
             revision=row.revision,
             changed_at=row.changed_at,
             changed_by=row.changed_by,

@@ -39,9 +39,6 @@ def save_settings(
             row = NamespaceSettings(team=locked, namespace=namespace)
         else:
             row.revision += 1
-        if former is None or former.verifier != draft.verifier or former.target != draft.target:
-            # It was learned of another score, or for another target; the next judgements teach it anew.
-            row.learned_threshold = row.learned_at = None
         for name, value in draft.as_document().items():
             setattr(row, name, value)
         row.changed_at = timezone.now()
