@@ -58,7 +58,15 @@ def _install() -> None:
         return
     subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
     subprocess.run(
-        [str(PEERS / "bin/pip"), "install", "-q", "--require-hashes", "--no-deps", "-r", str(ROOT / "constraints/peers.txt")],
+        [
+            str(PEERS / "bin/pip"),
+            "install",
+            "-q",
+            "--require-hashes",
+            "--no-deps",
+            "-r",
+            str(ROOT / "constraints/peers.txt"),
+        ],
         check=True,
     )
     stamp.write_text(wanted)

@@ -6,34 +6,25 @@ with a key of their team before they reach the disk.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
 from agentcache.engine.entries import EntryMeta, Tenant
+from agentcache.gateway.batch_files import BatchFiles, waiting_files
 from agentcache.kit.clock import Clock
 from agentcache.kit.crypto import associated_data, derive, open_sealed, seal
-from agentcache.kit.ids import new_id
-from agentcache.kit.logs import get_logger
 
 if TYPE_CHECKING:
     from agentcache.gateway.calls import Call
 
-FLUSH_SECONDS: Final = 1.0
 #: Larger bodies are not kept.
 BODY_BYTES_MAX: Final = 64 * 1024
-#: While the disk is in trouble, so many wait; beyond that the oldest are dropped: they can be kept at their next fill.
-WAITING_MAX: Final = 2_000
-FILES_MAX: Final = 10_000
 _SUFFIX: Final = ".requests"
 #: Directives that are asked again; how the cache was to be used that one time is not.
 _DIRECTIVES: Final = ("tags", "sources", "ttl", "bucket", "ignore")
-_log = get_logger(__name__)
 
 
 class KeptRequest(msgspec.Struct, array_like=True, kw_only=True):
@@ -68,14 +59,11 @@ class RequestSpool:
     """Implements `RequestKeeper` on a folder of finished files, from which the job worker takes them."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._waiting: list[KeptRequest] = []
-        self._task: asyncio.Task[None] | None = None
+        self._files: BatchFiles[KeptRequest] = BatchFiles(folder, _SUFFIX, clock)
 
     def start(self) -> Self:
         """Begin to write files."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._files.start()
         return self
 
     def keep(self, call: Call, meta: EntryMeta) -> None:
@@ -83,7 +71,7 @@ class RequestSpool:
         if not call.principal.keeps_requests or len(call.raw_body) > BODY_BYTES_MAX:
             return
         sealed = seal_request(call.principal.tenant, call.key.hex(), call.path, _headers(call), call.raw_body)
-        self._waiting.append(
+        self._files.add(
             KeptRequest(
                 tenant_id=call.principal.tenant.id,
                 cache_key=call.key.hex(),
@@ -94,41 +82,14 @@ class RequestSpool:
                 sealed=sealed,
             )
         )
-        if len(self._waiting) > WAITING_MAX:
-            del self._waiting[0]
 
     async def flush(self) -> None:
         """Write what waits into a file."""
-        if self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await asyncio.to_thread(self._write, batch)
-            except OSError as error:
-                _log.warning("requests_not_kept", reason=error.strerror, requests=len(batch))
+        await self._files.flush()
 
     async def close(self) -> None:
         """Stop, after writing what waits."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
-
-    def _write(self, batch: list[KeptRequest]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if sum(1 for _ in os.scandir(self._folder)) >= FILES_MAX:
-            raise OSError(0, "too many wait for the job worker")
-        name = f"{int(self._clock.now() * 1000):015d}-{new_id()}"
-        unfinished = self._folder / f"{name}.unfinished"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.msgpack.encode(batch))
-        unfinished.rename(self._folder / (name + _SUFFIX))
+        await self._files.close()
 
 
 def requests_dir(data_dir: Path) -> Path:
@@ -138,9 +99,7 @@ def requests_dir(data_dir: Path) -> Path:
 
 def waiting_request_files(folder: Path) -> list[Path]:
     """Return the finished files, oldest first."""
-    with contextlib.suppress(FileNotFoundError):
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX))
-    return []
+    return waiting_files(folder, _SUFFIX)
 
 
 def read_requests(path: Path) -> list[KeptRequest]:
