@@ -1,0 +1,56 @@
+"""Which prompts stay out of the semantic tier whatever their neighbours say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agentcache.engine.semantic.lexicon import lexicon
+from agentcache.engine.semantic.texts import Text
+from agentcache.engine.semantic.words import STOP, TIME_BOUND
+
+TOKENS_MAX: Final = 128
+#: Reasons that a policy may lift; the others stand.
+LIFTABLE: Final = frozenset({"time-bound", "not-english"})
+
+_PHRASES: Final = re.compile(
+    r"\b(?:right now|this (?:week|month|year|morning|evening|weekend)|so far|as of|at the moment|up to date|what time is it|what day is it"
+    r"|(?:last|next|past) (?:week|month|weekend|night)|how old is|these days|current(?:ly)?)\b",
+    re.IGNORECASE,
+)
+_LETTERS: Final = re.compile(r"[^\W\d_]")
+_FOREIGN: Final = frozenset(
+    """der die das und nicht ich ist wie kann eine für el los las una por qué cómo para está le les des une est comment pourquoi dans avec
+    che il gli perché come quanto não uma como você het een niet van hoe och är inte jak nie się czy""".split()
+) - {"die", "come", "as"}
+
+
+def unfit(
+    text: Text, *, token_count: int, allows_time_bound: bool = False, is_multilingual: bool = False
+) -> str | None:
+    """Return why a prompt is not looked up semantically, or None.
+
+    The words are `empty`, `long` (over `TOKENS_MAX` of the embedder's tokens), `time-bound` and `not-english`.
+    """
+    if not text.words:
+        return "empty"
+    if token_count > TOKENS_MAX:
+        return "long"
+    if not allows_time_bound and (not TIME_BOUND.isdisjoint(text.words) or _PHRASES.search(text.raw)):
+        return "time-bound"
+    if not is_multilingual and not is_english(text):
+        return "not-english"
+    return None
+
+
+def is_english(text: Text) -> bool:
+    """Tell whether a prompt reads as English: Latin letters, and some words that are frequent in English."""
+    letters = _LETTERS.findall(text.raw)
+    if sum(letter.isascii() for letter in letters) < 0.9 * len(letters):
+        return False
+    words = [word for word in text.words if word[0].isalpha()]
+    if not words:
+        return True
+    foreign = sum(word in _FOREIGN for word in words)
+    english = sum(word in STOP or word in lexicon().words for word in words)
+    return foreign * 4 <= len(words) and english >= 0.4 * len(words)

@@ -1,0 +1,253 @@
+"""What two prompts differ in, as numbers. Every feature is the same for (a, b) and (b, a)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, rarity, relation
+from agentcache.engine.semantic.texts import Text
+from agentcache.engine.semantic.words import (
+    CONDITIONS,
+    CONNECTORS,
+    DEGREES,
+    DIRECTIONS,
+    MODALS,
+    OPPOSITE_DIRECTIONS,
+    ORDERS,
+    PEOPLE,
+    SCOPES,
+)  # fmt: skip
+
+#: Names in the order of the values, each with the direction in which it may move the score: 1 = a larger value never
+#: lowers it, -1 = a larger value never raises it, 0 = either.
+DIRECTION_OF: Final[dict[str, int]] = {
+    "cosine": 1,
+    "margin": 0,
+    "trigrams": 1,
+    "overlap": 1,
+    "overlap_synonyms": 1,
+    "overlap_words": 1,
+    "rarest_unmatched": -1,
+    "unmatched_both": -1,
+    "unmatched_more": -1,
+    "one_sided": -1,
+    "related_share": 0,
+    "numbers_changed": -1,
+    "numbers_added": -1,
+    "numbers_reordered": -1,
+    "units_changed": -1,
+    "negation_parity": -1,
+    "antonyms": 0,
+    "polarity": -1,
+    "kinds": -1,
+    "names_changed": -1,
+    "names_added": -1,
+    "inversions": -1,
+    "breaks": -1,
+    "order_conflict": -1,
+    "passive_conflict": -1,
+    "role_changes": -1,
+    "question_changed": -1,
+    "scopes": -1,
+    "orders": -1,
+    "directions": -1,
+    "modals": -1,
+    "connectors": -1,
+    "conditions": -1,
+    "degrees": -1,
+    "people": -1,
+    "tense": -1,
+    "literals": -1,
+    "length_ratio": 0,
+    "content_total": 0,
+    "content_fewest": 0,
+    "run": 0,
+}
+FEATURES: Final = tuple(DIRECTION_OF)
+
+#: What an unmatched pair of words of these relations still counts as common, in `overlap_synonyms`.
+_SYNONYM_WORTH: Final = 0.85
+#: A word of a prompt beyond so many content words is not paired one by one: it costs quadratic time.
+_PAIRED_MAX: Final = 24
+_SPECIFIC: Final = frozenset({"when", "where", "who", "why"})
+
+
+def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> list[float]:
+    """Return the values of `FEATURES`; `margin` is the best cosine less the next best distinct one, 0 where there is none."""
+    first, second = sorted((asked, stored), key=lambda text: (text.normal, text.raw))
+    ours, theirs = list(first.content), list(second.content)
+    links, left, right = _match(ours, theirs)
+    total = sum(map(_weight, ours)) + sum(map(_weight, theirs)) or 1.0
+    same = total - sum(_weight(ours[index]) for index in left) - sum(_weight(theirs[index]) for index in right)
+    left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
+    related, synonyms, antonyms, kinds = _relate(left_words, right_words)
+    unmatched = sorted((sum(map(_weight, left_words)) - related / 2, sum(map(_weight, right_words)) - related / 2))
+    open_words = [*left_words, *right_words]
+    parity = (first.negations + second.negations) % 2
+    function = first.function_words ^ second.function_words
+    inversions, breaks = _order(links)
+    passive = first.is_passive != second.is_passive
+    words = set(first.words), set(second.words)
+    return [
+        cosine,
+        margin,
+        _dice(first.trigrams, second.trigrams),
+        same / total,
+        (same + _SYNONYM_WORTH * related) / total,
+        _dice(*words),
+        max((_weight(word) for word in open_words), default=0.0),
+        max(0.0, unmatched[0]),
+        max(0.0, unmatched[1]),
+        unmatched[1] if min(len(left), len(right)) == 0 else 0.0,
+        synonyms / (min(len(left), len(right)) or 1),
+        *_numbers(first, second),
+        float(parity),
+        float(antonyms),
+        float((parity + antonyms) % 2 if parity + antonyms < 3 else 1),
+        float(kinds),
+        *_names(first, second, left_words, right_words),
+        inversions,
+        float(breaks),
+        float(inversions > 0 and not passive),
+        float(passive and inversions == 0),
+        float(_role_changes(first, second, links)),
+        _question(first, second),
+        float(len(function & SCOPES) + _open(open_words, SCOPES)),
+        float(len(function & ORDERS) + _open(open_words, ORDERS)),
+        float(len(function & DIRECTIONS)),
+        float(len(function & MODALS)),
+        float(len(function & CONNECTORS)),
+        float(len(function & CONDITIONS) + _open(open_words, CONDITIONS)),
+        float(len(function & DEGREES) + _open(open_words, DEGREES)),
+        float(bool(_people(first) and _people(second)) and _people(first) != _people(second)),
+        float(bool(first.tense and second.tense and first.tense != second.tense) + ("used" in function)),
+        float(len(first.literals ^ second.literals)),
+        min(len(first.words), len(second.words)) / (max(len(first.words), len(second.words)) or 1),
+        float(min(len(ours) + len(theirs), 60)),
+        float(min(len(ours), len(theirs), 30)),
+        _longest_run(first.words, second.words) / (max(len(first.words), len(second.words)) or 1),
+    ]
+
+
+def _weight(word: str) -> float:
+    return 0.25 + rarity(word)
+
+
+def _dice(ours: frozenset[str] | set[str], theirs: frozenset[str] | set[str]) -> float:
+    return 2 * len(ours & theirs) / (len(ours) + len(theirs) or 1)
+
+
+def _match(ours: list[str], theirs: list[str]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """Pair equal words, each once and in order, and return the pairs and what is left on either side."""
+    places: dict[str, list[int]] = {}
+    for index, word in enumerate(theirs):
+        places.setdefault(word, []).append(index)
+    links, left = [], []
+    for index, word in enumerate(ours):
+        free = places.get(word)
+        if free:
+            links.append((index, free.pop(0)))
+        else:
+            left.append(index)
+    right = sorted(index for rest in places.values() for index in rest)
+    return links, left, right
+
+
+def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, int, int, int]:
+    """Pair unmatched words by what they mean to each other; return the weight of synonyms, and the numbers of pairs."""
+    weight, synonyms, antonyms, kinds = 0.0, 0, 0, 0
+    taken: set[int] = set()
+    opposed: set[int] = set()
+    for word in ours[:_PAIRED_MAX]:
+        found = [
+            (index, relation(word, other)) for index, other in enumerate(theirs[:_PAIRED_MAX]) if index not in taken
+        ]
+        opposite = next((index for index, how in found if how == ANTONYM), None)
+        if opposite is not None and opposite not in opposed:
+            antonyms += 1
+            opposed.add(opposite)
+            continue
+        synonym = next((index for index, how in found if how == SYNONYM), None)
+        if synonym is not None:
+            synonyms += 1
+            taken.add(synonym)
+            weight += _weight(word) + _weight(theirs[synonym])
+        elif any(how == KIND for _, how in found):
+            kinds += 1
+    return weight, synonyms, antonyms, kinds
+
+
+def _numbers(first: Text, second: Text) -> tuple[float, float, float, float]:
+    ours, theirs = [number.value for number in first.numbers], [number.value for number in second.numbers]
+    if ours == theirs:
+        pairs = zip(first.numbers, second.numbers, strict=True)
+        return 0.0, 0.0, 0.0, float(sum(bool(one.unit and two.unit and one.unit != two.unit) for one, two in pairs))
+    gone, new = _surplus(ours, theirs), _surplus(theirs, ours)
+    return float(min(gone, new)), float(abs(gone - new)), float(not gone and not new), 0.0
+
+
+def _surplus(ours: list[str], theirs: list[str]) -> int:
+    rest = list(theirs)
+    count = 0
+    for value in ours:
+        if value in rest:
+            rest.remove(value)
+        else:
+            count += 1
+    return count
+
+
+def _names(first: Text, second: Text, left: list[str], right: list[str]) -> tuple[float, float]:
+    gone = sum(word in first.names for word in left)
+    new = sum(word in second.names for word in right)
+    return float(min(gone, new)), float(abs(gone - new))
+
+
+def _order(links: list[tuple[int, int]]) -> tuple[float, int]:
+    """Return the share of pairs of common words whose order differs, and how many neighbours are no longer so."""
+    places = [there for _, there in links][:_PAIRED_MAX]
+    count = len(places)
+    if count < 2:
+        return 0.0, 0
+    inverted = sum(places[one] > places[two] for one in range(count) for two in range(one + 1, count))
+    ranks = {place: rank for rank, place in enumerate(sorted(places))}
+    breaks = sum(ranks[places[index + 1]] - ranks[places[index]] != 1 for index in range(count - 1))
+    return inverted / (count * (count - 1) / 2), breaks
+
+
+def _role_changes(first: Text, second: Text, links: list[tuple[int, int]]) -> int:
+    """Count the common words that stand after the opposite function word ("to Paris", "from Paris")."""
+    pairs = ((first.before[one], second.before[two]) for one, two in links)
+    return sum(one != two and frozenset((one, two)) in OPPOSITE_DIRECTIONS for one, two in pairs)
+
+
+def _question(first: Text, second: Text) -> float:
+    ours, theirs = first.question, second.question
+    if ours == theirs:
+        return 0.0
+    if ours in _SPECIFIC or theirs in _SPECIFIC or ours.startswith("how-") or theirs.startswith("how-"):
+        return 1.0
+    return 0.5 if "whether" in {ours, theirs} else 0.2
+
+
+def _open(words: list[str], of: frozenset[str]) -> int:
+    return sum(word in of for word in words)
+
+
+def _people(text: Text) -> list[str]:
+    return [person for word in text.words if (person := PEOPLE.get(word)) and person != "speaker"]
+
+
+def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> float:
+    """Return the length in words of the longest sequence that both have."""
+    best = 0
+    row: dict[int, int] = {}
+    places: dict[str, list[int]] = {}
+    for index, word in enumerate(theirs[:128]):
+        places.setdefault(word, []).append(index)
+    for word in ours[:128]:
+        next_row = {index: row.get(index - 1, 0) + 1 for index in places.get(word, ())}
+        best = max(best, max(next_row.values(), default=0))
+        row = next_row
+    return float(best)

@@ -1,0 +1,122 @@
+"""What single words mean to each other: how rare they are, their base forms, synonyms, opposites, and things of one kind.
+
+The lists in `lexicon/` are made by `training/lexicon.py` from WordNet 3.0 (its licence stands in `lexicon/LICENSE.txt`);
+`own.txt` adds what it lacks: software, units, everyday requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Final
+
+#: Relations of two words, the strongest first.
+SAME: Final = "same"
+SYNONYM: Final = "synonym"
+ANTONYM: Final = "antonym"
+KIND: Final = "kind"
+UNRELATED: Final = ""
+
+_DOUBLED: Final = frozenset("bdfgklmnprtvz")
+
+
+def _lines(name: str) -> list[str]:
+    return (files(__package__) / "lexicon" / name).read_text(encoding="utf-8").splitlines()
+
+
+class Lexicon:
+    """The word lists in memory, about 6 MB."""
+
+    def __init__(self) -> None:
+        frequent = _lines("frequent.txt")
+        #: The most frequent word is 0, beyond the list 1: near enough to an inverse document frequency.
+        scale = math.log(len(frequent) + 1)
+        self.rarity = {word: math.log(1 + rank) / scale for rank, word in enumerate(frequent)}
+        self.base_forms = dict(line.split() for line in _lines("irregular.txt"))
+        self.groups: dict[str, set[int]] = defaultdict(set)
+        self.kinds: dict[str, set[int]] = defaultdict(set)
+        self.opposites: dict[str, set[str]] = defaultdict(set)
+        for number, line in enumerate([*_lines("relations.txt"), *_lines("own.txt")]):
+            sort, *words = line.split()
+            if sort == "a":
+                self.opposites[words[0]].add(words[1])
+                self.opposites[words[1]].add(words[0])
+            else:
+                for word in words:
+                    (self.groups if sort == "s" else self.kinds)[word].add(number)
+        self.words = self.rarity.keys() | self.groups.keys() | self.kinds.keys() | self.opposites.keys()
+
+
+@cache
+def lexicon() -> Lexicon:
+    """Return the word lists, read at the first call (about 40 ms)."""
+    return Lexicon()
+
+
+@lru_cache(maxsize=20_000)
+def rarity(word: str) -> float:
+    """Return how rare a base form is, from 0 (the most frequent word) to 1 (not among the 9,000 most frequent)."""
+    return lexicon().rarity.get(word, 1.0)
+
+
+@lru_cache(maxsize=20_000)
+def base_form(word: str) -> str:
+    """Return the singular of a noun or the infinitive of a verb, as far as the lists know; otherwise the word."""
+    lists = lexicon()
+    found = lists.base_forms.get(word)
+    if found:
+        return found
+    known = lists.words
+    for suffix, repaired in (
+        ("ies", "y"),
+        ("sses", "ss"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("xes", "x"),
+        ("zes", "ze"),
+        ("oes", "o"),
+    ):
+        if word.endswith(suffix) and len(word) > len(suffix) + 1:
+            return word[: -len(suffix)] + repaired
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        return word[:-1]
+    for suffix in ("ied", "ing", "ed"):
+        if not word.endswith(suffix) or len(word) < len(suffix) + 3:
+            continue
+        stem = word[: -len(suffix)]
+        if suffix == "ied":
+            return stem + "y"
+        if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] in _DOUBLED and stem[:-1] in known:
+            return stem[:-1]
+        if stem + "e" in known and (stem not in known or rarity(stem + "e") < rarity(stem)):
+            return stem + "e"
+        if stem in known:
+            return stem
+    return word
+
+
+@lru_cache(maxsize=50_000)
+def relation(first: str, second: str) -> str:
+    """Return how two base forms relate: one of the constants above."""
+    if first == second:
+        return SAME
+    lists = lexicon()
+    if second in lists.opposites.get(first, ()) or _is_prefixed_opposite(first, second):
+        return ANTONYM
+    if lists.groups.get(first, set()) & lists.groups.get(second, set()):
+        return SYNONYM
+    if lists.kinds.get(first, set()) & lists.kinds.get(second, set()):
+        return KIND
+    return UNRELATED
+
+
+def _is_prefixed_opposite(first: str, second: str) -> bool:
+    longer, shorter = (first, second) if len(first) > len(second) else (second, first)
+    return len(shorter) > 3 and longer.endswith(shorter) and longer[: -len(shorter)] in _OPPOSITE_PREFIXES
+
+
+_OPPOSITE_PREFIXES: Final = frozenset(
+    {"un", "in", "im", "il", "ir", "dis", "non", "non-", "de", "anti", "anti-", "mis"}
+)

@@ -1,0 +1,230 @@
+"""A prompt analysed once: what two prompts are compared by."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from agentcache.engine.semantic.lexicon import base_form, lexicon
+from agentcache.engine.semantic.literals import find_literals
+from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
+from agentcache.engine.semantic.words import (
+    AUXILIARIES,
+    FUTURE,
+    INTERROGATIVES,
+    NUMBER_WORDS,
+    PAST,
+    PRESENT,
+    QUANTITIES,
+    STOP,
+    STRICT_NEGATIONS,
+    UNITS,
+)  # fmt: skip
+
+_TOKEN: Final = re.compile(
+    r"[^\W\d_]+(?:[-'][^\W\d_]+)*(?:\+\+|#)?|\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?|[%$€£¥₹°]|[,;:.?!]|[^\s\w]", re.UNICODE
+)
+_NUMBER: Final = re.compile(r"\d")
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_MULTIPLES: Final = {"k": 1e3, "m": 1e6, "bn": 1e9, "b": 1e9}
+_PHRASES: Final = (
+    (re.compile(r"\bat least\b|\bno (?:less|fewer) than\b|\bminimum of\b", re.IGNORECASE), "at-least"),
+    (re.compile(r"\bat most\b|\bno more than\b|\bmaximum of\b", re.IGNORECASE), "at-most"),
+    (re.compile(r"\bmore than\b(?= \$?\d)", re.IGNORECASE), "more-than"),
+    (re.compile(r"\b(?:less|fewer) than\b(?= \$?\d)", re.IGNORECASE), "less-than"),
+    (re.compile(r"\bin order to\b", re.IGNORECASE), "to"),
+    (re.compile(r"\bas well as\b|\balong with\b|&", re.IGNORECASE), " and "),
+    (re.compile(r"\bversus\b|\bvs\b\.?", re.IGNORECASE), " and "),
+    (re.compile(r"\b(?:turn(?:ed|ing)?|switch(?:ed|ing)?) on\b", re.IGNORECASE), "enable"),
+    (re.compile(r"\b(?:turn(?:ed|ing)?|switch(?:ed|ing)?) off\b", re.IGNORECASE), "disable"),
+    (re.compile(r"\bset(?:ting)? up\b", re.IGNORECASE), "install"),
+    (re.compile(r"\bget(?:ting)? rid of\b", re.IGNORECASE), "remove"),
+    (re.compile(r"\bgive(?:n)? up\b", re.IGNORECASE), "quit"),
+    (re.compile(r"\blook(?:ing)? for\b", re.IGNORECASE), "seek"),
+    (re.compile(r"\bfigure out\b|\bwork out\b", re.IGNORECASE), "solve"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as compared: its value in digits and, if one follows or precedes, its unit."""
+
+    value: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A prompt, analysed. Tuples keep the order of the prompt."""
+
+    raw: str
+    normal: str
+    #: Lower-case words, contractions expanded, without the polite frame.
+    words: tuple[str, ...]
+    #: Base forms of the words that carry content, coordinated neighbours ("b and a") in alphabetical order.
+    content: tuple[str, ...]
+    #: Per content word: the nearest function word before it, or "".
+    before: tuple[str, ...]
+    numbers: tuple[Number, ...]
+    #: Base forms of words that stand capitalised where English would not have them so.
+    names: frozenset[str]
+    #: (kind, text) of code, addresses, paths and quoted text.
+    literals: frozenset[tuple[str, str]]
+    function_words: frozenset[str]
+    negations: int
+    question: str
+    tense: str
+    is_passive: bool
+    trigrams: frozenset[str]
+    #: How many times content words stand in a coordination ("a and b", "a or b").
+    coordinations: int
+
+
+@lru_cache(maxsize=4096)
+def analyse(text: str) -> Text:
+    """Return the analysis of a prompt, in about 0.1 ms for 20 words."""
+    text = strip_politeness(text)
+    found = find_literals(text)
+    literals = frozenset((one.kind, one.text) for one in found)
+    quoted_out = text
+    for one in reversed(found):
+        if one.kind in {"code", "quoted", "url", "email"}:
+            quoted_out = f"{quoted_out[: one.start]} {quoted_out[one.end :]}"
+    prose = expand_contractions(plain(quoted_out))
+    for pattern, word in _PHRASES:
+        prose = pattern.sub(word, prose)
+    tokens = _TOKEN.findall(prose)
+    words = tuple(token.lower() for token in tokens if token[0].isalnum())
+    content, before, coordinations = _content(tokens)
+    function_words = frozenset(word for word in words if word not in content)
+    return Text(
+        raw=text, normal=fold(text), words=words, content=tuple(content), before=tuple(before),
+        numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
+        negations=sum(word in STRICT_NEGATIONS for word in words), question=_question(words), tense=_tense(words),
+        is_passive=_is_passive(words), trigrams=_trigrams(" ".join(words)), coordinations=coordinations,
+    )  # fmt: skip
+
+
+def _content(tokens: list[str]) -> tuple[list[str], list[str], int]:
+    """Return content words, the function word before each, and the number of coordinations."""
+    content: list[str] = []
+    before: list[str] = []
+    last = ""
+    coordinations = 0
+    joined = -1
+    for token in tokens:
+        lower = token.lower()
+        if not token[0].isalnum():
+            if token in {",", "/"} and content:
+                joined = len(content) if token == "/" or joined < 0 else joined
+            continue
+        if lower in STOP or lower in NUMBER_WORDS:
+            if lower in {"and", "or"} and content:
+                joined = len(content)
+            elif lower not in {"a", "an", "the"}:
+                joined = -1
+                last = lower
+            if lower not in NUMBER_WORDS:
+                continue
+        word = NUMBER_WORDS.get(lower) or base_form(lower)
+        if joined == len(content) and content:
+            coordinations += 1
+            # "b and a" is "a and b": order says nothing there.
+            if content[-1] > word:
+                content.insert(len(content) - 1, word)
+                before.append(before[-1])
+                joined = -1
+                continue
+            content.append(word)
+            before.append(before[-1])
+        else:
+            content.append(word)
+            before.append(last)
+        joined = -1
+        last = ""
+    return content, before, coordinations
+
+
+def _numbers(tokens: list[str]) -> list[Number]:
+    found = []
+    for index, token in enumerate(tokens):
+        lower = token.lower()
+        if not _NUMBER.match(token) and lower not in NUMBER_WORDS:
+            continue
+        value = NUMBER_WORDS.get(lower) or _value(lower)
+        after = tokens[index + 1].lower() if index + 1 < len(tokens) else ""
+        if after in _MULTIPLES and value.replace(".", "").isdigit():
+            value = f"{float(value) * _MULTIPLES[after]:.10g}"
+            after = ""
+        earlier = tokens[index - 1] if index else ""
+        if earlier in "$€£¥₹" and earlier:
+            unit = UNITS[earlier]
+        else:
+            unit = UNITS.get(after) or UNITS.get(base_form(after.split("-")[0])) or ""
+        found.append(Number(value, unit))
+    return found
+
+
+def _value(digits: str) -> str:
+    """Return digits without separators of thousands; 3.10 stays apart from 3.1, they may be versions."""
+    return digits.replace(",", "") if _THOUSANDS.fullmatch(digits) else digits
+
+
+def _names(tokens: list[str]) -> frozenset[str]:
+    """Return the capitalised words; of a sentence's first word only if no ordinary word is written so."""
+    found = set()
+    starts = True
+    rarities = lexicon().rarity
+    for token in tokens:
+        if not token[0].isalnum():
+            starts = token in {".", "?", "!", ":"} or (starts and token == '"')
+            continue
+        lower = token.lower()
+        if (
+            token[0].isupper()
+            and lower not in STOP
+            and len(token) > 1
+            and (not starts or token[1:].isupper() or rarities.get(lower, 1) >= 1)
+        ):
+            found.add(base_form(lower))
+        starts = False
+    return frozenset(found)
+
+
+def _question(words: tuple[str, ...]) -> str:
+    """Return what is asked for: a question word, `how-many` and the like, `whether`, or `order`."""
+    for index, word in enumerate(words[:14]):
+        if word in INTERROGATIVES:
+            if word == "how" and index + 1 < len(words) and words[index + 1] in QUANTITIES:
+                return f"how-{words[index + 1]}"
+            return {"whom": "who", "which": "what"}.get(word, word)
+        if word in AUXILIARIES and index == 0:
+            return "whether"
+    return "order"
+
+
+def _tense(words: tuple[str, ...]) -> str:
+    for word in words[:12]:
+        if word in PAST:
+            return "past"
+        if word in FUTURE:
+            return "future"
+        if word in PRESENT:
+            return "present"
+    return ""
+
+
+def _is_passive(words: tuple[str, ...]) -> bool:
+    for index, word in enumerate(words):
+        if word == "by" and any(
+            other in {"is", "are", "was", "were", "be", "been", "being"} for other in words[:index]
+        ):
+            return True
+    return False
+
+
+def _trigrams(text: str) -> frozenset[str]:
+    padded = f"  {text} "
+    return frozenset(padded[index : index + 3] for index in range(len(padded) - 2))

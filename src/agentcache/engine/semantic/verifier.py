@@ -1,0 +1,89 @@
+"""The verifier: from the differences of two prompts to the odds that one answer serves both.
+
+A gradient-boosted ensemble of small trees, fitted by `training/`, walked here in plain Python. The model is a file of the
+package (`model/verifier.json`, its card beside it): nodes as `[feature, threshold, left, right]`, leaves as numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from agentcache.engine.semantic.features import FEATURES
+
+FORMAT: Final = 1
+
+#: `(feature, threshold, left, right)`: left where the value is not above the threshold; or a leaf's value in log-odds.
+Node = tuple[int, float, "Node", "Node"] | float
+
+
+class UnusableModel(Exception):
+    """The model file does not fit this release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A feature that moved a score: its value, and by how much log-odds against an untouched pair."""
+
+    feature: str
+    value: float
+    effect: float
+
+
+class Verifier:
+    """A model in memory; `score` takes about 0.05 ms."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        if document.get("format") != FORMAT or document.get("features") != list(FEATURES):
+            raise UnusableModel("The verifier's model was made for other features.")
+        self.version: str = document["version"]
+        #: At most 1 % of the development sets' non-equivalent pairs are served at this score.
+        self.safe_threshold: float = document["thresholds"]["safe"]
+        #: At most 3 % of them.
+        self.balanced_threshold: float = document["thresholds"]["balanced"]
+        #: The values of a pair with nothing between the two prompts: reasons are told against it.
+        self._neutral: list[float] = document["neutral"]
+        self._trees: list[Node] = [_node(tree) for tree in document["trees"]]
+
+    def score(self, features: Sequence[float]) -> float:
+        """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`."""
+        return 1 / (1 + math.exp(-self._log_odds(features)))
+
+    def reasons(self, features: Sequence[float], n: int = 3) -> list[Reason]:
+        """Return the `n` features that moved the score most, each set back to neutral on its own."""
+        whole = self._log_odds(features)
+        found = []
+        for index, (name, value, neutral) in enumerate(zip(FEATURES, features, self._neutral, strict=True)):
+            if value != neutral:
+                without = [*features[:index], neutral, *features[index + 1 :]]
+                found.append(Reason(name, value, whole - self._log_odds(without)))
+        found.sort(key=lambda reason: -abs(reason.effect))
+        return found[:n]
+
+    def _log_odds(self, features: Sequence[float]) -> float:
+        total = 0.0
+        for tree in self._trees:
+            node = tree
+            while node.__class__ is tuple:
+                feature, threshold, left, right = node  # the condition says: no leaf
+                node = left if features[feature] <= threshold else right
+            total += node  # type: ignore[operator]  # a leaf
+        return total
+
+
+@cache
+def load_verifier() -> Verifier:
+    """Return the verifier of this release, read at the first call (about 10 ms)."""
+    return Verifier(json.loads((files(__package__) / "model" / "verifier.json").read_text(encoding="utf-8")))
+
+
+def _node(written: Any) -> Node:
+    if isinstance(written, list):
+        feature, threshold, left, right = written
+        return feature, threshold, _node(left), _node(right)
+    return float(written)

@@ -1,0 +1,48 @@
+import pytest
+
+from agentcache.engine.semantic.eligibility import unfit
+from agentcache.engine.semantic.texts import analyse
+from agentcache.engine.semantic.vetoes import veto
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "reason"),
+    [
+        ("What does error 404 mean?", "What does error 500 mean?", "numbers"),
+        ("Pay $1,000", "Pay 1000 dollars", None),
+        ("List three ideas", "List 3 ideas", None),
+        ("Upgrade to 3.10", "Upgrade to 3.1", "numbers"),
+        ("What is the best phone?", "What is the best phone of 2024?", None),
+        ("Explain `map` in Go", "Explain `filter` in Go", "literals"),
+        ("Explain `map` in Go", "Explain maps in Go", "literals"),
+        ('Translate "yes"', 'Translate "no"', "literals"),
+        ("Fetch https://a.example/1", "Fetch https://b.example/1", "literals"),
+        ("Mail a@example.com", "Mail b@example.com", "literals"),
+        ("Call get_user() here", "Call del_user() here", "literals"),
+        ("Why is the sky blue?", "Why does the sky look blue?", None),
+    ],
+)
+def test_changed_literals_and_numbers_are_vetoed(asked, stored, reason):
+    assert veto(analyse(asked), analyse(stored)) == reason
+    assert veto(analyse(stored), analyse(asked)) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("How do I sort a list?", None),
+        ("", "empty"),
+        ("What is the weather in Rome?", "time-bound"),
+        ("Who won the match last night?", "time-bound"),
+        ("Wie kann ich das Passwort nicht vergessen?", "not-english"),
+        ("как сортировать список", "not-english"),
+    ],
+)
+def test_prompts_that_stay_out(text, reason):
+    assert unfit(analyse(text), token_count=20) == reason
+
+
+def test_a_policy_lifts_only_what_may_be_lifted():
+    assert unfit(analyse("Who won today?"), token_count=9, allows_time_bound=True) is None
+    assert unfit(analyse("как сортировать список"), token_count=9, is_multilingual=True) is None
+    assert unfit(analyse("Why?"), token_count=129, allows_time_bound=True, is_multilingual=True) == "long"

@@ -1,0 +1,1 @@
+"""How the verifier of the semantic tier is made: word lists, pairs of prompts, the fit. Nothing here runs in the server."""
