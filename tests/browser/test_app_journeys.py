@@ -9,6 +9,7 @@ import sys
 import httpx2 as httpx
 from playwright.sync_api import expect
 
+from tests.support.browser.site import on_databases
 from tests.support.browser.team_member import counted, create_key, figure, notices, resume, settle, wait_until
 
 _TELL_OF_USE = """
@@ -20,6 +21,7 @@ tell_of_use(datetime.now(UTC))
 """
 
 
+@on_databases
 def test_a_key_a_call_and_the_saving_on_the_page(visit, site):
     ada = visit(site).sign_up()
     page = ada.open("/dashboard")
@@ -53,6 +55,7 @@ def test_a_key_a_call_and_the_saving_on_the_page(visit, site):
     assert "Net saved" in download.value.path().read_text(encoding="utf-8")
 
 
+@on_databases
 def test_an_entry_is_found_looked_at_and_deleted(visit, site):
     ada = visit(site).sign_up()
     api_key = create_key(ada)
@@ -77,6 +80,7 @@ def test_an_entry_is_found_looked_at_and_deleted(visit, site):
     assert "; hit" in site.call(api_key, "Which port does SSH use?").headers["cache-status"]
 
 
+@on_databases
 def test_the_list_of_requests_follows_what_happens(visit, site):
     ada = resume(visit, site)
     api_key = settle(visit, site).api_key
@@ -96,6 +100,7 @@ def test_the_list_of_requests_follows_what_happens(visit, site):
     expect(page.get_by_role("heading", level=1)).to_contain_text("Exact hit")
 
 
+@on_databases
 def test_a_colleague_is_invited_and_may_what_the_role_may(visit, site):
     ada = visit(site).sign_up()
     bob = visit(site, "bob")
@@ -150,6 +155,7 @@ def test_a_colleague_is_invited_and_may_what_the_role_may(visit, site):
     expect(carol.page.locator("main")).to_contain_text(ada.email)
 
 
+@on_databases
 def test_a_limit_binds_as_it_is_shown(visit, site):
     ada = visit(site).sign_up()
     api_key = create_key(ada, "Limited", requests_per_month="4")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+
+from tests.support.browser.people import make_operator
+from tests.support.browser.visitor import Visitor
 
 LISTS = (
     "accounts/user", "accounts/loginsession", "teams/team", "teams/membership", "teams/apikey", "quotas/teamplan",
@@ -12,29 +13,31 @@ LISTS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def _console(_turns, _browser, sqlite_site):
+    """The session of somebody who has made a call and became an operator by the link that the server prints."""
+    with _turns.taken():
+        grace = Visitor.of(_browser, sqlite_site, "grace-with-a-name-that-is-rather-long").sign_up()
+        grace.close()
+        root = Visitor.of(_browser, sqlite_site, "root").sign_up()
+        make_operator(root)
+        sqlite_site.call(sqlite_site.server.key, "Hello")
+        state = root.page.context.storage_state()
+        root.close()
+    return state
+
+
 @pytest.fixture
-def operator(site, visit):
-    """Somebody who has made a key and a call, and became an operator by the link that the server prints."""
-    visitor = visit(site, "root").sign_up()
-    link = re.search(r"/setup/\S+", site.server.run("operators", "invite").stdout)
-    assert link is not None
-    visitor.open(link[0])
-    visitor.press("Make me an operator")
-    visitor.page.wait_for_url("**/admin/")
-    return visitor
+def operator(_console, sqlite_site, visit):
+    """An operator's window."""
+    return visit(sqlite_site, "root", storage_state=_console)
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("lists", [LISTS[:1], LISTS[1:3], LISTS[3:5], LISTS[5:7], LISTS[7:9], LISTS[9:]])
-def test_every_list_fits_and_can_be_used(operator, site, visit, inspect, lists):
-    visit(site, "grace-with-a-name-that-is-rather-long").sign_up()
-    site.call(site.server.key, "Hello")
-    for name in lists:
-        page = operator.open(f"/admin/{name}/")
-        inspect(page, f"console-{name.partition('/')[2]}")
+@pytest.mark.parametrize("name", LISTS)
+def test_every_list_fits_and_can_be_used(operator, inspect, name):
+    inspect(operator.open(f"/admin/{name}/"), f"console-{name.partition('/')[2]}")
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_rows_and_the_way_to_a_plan_can_be_used(operator, fits):
     fits(operator.open("/admin/"), "console")
     page = operator.open("/admin/accounts/user/")
@@ -48,9 +51,8 @@ def test_rows_and_the_way_to_a_plan_can_be_used(operator, fits):
     fits(operator.open("/admin/usage/"), "console-usage")
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_viewing_as_somebody_is_marked_on_every_page(operator, site, visit, fits):
-    grace = visit(site, "grace").sign_up()
+def test_viewing_as_somebody_is_marked_on_every_page(operator, sqlite_site, visit, fits):
+    grace = visit(sqlite_site, "grace").sign_up()
     operator.open("/admin/accounts/user/")
     operator.page.get_by_role("link", name=grace.email).first.click()
     operator.page.get_by_role("link", name="View as").click()

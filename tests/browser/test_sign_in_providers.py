@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.support.asgi_server import ASGIServer
 from tests.support.browser.site import Site
-from tests.support.django_project import create_database, migrated_sqlite, use_settings  # noqa: F401 - a fixture
+from tests.support.django_project import migrated_sqlite, use_settings  # noqa: F401 - a fixture
 from tests.support.sign_in_provider import CLIENT_ID, CLIENT_SECRET, Account, SignInProvider
 
 
@@ -23,14 +23,12 @@ def provider() -> Iterator[SignInProvider]:
         yield provider
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def github_site(request, tmp_path, provider) -> Iterator[Site]:
+@pytest.fixture
+def github_site(tmp_path, provider) -> Iterator[Site]:
     settings = {
         "AGENTCACHE_GITHUB_URL": provider.url, "AGENTCACHE_GITHUB_CLIENT_ID": CLIENT_ID,
         "AGENTCACHE_GITHUB_CLIENT_SECRET": CLIENT_SECRET,
     }  # fmt: skip
-    if request.param == "postgresql":
-        settings["AGENTCACHE_DATABASE_URL"] = create_database(request.getfixturevalue("postgres_url"))
     with Site(tmp_path / "site", **settings) as site:
         yield site
 

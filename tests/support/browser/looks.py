@@ -21,7 +21,7 @@ JUDGED: tuple[Look, ...] = ((1280, "light"), (390, "dark"))
 ALL: tuple[Look, ...] = (*JUDGED, (1280, "dark"), (390, "light"))
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _RUN = "(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})"
-#: Resolves when the page knows its scheme and two frames after another found every element in the same colours.
+#: Resolves when the page knows its scheme and one frame after another found every element in the same colours.
 #: Transitions are ended, not awaited: seen in the middle of one, text has the colour of one scheme on that of another.
 _DRAWN = """async (scheme) => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
@@ -32,12 +32,10 @@ _DRAWN = """async (scheme) => {
       return style.color + style.backgroundColor;
     }).join();
   };
-  let same = 0;
-  for (let before = ""; same < 2; ) {
+  for (let before = null, now = ""; !now || now !== before; ) {
     await frame();
-    const now = matchMedia(`(prefers-color-scheme: ${scheme})`).matches ? settled() : "";
-    same = now && now === before ? same + 1 : 0;
     before = now;
+    now = matchMedia(`(prefers-color-scheme: ${scheme})`).matches ? settled() : "";
   }
 }"""
 

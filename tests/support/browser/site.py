@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Self
 
 import httpx2 as httpx
+import pytest
 
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.server_process import ServerProcess
 
 PATIENCE_SECONDS = 20.0
+#: Has the fixture `site` stand on each of the databases.
+on_databases = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
 
 
 @dataclass(frozen=True)
