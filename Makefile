@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test pictures check demo bench bench-peers bench-invalidation bench-pages bench-policies bench-watch soak-watch build lock docs
+.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-pages bench-policies bench-watch soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -8,8 +8,11 @@ help: ## print this list
 serve: ## install and start the server on http://127.0.0.1:8787
 	@scripts/serve
 
-test: ## run the whole test suite
+test: ## run the test suite
 	@scripts/test
+
+test-release: ## run it with what takes long, and with higher numbers
+	@scripts/test-release
 
 pictures: ## keep pictures of every page, wide and narrow, light and dark, in build/screenshots
 	@scripts/pictures

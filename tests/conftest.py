@@ -13,6 +13,7 @@ import redis
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisCluster, RedisServer
+from tests.support.tiers import IS_RELEASE
 
 #: Which folders come first: what waits for processes and browsers runs beside what computes, and nothing long is left
 #: for the end, when only one process of the run has something to do.
@@ -20,7 +21,11 @@ _FIRST = ("browser", "integration", "faults", "contract", "unit", "architecture"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the folders whose tests take longest."""
+    """Leave out what is for a release, and begin with the folders whose tests take longest."""
+    if not IS_RELEASE:
+        later = [item for item in items if item.get_closest_marker("release")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if not item.get_closest_marker("release")]
     tests = config.rootpath / "tests"
 
     def place(item: pytest.Item) -> int:

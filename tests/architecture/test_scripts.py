@@ -13,6 +13,7 @@ from tests.architecture.repository import ROOT, text_of
 TARGETS = (
     "serve",
     "test",
+    "test-release",
     "pictures",
     "check",
     "demo",

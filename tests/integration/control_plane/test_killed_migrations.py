@@ -27,6 +27,7 @@ from tests.support.django_project import create_database
 from tests.support.guarded import wait_until
 from tests.support.migrated_site import prepare
 from tests.support.reliability import record
+from tests.support.tiers import before_release
 
 install_sqlite()
 import sqlite3  # noqa: E402 - the library that the product brings along
@@ -70,6 +71,7 @@ def sums(database: str | Path) -> dict[str, int]:
     return dict(zip(_SUMS, (int(rows[0][0] or 0) for rows in ask(database, *_SUMS.values())), strict=True))
 
 
+@before_release
 @pytest.mark.parametrize("where", ["first", "last", "recording"])
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_migrations_killed_in_every_step_end_in_the_same_schema(request, tmp_path, engine, where):
