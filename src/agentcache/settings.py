@@ -98,6 +98,12 @@ class Settings:
     public_figures: bool
     security_contact: str | None
     otel_endpoint: str | None
+    semantic_embedder: str
+    semantic_api_key: str | None = field(repr=False)
+    semantic_multilingual: bool
+    semantic_index_url: str | None = field(repr=False)
+    semantic_max_rows: int
+    semantic_budget_ms: int
 
     @classmethod
     def load(cls) -> Settings:
@@ -121,6 +127,16 @@ class Settings:
     def app_db(self) -> Path:
         """The embedded database of accounts, teams, keys and usage."""
         return self.data_dir / "app.db"
+
+    @property
+    def semantic_db(self) -> Path:
+        """The embedded index of questions and their vectors."""
+        return self.data_dir / "semantic.db"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where models are kept that were made or fetched for this server."""
+        return self.data_dir / "models"
 
     @property
     def secret_key_file(self) -> Path:

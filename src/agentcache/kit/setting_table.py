@@ -401,4 +401,57 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "OTLP/HTTP endpoint to which traces are sent (needs the otel extra).",
         "http://127.0.0.1:4318",
     ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_EMBEDDER",
+        "semantic_embedder",
+        values.embedder,
+        "minilm",
+        "What turns questions into vectors: `minilm` (in the server, needs the semantic extra), `openai:<model>@<base URL>` "
+        "(any service that speaks OpenAI's embeddings), `sentence-transformers:<name or folder>`, or `off`.",
+        "openai:text-embedding-3-small@https://api.openai.com/v1",
+    ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_API_KEY",
+        "semantic_api_key",
+        values.token,
+        None,
+        "API key for the embedding service of `openai:…`.",
+        "sk-...",
+        is_secret=True,
+    ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_MULTILINGUAL",
+        "semantic_multilingual",
+        values.boolean,
+        "off",
+        "Whether your own embedder understands languages other than English, so that questions in them take part.",
+        "on",
+    ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_INDEX_URL",
+        "semantic_index_url",
+        values.index_url,
+        None,
+        "Redis with the query engine, or PostgreSQL with pgvector, that keeps questions and vectors; without it the file "
+        "semantic.db in the data directory.",
+        "postgresql://agentcache@db/agentcache",
+        is_secret=True,
+    ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_MAX_ROWS",
+        "semantic_max_rows",
+        values.whole_number(1000, 100_000_000),
+        "1000000",
+        "How many questions all teams together may have in the index (about 1 KB each); beyond it the oldest of the team "
+        "that has most are dropped.",
+        "5000000",
+    ),
+    Setting(
+        "AGENTCACHE_SEMANTIC_BUDGET_MS",
+        "semantic_budget_ms",
+        values.whole_number(1, 10_000),
+        "30",
+        "Milliseconds that the search for a near question may add to a call; beyond it the call goes on without.",
+        "300",
+    ),
 )

@@ -189,6 +189,31 @@ def redis_url(text: str) -> str:
     return text
 
 
+def embedder(text: str) -> str:
+    """Read which embedder turns questions into vectors; what follows the first colon is kept as it is spelled."""
+    kind, _, rest = text.partition(":")
+    kind = kind.lower()
+    if kind in ("minilm", "off") and not rest:
+        return kind
+    if kind == "openai":
+        model, _, url = rest.rpartition("@")
+        if model and model.isprintable():
+            return f"openai:{model}@{base_url(url)}"
+    if kind == "sentence-transformers" and rest and rest.isprintable():
+        return f"{kind}:{rest}"
+    raise ValueError("is none of minilm, off, openai:<model>@<base URL> and sentence-transformers:<name or folder>")
+
+
+def index_url(text: str) -> str:
+    """Read the URL of a server that keeps vectors: Redis with the query engine, or PostgreSQL with pgvector."""
+    if text.lower().startswith(("postgres:", "postgresql:")):
+        return database_url(text)
+    parts = _split(text, ("redis", "rediss"))
+    if parts.path.strip("/") not in ("", "0"):
+        raise ValueError("names another database than 0, and the query engine of Redis has only that one")
+    return text
+
+
 def smtp_url(text: str) -> str:
     """Read `smtp://[user:password@]host[:port][?starttls]` or `smtps://…`."""
     parts = _split(text, ("smtp", "smtps"))

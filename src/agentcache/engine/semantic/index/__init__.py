@@ -1,0 +1,1 @@
+"""Where questions and their vectors are kept, and found again by nearness."""

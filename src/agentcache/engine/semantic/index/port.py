@@ -1,0 +1,114 @@
+"""The port of the index: the questions that were answered, by partition, each with its vector and its entry's cache key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from agentcache.engine.entries import Tenant
+from agentcache.engine.semantic.embedders.port import Vector
+from agentcache.kit.errors import AgentCacheError
+
+#: How many neighbours a search returns, and the cosine below which nothing counts as one.
+NEIGHBOURS: Final = 3
+COSINE_MIN: Final = 0.60
+
+
+class IndexUnavailable(AgentCacheError):
+    """The index of questions cannot be used now."""
+
+    code = "semantic_index_unavailable"
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One question that has an answer. Times are Unix seconds; digests and keys are 32 bytes."""
+
+    #: The cache key of the entry that answers it; a key has one row.
+    key: bytes
+    #: Digest of all that must be equal for two questions to be compared.
+    partition: bytes
+    embedder_id: str
+    #: float32, of length 1.
+    vector: Vector
+    #: Digest of the question's normalised form; keyed with the tenant's secret, or it could be guessed from a list.
+    normal_digest: bytes
+    question: str
+    #: Id of the API key that wrote the entry.
+    writer: str
+    stored_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A question near the one that was asked."""
+
+    key: bytes
+    #: -1 to 1; 1 is the same direction.
+    cosine: float
+    question: str
+    writer: str
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An entry that answers no question but its own."""
+
+    key: bytes
+    #: Unix seconds; None until it is released.
+    until: float | None
+    reason: str
+    quarantined_at: float
+
+
+class NeighbourIndex(Protocol):
+    """Keeps rows and finds neighbours. Every adapter passes `tests/contract/neighbour_index.py`.
+
+    Only rows of the tenant, the partition and the embedder are searched; the filter comes before the search, so that
+    others' rows neither show nor take places. What was removed, quarantined or has expired is not found by any process
+    once the call has returned. Whether the entry still exists is the entry store's to say. With a data key, question,
+    writer and vector are kept so that only the tenant can read them. Errors are `IndexUnavailable` and nothing else.
+    """
+
+    async def nearest(
+        self,
+        tenant: Tenant,
+        partition: bytes,
+        embedder_id: str,
+        vector: Vector,
+        *,
+        limit: int = NEIGHBOURS,
+        cosine_min: float = COSINE_MIN,
+    ) -> list[Neighbour]:
+        """Return up to `limit` neighbours with at least `cosine_min`, nearest first."""
+
+    async def find_normalised(self, tenant: Tenant, partition: bytes, normal_digest: bytes) -> bytes | None:
+        """Return the key of the newest row of the partition whose question has this normalised form."""
+
+    async def add(self, tenant: Tenant, row: IndexRow) -> None:
+        """Keep a row; replaces the row of the same key. A quarantine of the key stays."""
+
+    async def remove(self, tenant: Tenant, keys: Sequence[bytes]) -> None:
+        """Remove the rows of these keys; those that have none do not matter."""
+
+    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
+        """Let a key's row be found no more, also one that is added later; replaces an earlier quarantine of the key."""
+
+    async def release(self, tenant: Tenant, key: bytes) -> None:
+        """End a quarantine."""
+
+    async def quarantined(self, tenant: Tenant) -> list[Quarantined]:
+        """Return the quarantines in force, newest first."""
+
+    async def forget_tenant(self, tenant: Tenant) -> None:
+        """Remove everything of a tenant."""
+
+    async def count(self, tenant: Tenant) -> int:
+        """Return how many rows a tenant has that have not expired."""
+
+    async def aclose(self) -> None:
+        """Finish what is pending and release everything."""
