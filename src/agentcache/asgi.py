@@ -7,7 +7,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.app import Gateway
@@ -27,6 +27,9 @@ from agentcache.kit.clock import Clock, SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.kit.logs import configure_logging, get_logger
 from agentcache.settings import Settings
+
+if TYPE_CHECKING:
+    from agentcache.jobs.database import DatabaseThreads
 
 _log = get_logger(__name__)
 
@@ -105,13 +108,11 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
     from agentcache.web.project import configure
 
     configure(settings)
-    from agentcache.analytics.usage_totals import DjangoUsageTotals
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.jobs.queue import DatabaseJobQueue
     from agentcache.quotas.limit_book import DjangoLimitBook
     from agentcache.web.asgi import get_control_plane_app
     from agentcache.web.directory import open_directory
-    from agentcache.web.openapi import with_control_plane
 
     async with contextlib.AsyncExitStack() as stack:
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +152,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         # A tenth of a second of reading, which the first priced call would otherwise wait for.
         await asyncio.to_thread(parts.prices.load)
         health = Health(parts, directory, metrics)
-        gateway = Gateway(parts, NativeAPI(parts, DjangoUsageTotals(threads), with_control_plane), health)
+        gateway = Gateway(parts, _native_api(parts, threads), health)
         yield _Server(
             parts,
             gateway,
@@ -159,6 +160,18 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             health,
             get_control_plane_app(settings, health.ready),
         )
+
+
+def _native_api(parts: Parts, threads: DatabaseThreads) -> NativeAPI:
+    """Return the native API with what the control plane does for it."""
+    from agentcache.analytics.usage_totals import DjangoUsageTotals
+    from agentcache.prewarm.prewarmer import DjangoPrewarmer
+    from agentcache.teams.secrets import ServerSecrets
+    from agentcache.web.openapi import with_control_plane
+
+    settings = parts.settings
+    prewarmer = DjangoPrewarmer(threads, ServerSecrets.of(settings), requests_dir(settings.data_dir))
+    return NativeAPI(parts, DjangoUsageTotals(threads), with_control_plane, prewarmer)
 
 
 def create_app() -> Application:

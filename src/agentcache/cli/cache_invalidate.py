@@ -32,6 +32,9 @@ def invalidate(
     soft: Annotated[
         bool, typer.Option("--soft", help="Mark them stale: served only while renewed, or when the provider fails.")
     ] = False,
+    pre_warm: Annotated[
+        bool, typer.Option("--prewarm", help="Ask again, in a job, for what had been asked; needs an admin's key.")
+    ] = False,
     reason: Annotated[str | None, typer.Option(help="For the audit log and for webhooks.")] = None,
     notify: Annotated[bool, typer.Option("--notify/--no-notify", help="Whether webhooks are told.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what it would meet.")] = False,
@@ -50,7 +53,7 @@ def invalidate(
         raise typer.BadParameter("say which entries: keys, --tag, --source, --namespace, --pattern, --model and so on")
     if older_than is not None and older_than.isdecimal():
         document["older_than"] = int(older_than)
-    document |= {name: True for name, wanted in (("soft", soft),) if wanted}
+    document |= {name: True for name, wanted in (("soft", soft), ("preWarm", pre_warm)) if wanted}
     if dry_run or not yes:
         found = call_api(url, key, "POST", "/api/cache/invalidate", {**document, "dry_run": True})
         if dry_run:
@@ -70,6 +73,12 @@ def invalidate(
         print_document(done)
     else:
         typer.echo(f"{done['invalidated']} entries {'marked stale' if soft else 'removed'}.")
+        if pre_warm:
+            typer.echo(
+                f"{done['preWarmed']} requests are asked again by job {done['job']}."
+                if done["job"]
+                else f"Nothing is asked again: {done['preWarmProblem']}."
+            )
         if not done.get("recorded", True):
             typer.echo("The audit log could not be told of it.", err=True)
 
@@ -87,4 +96,6 @@ def _told(found: dict[str, Any], *, soft: bool) -> str:
             f"they served {least}{shown['hits_last_7_days']} hits since {shown['hits_since'][:10]} "
             f"and saved ${shown['saved_last_7_days_usd']:,.2f}"
         )
+    if found["preWarmed"]:
+        said.append(f"{found['preWarmed']} requests would be asked again")
     return "; ".join(said) + "."

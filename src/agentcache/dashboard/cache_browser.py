@@ -19,12 +19,12 @@ from agentcache.analytics.labels import labels_of
 from agentcache.analytics.queries import EventFilters
 from agentcache.audit.services import Actor, record
 from agentcache.dashboard.entry_access import entry_access, tenant_of
-from agentcache.dashboard.invalidations import that_meant
 from agentcache.dashboard.requests import request_rows
 from agentcache.engine.entries import EntryMeta, Selector, Tenant
 from agentcache.engine.freshness import Freshness, age_seconds, freshness, ttl_seconds
 from agentcache.engine.stores.port import EntryStore, EntrySummary, Page, StoreUnavailable
 from agentcache.gateway.native.targets import native_key_beside
+from agentcache.invalidations.queries import that_meant
 from agentcache.kit.errors import BadRequest
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.permissions import Permission

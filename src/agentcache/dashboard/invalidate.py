@@ -7,27 +7,33 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from agentcache.analytics import queries
 from agentcache.analytics.labels import labels_of
 from agentcache.audit.services import Actor
-from agentcache.dashboard import services
 from agentcache.dashboard.entry_access import entry_access, tenant_of
 from agentcache.dashboard.invalidate_form import SELECTING, InvalidateForm
-from agentcache.dashboard.invalidations import find_invalidation, list_invalidations
 from agentcache.engine.entries import Selector
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.invalidating import WEEK_MS, Preview, criteria_of, preview, selector_of
 from agentcache.gateway.native.schemas import InvalidateRequest
 from agentcache.gateway.ports import InvalidationRecord
+from agentcache.invalidations.queries import find_invalidation, list_invalidations
+from agentcache.invalidations.services import record_invalidation
 from agentcache.kit.errors import AgentCacheError
 from agentcache.kit.ids import new_id
+from agentcache.prewarm import services as prewarm
+from agentcache.prewarm.given import REQUESTS_MAX, Options
+from agentcache.prewarm.prewarmer import TITLE as AGAIN_TITLE
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import Team
 from agentcache.teams.permissions import Permission
+from agentcache.teams.secrets import current_secrets
 
 _LISTED: Final = 10
 #: In Redis a million entries take their time; see `GuardedStore`.
@@ -42,7 +48,10 @@ def invalidate(request: TeamRequest) -> HttpResponse:
     team = request.team_context.team
     given = request.POST if request.method == "POST" else request.GET
     is_asked = any(given.get(name) for name in (*SELECTING, "preview"))
-    form = InvalidateForm(given) if is_asked else InvalidateForm(initial={"notify": True})
+    may_prewarm = request.team_context.may(Permission.PREWARM_RUN)
+    form = InvalidateForm(
+        given if is_asked else None, initial={} if is_asked else {"notify": True}, may_prewarm=may_prewarm
+    )
     context: dict[str, Any] = {"form": form}
     if is_asked and form.is_valid():
         read = _read(form, team)
@@ -94,6 +103,7 @@ def _previewed(team: Team, asked: InvalidateRequest, selector: Selector) -> dict
     found: Preview = entry_access().call(lambda store: preview(store, tenant_of(team), selector, hits))
     return {
         "asked": asked,
+        "again": prewarm.would_ask(team, [selector], timezone.now(), REQUESTS_MAX) if asked.pre_warm else None,
         "preview": found,
         "cost_usd": found.reach.cost_usd_nanos / 1e9,
         "saved_usd": found.saved_usd_nanos / 1e9,
@@ -111,9 +121,18 @@ def _carry_out(request: TeamRequest, asked: InvalidateRequest, selector: Selecto
     record = InvalidationRecord(
         id=new_id("inv_"), tenant_id=team.pk, at=time.time(), criteria=criteria_of(asked), entries=reach.entries,
         body_bytes=reach.body_bytes, namespaces=reach.namespaces, cost_usd_nanos=reach.cost_usd_nanos,
-        is_soft=asked.soft, reason=asked.reason, notify=asked.notify,
+        is_soft=asked.soft, reason=asked.reason, notify=asked.notify, cause="page",
     )  # fmt: skip
-    services.record_invalidation(record, Actor.of(request), cause="page")
+    record_invalidation(record, Actor.of(request))
+    if asked.pre_warm:
+        again = prewarm.ask_again(
+            current_secrets(), team, [selector], timezone.now(), Options(AGAIN_TITLE), limit=REQUESTS_MAX,
+            actor=Actor.of(request),
+        )  # fmt: skip
+        if again.requests:
+            messages.success(request, f"{again.requests:,} kept requests are asked again; Jobs shows how far that is.")
+        else:
+            messages.warning(request, f"Nothing is asked again. {again.detail}")
     return record.id
 
 

@@ -58,6 +58,15 @@ class InvalidateForm(forms.Form):
         required=False, max_length=500, label="Reason", help_text="For the audit log and for webhooks."
     )
     notify = forms.BooleanField(required=False, initial=True, label="Tell the team's webhooks")
+    pre_warm = forms.BooleanField(
+        required=False, label="Ask again for what was asked",
+        help_text="A job asks the providers anew, with requests that the team keeps and its credentials. It costs money.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, may_prewarm: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not may_prewarm:
+            del self.fields["pre_warm"]
 
     def asked(self) -> InvalidateRequest:
         """Return the request. Raises `msgspec.ValidationError` for what no request may say."""
@@ -72,4 +81,5 @@ class InvalidateForm(forms.Form):
         if members.get("older_than", "").isdecimal():
             members["older_than"] = int(members["older_than"])
         members |= {"soft": bool(given["soft"]), "reason": given["reason"].strip(), "notify": given["notify"]}
+        members["preWarm"] = given.get("pre_warm", False)
         return msgspec.convert(members, InvalidateRequest)

@@ -86,6 +86,8 @@ class Policy:
     #: Windows past the lifetime (RFC 5861).
     stale_while_revalidate_seconds: float = 0.0
     stale_if_error_seconds: float = 0.0
+    #: Whether answers are asked for anew before their lifetime ends, as long as somebody asks for them.
+    refreshes_ahead: bool = False
     #: Whether near requests may share an answer. Kept for when they can; decides nothing today.
     semantic: bool | None = None
     #: JSON paths left out of the cache key, as `keys.parse_ignore_path` reads them.

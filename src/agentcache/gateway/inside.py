@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agentcache.engine.entries import Selector
 from agentcache.engine.freshness import Freshness, freshness
 from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import Message
@@ -31,6 +32,8 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _NOT_TEXT = (b"image", b"audio", b"video", b"file", b"document")
 #: What a chat template adds to each message, at most.
 _TOKENS_AROUND = 64
+#: Between the time that an entry has as when it was stored and the store's own note of it, at most.
+_STORING_SECONDS = 2.0
 
 
 class NotPrewarmable(BadRequest):
@@ -116,18 +119,29 @@ class Inside:
         return self._parts.dialects
 
     async def stand(
-        self, principal: Principal, request: InsideRequest, credential: str, *, output_tokens: int
+        self,
+        principal: Principal,
+        request: InsideRequest,
+        credential: str,
+        *,
+        output_tokens: int = 0,
+        outdated_since: float | None = None,
     ) -> Standing:
         """Return how a request stands in the cache and what it may cost; raises `BadRequest` for one that cannot be made.
 
         `output_tokens` is what an answer is taken to have at most when its request does not say; 0 for the model's own bound.
+        An answer that was stored before `outdated_since` (Unix seconds) is not fresh, whatever its lifetime.
         """
         call = self._call(principal, request, credential)
         call.raw_body = request.body
         prepare(call)
         uncacheable = call.detail or ("requested" if call.directives.is_bypass else "")
         entry = None if uncacheable else await look_up(call)
-        is_fresh = entry is not None and freshness(entry.meta, self._parts.clock.now()) is Freshness.FRESH
+        is_fresh = (
+            entry is not None
+            and freshness(entry.meta, self._parts.clock.now()) is Freshness.FRESH
+            and (outdated_since is None or entry.meta.stored_at > outdated_since)
+        )
         if entry is not None and not is_fresh:
             # A new answer is what it is about: no stale one may stand in, and no flight that began before.
             directives = replace(call.caller.directives, reads=False, forward_reason="request")
@@ -137,6 +151,12 @@ class Inside:
         if likely is not None and most is not None and not is_unbounded:
             likely = min(likely, most)
         return Standing(call, is_fresh, uncacheable, likely, most, is_unbounded)
+
+    async def is_in_use(self, principal: Principal, key: bytes) -> bool:
+        """Say whether somebody has asked for an answer since it was stored. Raises `StoreUnavailable`."""
+        page = await self._parts.entries.list_entries(principal.tenant, Selector(keys=(key,)), limit=1)
+        # Storing is noted as a use, a moment after the time that the entry has of it.
+        return any(row.last_used_at > row.meta.stored_at + _STORING_SECONDS for row in page.rows)
 
     async def ask(self, standing: Standing) -> Told:
         """Make the call. Raises nothing but what ends the task; every failure is told."""

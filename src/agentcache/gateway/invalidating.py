@@ -13,9 +13,10 @@ from agentcache.engine.entries import Reach, Selector, Tenant
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.directives import parse_lifetime, parse_name, parse_sources, parse_tags
 from agentcache.gateway.native.exchange import InvalidMember
-from agentcache.gateway.native.schemas import InvalidateRequest
+from agentcache.gateway.native.schemas import InvalidateRequest, PreWarm
 from agentcache.gateway.native.targets import native_key_beside
-from agentcache.gateway.ports import EntryHits
+from agentcache.gateway.ports import AskAgain, EntryHits
+from agentcache.kit.money import parse_usd
 
 #: What a request may select by; at least one of them has to be given.
 CRITERIA = ("pattern", "namespace", "tags", "url", "older_than", "older_than_ms", "model", "provider", "keys")
@@ -31,7 +32,7 @@ class NothingSelected(InvalidMember):
 
 
 class PrewarmUnavailable(InvalidMember):
-    """An invalidation does not ask for answers anew yet: leave preWarm out, and prewarm afterwards."""
+    """This server cannot ask for answers anew: leave preWarm out."""
 
     code = "prewarm_unavailable"
 
@@ -56,8 +57,6 @@ def selector_of(tenant: Tenant, asked: InvalidateRequest, now: float) -> Selecto
     if not given:
         names = ", ".join(_SHOWN_AS.get(name, name) for name in CRITERIA)
         raise NothingSelected(f"Give at least one criterion: {names}.")
-    if asked.pre_warm:
-        raise PrewarmUnavailable(param="preWarm")
     if asked.tags is not UNSET and not asked.tags:
         raise InvalidMember("tags: an empty list selects nothing.", param="tags")
     keys: tuple[bytes, ...] = ()
@@ -73,6 +72,22 @@ def selector_of(tenant: Tenant, asked: InvalidateRequest, now: float) -> Selecto
         model=None if asked.model is UNSET else asked.model,
         stored_before=_stored_before(asked, now),
     )
+
+
+def ask_again_of(asked: InvalidateRequest) -> AskAgain | None:
+    """Return how a request wants asked again what it invalidates; None where it does not. Raises `InvalidMember`."""
+    if asked.pre_warm is False:
+        return None
+    given = PreWarm() if asked.pre_warm is True else asked.pre_warm
+    cap = None
+    if given.cost_cap_usd is not None:
+        try:
+            cap = parse_usd(given.cost_cap_usd)
+        except ValueError as error:
+            raise InvalidMember(f"preWarm.cost_cap_usd: {error}.", param="preWarm.cost_cap_usd") from None
+        if cap <= 0:
+            raise InvalidMember("preWarm.cost_cap_usd is above 0.", param="preWarm.cost_cap_usd")
+    return AskAgain(given.limit, given.concurrency, cap)
 
 
 def both_keys(tenant: Tenant, hex_keys: Sequence[str]) -> tuple[bytes, ...]:

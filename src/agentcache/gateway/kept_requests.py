@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import msgspec
 
 from agentcache.engine.entries import EntryMeta, Tenant
+from agentcache.engine.freshness import FRESH_SHARE
 from agentcache.gateway.batch_files import BatchFiles, waiting_files
 from agentcache.kit.clock import Clock
 from agentcache.kit.crypto import associated_data, derive, open_sealed, seal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Larger bodies are not kept.
 BODY_BYTES_MAX: Final = 64 * 1024
+#: Answers that are good for less are never refreshed ahead: that would be a provider asked all day long.
+AHEAD_LIFETIME_SECONDS_MIN: Final = 300.0
 _SUFFIX: Final = ".requests"
 #: Directives that are asked again; how the cache was to be used that one time is not.
 _DIRECTIVES: Final = ("tags", "sources", "ttl", "bucket", "ignore")
@@ -39,6 +42,12 @@ class KeptRequest(msgspec.Struct, array_like=True, kw_only=True):
     expires_at: float
     #: What `open_request` opens.
     sealed: bytes
+    #: Of the entry, as selectors read it: `namespace/dialect/model/label`.
+    path: str = ""
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    #: When the answer is to be asked for anew before anybody does; 0 for never.
+    refresh_at: float = 0.0
 
 
 class RequestKeeper(Protocol):
@@ -67,8 +76,9 @@ class RequestSpool:
         return self
 
     def keep(self, call: Call, meta: EntryMeta) -> None:
-        """Keep what `call` asked, if its team wants that."""
-        if not call.principal.keeps_requests or len(call.raw_body) > BODY_BYTES_MAX:
+        """Keep what `call` asked, if its team wants that, or a policy needs it."""
+        refresh_at = _refresh_at(call, meta)
+        if not (call.principal.keeps_requests or refresh_at) or len(call.raw_body) > BODY_BYTES_MAX:
             return
         sealed = seal_request(call.principal.tenant, call.key.hex(), call.path, _headers(call), call.raw_body)
         self._files.add(
@@ -80,6 +90,10 @@ class RequestSpool:
                 stored_at=meta.stored_at,
                 expires_at=meta.expires_at,
                 sealed=sealed,
+                path=meta.path,
+                tags=meta.tags,
+                sources=meta.sources,
+                refresh_at=refresh_at,
             )
         )
 
@@ -118,6 +132,13 @@ def open_request(tenant: Tenant, cache_key: str, sealed: bytes) -> tuple[str, tu
     head, _, body = open_sealed(_key(tenant), sealed, _place(tenant, cache_key)).partition(b"\n")
     path, headers = json.loads(head)
     return path, tuple((name, value) for name, value in headers), body
+
+
+def _refresh_at(call: Call, meta: EntryMeta) -> float:
+    """Return when an answer stops being fresh that a policy wants refreshed ahead; 0 for never."""
+    if call.policy is None or not call.policy.refreshes_ahead or meta.lifetime_seconds < AHEAD_LIFETIME_SECONDS_MIN:
+        return 0.0
+    return meta.stored_at + FRESH_SHARE * meta.lifetime_seconds
 
 
 def _headers(call: Call) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from agentcache.engine.entries import Tenant
+from agentcache.engine.entries import Selector, Tenant
 from agentcache.engine.policies import NO_POLICIES, PolicySet
 from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.kit.networks import Networks
@@ -244,9 +244,71 @@ class InvalidationRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str = ""
     #: Whether webhooks are told.
     notify: bool = True
+    #: Who asked for it: `api`, `page`, `command` or `listener`.
+    cause: str = "api"
     api_key_id: str = ""
     user_id: str = ""
     address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """How to ask again what was invalidated. Money is 1e-9 USD."""
+
+    limit: int
+    concurrency: int
+    cost_cap_usd_nanos: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """What came of asking again."""
+
+    requests: int = 0
+    job_id: str = ""
+    #: Why nothing is asked: code and message of an error; "" where something is.
+    problem: str = ""
+    detail: str = ""
+
+
+class Prewarmer(Protocol):
+    """Asks providers again for what was invalidated, with requests and credentials that the team keeps.
+
+    Implemented by the control plane. What was asked is told by what was kept with the requests, so the entries may be gone.
+    """
+
+    async def ask_again(
+        self,
+        tenant_id: str,
+        selector: Selector,
+        at: float,
+        how: AskAgain,
+        *,
+        api_key_id: str,
+        user_id: str,
+        address: str,
+    ) -> AskedAgain:
+        """Start a job that asks for the answers that a selector meant at a Unix time. Raises `Unavailable`."""
+
+    async def would_ask(self, tenant_id: str, selector: Selector, at: float, how: AskAgain) -> AskedAgain:
+        """Say what `ask_again` would do now, and do nothing. Raises `Unavailable`."""
+
+
+#: Job: have those kept requests asked anew whose answers are known to be outdated. Payload: `OutdatedRecord`.
+REFRESH_OUTDATED = "prewarm.refresh_outdated"
+
+
+class OutdatedRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answers that are outdated since a Unix time: what any of the selectors means."""
+
+    tenant_id: str
+    at: float
+    #: Sources, each as one criterion.
+    sources: list[str] = []
+    namespace: str | None = None
+    tags: list[str] = []
+    #: What of a listener's history is told how many are asked anew; 0 for nothing.
+    event_id: int = 0
 
 
 class JobQueue(Protocol):

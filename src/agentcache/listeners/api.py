@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from agentcache.audit.services import Actor
 from agentcache.listeners import queries, services
-from agentcache.listeners.errors import RefreshNotAvailable
+from agentcache.listeners.errors import RefreshNotAllowed
 from agentcache.listeners.models import Listener, ListenerEvent
 from agentcache.listeners.rules import INTERVAL_SECONDS_MAX, Wanted, host_of
 from agentcache.settings import Settings
@@ -44,7 +44,8 @@ class ListenerGiven(_Given):
     invalidateOnChange: bool = True  # noqa: N815
     """Whether a change removes what names the URL as its source, and what namespace and tags mean."""
     refreshOnChange: bool = False  # noqa: N815
-    """Not available yet: true is refused."""
+    """Whether what the change means is asked for anew in the background, with requests that the team keeps and its provider
+    credentials. Costs money, so it needs the permission to prewarm."""
     webhook: str = ""
     """URL that is told of each change, signed with the team's key."""
     selector: str = ""
@@ -119,6 +120,8 @@ class EventShown(Schema):
     addedLines: int  # noqa: N815
     removedLines: int  # noqa: N815
     invalidated: int
+    #: How many requests are asked anew; null where that was not wanted, or is not known yet.
+    askedAnew: int | None  # noqa: N815
     #: What was asked for: what (source, tags, namespace), value, entries.
     selectors: list[dict[str, Any]]
 
@@ -128,7 +131,7 @@ class EventShown(Schema):
         return cls(
             id=event.pk, kind=event.kind, at=event.at, times=event.times, since=event.since, detail=event.detail,
             diff=event.diff, addedLines=event.added, removedLines=event.removed, invalidated=event.invalidated,
-            selectors=event.selectors,
+            askedAnew=event.asked_anew, selectors=event.selectors,
         )  # fmt: skip
 
 
@@ -165,11 +168,11 @@ class HistoryAsked(_Given):
 @router.post("/register", auth=_MANAGE, response={201: ListenerShown}, operation_id="listeners.register")
 def register(request: TeamRequest, body: ListenerGiven) -> Status[ListenerShown]:
     """Watch a source. The first check reads it; from the second on, a change is noticed."""
-    if body.refreshOnChange:
-        raise RefreshNotAvailable(param="refreshOnChange")
+    _check_refresh(request, wants_it=body.refreshOnChange)
     wanted = Wanted(
         url=body.url, check_interval_seconds=body.checkInterval // 1000, namespace=body.namespace,
         tags=tuple(body.tags), selector=body.selector, invalidates=body.invalidateOnChange, webhook_url=body.webhook,
+        refreshes=body.refreshOnChange,
     )  # fmt: skip
     row = services.register(request.team_context.team, wanted, _settings(), timezone.now(), actor=Actor.of(request))
     return Status(201, ListenerShown.of(row, request))
@@ -195,10 +198,8 @@ def get_listener(request: TeamRequest, listener_id: str, asked: Query[HistoryAsk
 @router.patch("/{listener_id}", auth=_MANAGE, response=ListenerShown, operation_id="listeners.change")
 def change(request: TeamRequest, listener_id: str, body: ListenerChanges) -> ListenerShown:
     """Change what is watched; another URL or selector begins with a first reading again."""
-    if body.refreshOnChange:
-        raise RefreshNotAvailable(param="refreshOnChange")
+    _check_refresh(request, wants_it=bool(body.refreshOnChange))
     given = {name: value for name, value in body.dict(exclude_unset=True).items() if value is not None}
-    given.pop("refreshOnChange", None)
     changes = {_NAMES[name]: value for name, value in given.items()}
     if "check_interval_seconds" in changes:
         changes["check_interval_seconds"] //= 1000
@@ -240,8 +241,14 @@ def delete(request: TeamRequest, listener_id: str) -> Status[None]:
 #: Member of the API -> member of `Wanted`.
 _NAMES = {
     "url": "url", "checkInterval": "check_interval_seconds", "namespace": "namespace", "tags": "tags",
-    "invalidateOnChange": "invalidates", "webhook": "webhook_url", "selector": "selector",
+    "invalidateOnChange": "invalidates", "refreshOnChange": "refreshes", "webhook": "webhook_url", "selector": "selector",
 }  # fmt: skip
+
+
+def _check_refresh(request: TeamRequest, *, wants_it: bool) -> None:
+    """Raise `Forbidden` where somebody wants to spend the team's money who may not."""
+    if wants_it and not request.team_context.may(Permission.PREWARM_RUN):
+        raise RefreshNotAllowed(param="refreshOnChange")
 
 
 def _shown(row: Listener, request: TeamRequest) -> dict[str, Any]:
@@ -255,7 +262,7 @@ def _shown(row: Listener, request: TeamRequest) -> dict[str, Any]:
         "namespace": row.namespace,
         "tags": row.tags,
         "invalidateOnChange": row.invalidates,
-        "refreshOnChange": False,
+        "refreshOnChange": row.refreshes,
         "webhook": webhook,
         "selector": row.selector,
         "state": queries.state_of(row).value,

@@ -29,10 +29,10 @@ class IntervalTooShort(BadRequest):
     code = "interval_too_short"
 
 
-class RefreshNotAvailable(BadRequest):
-    """This server cannot refresh answers by itself yet: leave refreshOnChange out, or false."""
+class RefreshNotAllowed(Forbidden):
+    """Having answers asked for anew costs the team money: that needs the permission to prewarm."""
 
-    code = "refresh_not_available"
+    code = "refresh_not_allowed"
 
 
 class ListenerExists(AgentCacheError):

@@ -49,6 +49,11 @@ class ListenerForm(forms.Form):
         label="Remove answers when it changes",
         help_text="Those that name the address as their source, and what tags and namespace mean. Otherwise changes are only recorded.",
     )
+    refreshes = forms.BooleanField(
+        required=False,
+        label="Ask for them anew when it changes",
+        help_text="In the background, with requests that the team keeps (on the page Prewarm) and its provider credentials.",
+    )
     webhook = forms.CharField(
         label="Tell this webhook",
         required=False,
@@ -57,10 +62,12 @@ class ListenerForm(forms.Form):
         help_text="Gets a signed POST for each change. Endpoints that asked for listener.changed are told anyway.",
     )
 
-    def __init__(self, *args: Any, plan: Plan, row: Listener | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, plan: Plan, may_refresh: bool, row: Listener | None = None, **kwargs: Any) -> None:
         if row is not None:
             kwargs["initial"] = _filled_in(row)
         super().__init__(*args, **kwargs)
+        if not may_refresh and not (row is not None and row.refreshes):
+            del self.fields["refreshes"]
         minutes = [one for one in _INTERVALS_MINUTES if one >= plan.check_interval_minutes]
         seconds = sorted({*(one * 60 for one in minutes), *([row.check_interval_seconds] if row is not None else [])})
         choices = self.fields["interval"]
@@ -80,6 +87,7 @@ class ListenerForm(forms.Form):
             "tags": tuple(filter(None, (tag.strip() for tag in given["tags"].split(",")))),
             "namespace": given["namespace"].strip(),
             "invalidates": given["invalidates"],
+            "refreshes": given.get("refreshes", False),
             "webhook_url": given["webhook"].strip(),
         }
 
@@ -97,5 +105,6 @@ class ListenerForm(forms.Form):
 def _filled_in(row: Listener) -> dict[str, Any]:
     return {
         "url": row.url, "interval": row.check_interval_seconds, "selector": row.selector, "tags": ", ".join(row.tags),
-        "namespace": row.namespace, "invalidates": row.invalidates, "webhook": row.webhook_url,
+        "namespace": row.namespace, "invalidates": row.invalidates, "refreshes": row.refreshes,
+        "webhook": row.webhook_url,
     }  # fmt: skip

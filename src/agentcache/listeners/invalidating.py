@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agentcache.engine.entries import Selector, Tenant
+from agentcache.engine.entries import Reach, Selector, Tenant
 from agentcache.engine.stores.port import EntryStore
+from agentcache.gateway.ports import InvalidationRecord, OutdatedRecord
+from agentcache.kit.ids import new_id
 from agentcache.listeners.findings import Changed
 from agentcache.listeners.models import Listener
 
@@ -22,6 +24,39 @@ class Meant:
     selector: Selector
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What one selector has removed, and when that was final (Unix seconds)."""
+
+    meant: Meant
+    reach: Reach
+    at: float
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What a listener's history has of it."""
+        return {"what": self.meant.what, "value": self.meant.value, "entries": self.reach.entries}
+
+    def record(self, row: Listener) -> InvalidationRecord:
+        """Return it as the audit log and webhooks have it."""
+        selector = self.meant.selector
+        criteria = {"url": selector.source, "namespace": selector.namespace, "tags": list(selector.tags)}
+        return InvalidationRecord(
+            id=new_id("inv_"), tenant_id=row.team_id, at=self.at, entries=self.reach.entries,
+            criteria={name: value for name, value in criteria.items() if value},
+            body_bytes=self.reach.body_bytes, namespaces=self.reach.namespaces, cost_usd_nanos=self.reach.cost_usd_nanos,
+            reason=f"{row.url[:450]} has changed", cause="listener",
+        )  # fmt: skip
+
+
+def outdated_by(row: Listener, finding: Changed, at: float, event_id: int) -> OutdatedRecord:
+    """Return what is to be asked for anew."""
+    return OutdatedRecord(
+        tenant_id=row.team_id, at=at, sources=list(dict.fromkeys(_sources(row, finding))),
+        namespace=row.namespace or None, tags=list(row.tags), event_id=event_id,
+    )  # fmt: skip
+
+
 def meant_by(row: Listener, finding: Changed) -> list[Meant]:
     """Return what has to go: what names the source, or an item of it that changed, then the listener's tags or namespace."""
     meant = [Meant("source", url, Selector(source=url)) for url in dict.fromkeys(_sources(row, finding))]
@@ -33,19 +68,16 @@ def meant_by(row: Listener, finding: Changed) -> list[Meant]:
     return meant
 
 
-async def invalidate(store: EntryStore, row: Listener, finding: Changed) -> list[dict[str, object]]:
-    """Remove what has to go, final for every worker; return what went. Raises `StoreUnavailable`.
+async def invalidate(store: EntryStore, row: Listener, finding: Changed, now: Callable[[], float]) -> list[Gone]:
+    """Remove what has to go, final for every worker; return what went, the most first. Raises `StoreUnavailable`.
 
     Nothing is left out for being there already: a check that died half-way is made again, and does all of it again.
     """
     # Its secrets are not needed to remove.
     tenant = Tenant(id=row.team_id, key_secret=b"")
-    gone: list[dict[str, object]] = []
-    for meant in meant_by(row, finding):
-        entries = await store.invalidate(tenant, meant.selector)
-        gone.append({"what": meant.what, "value": meant.value, "entries": entries})
+    gone = [Gone(meant, await store.withdraw(tenant, meant.selector), now()) for meant in meant_by(row, finding)]
     # The most telling ones first, for only so many are kept.
-    return sorted(gone, key=lambda one: -int(str(one["entries"])))
+    return sorted(gone, key=lambda one: -one.reach.entries)
 
 
 def _sources(row: Listener, finding: Changed) -> Iterator[str]:

@@ -47,6 +47,8 @@ class Listener(models.Model):
     namespace = models.CharField(max_length=128, blank=True, default="")
     tags = models.JSONField(default=list)
     invalidates = models.BooleanField(default=True)
+    #: Whether what a change means is asked for anew, with requests and provider credentials that the team keeps.
+    refreshes = models.BooleanField(default=False, db_default=False)
     #: Told of each change directly, signed with the team's key; "" for nobody.
     webhook_url = models.CharField(max_length=1000, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -114,6 +116,8 @@ class ListenerEvent(models.Model):
     removed = models.PositiveIntegerField(default=0)
     #: How many entries went.
     invalidated = models.PositiveIntegerField(default=0)
+    #: How many requests are asked anew; null where that was not wanted, or is not known yet.
+    asked_anew = models.PositiveIntegerField(null=True, blank=True)
     #: What was asked for: [{"what": "source", "value": …, "entries": 3}, …], at most the first 50.
     selectors = models.JSONField(default=list)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ class Wanted:
     tags: tuple[str, ...] = ()
     selector: str = ""
     invalidates: bool = True
+    refreshes: bool = False
     webhook_url: str = ""
 
 
@@ -59,10 +60,7 @@ def checked(wanted: Wanted, plan: Plan, settings: Settings) -> Wanted:
         raise InvalidListener(f"A selector has up to {SELECTOR_CHARS_MAX} printable characters.", param="selector")
     if selector:
         _check_selector(selector)
-    return Wanted(
-        wanted.url, wanted.check_interval_seconds, wanted.namespace, tags, selector, wanted.invalidates,
-        wanted.webhook_url,
-    )  # fmt: skip
+    return replace(wanted, tags=tags, selector=selector)
 
 
 def host_of(url: str) -> str:

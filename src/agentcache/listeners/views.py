@@ -142,7 +142,10 @@ def new(request: TeamRequest) -> HttpResponse:
     """Watch a source."""
     team = request.team_context.team
     plan = plan_of(team)
-    form = ListenerForm(request.POST or None, plan=plan, initial={"url": request.GET.get("url", "")})
+    may_refresh = request.team_context.may(Permission.PREWARM_RUN)
+    form = ListenerForm(
+        request.POST or None, plan=plan, may_refresh=may_refresh, initial={"url": request.GET.get("url", "")}
+    )
     if request.method == "POST" and form.is_valid():
         try:
             row = services.register(team, form.wanted, _settings(), timezone.now(), actor=Actor.of(request))
@@ -184,7 +187,8 @@ def change(request: TeamRequest, listener_id: str) -> HttpResponse:
     """Change what is watched."""
     team = request.team_context.team
     row = queries.get_listener(team, listener_id)
-    form = ListenerForm(request.POST or None, plan=plan_of(team), row=row)
+    may_refresh = request.team_context.may(Permission.PREWARM_RUN)
+    form = ListenerForm(request.POST or None, plan=plan_of(team), may_refresh=may_refresh, row=row)
     if request.method == "POST" and form.is_valid():
         try:
             services.change(team, row.pk, form.members, _settings(), timezone.now(), actor=Actor.of(request))

@@ -21,7 +21,7 @@ from agentcache.kit.errors import Unavailable
 from agentcache.kit.logs import get_logger
 from agentcache.listeners.checking import Checker
 from agentcache.listeners.findings import Changed, Failed
-from agentcache.listeners.invalidating import invalidate
+from agentcache.listeners.invalidating import Gone, invalidate
 from agentcache.listeners.models import KeptText, Listener
 from agentcache.listeners.reading.reader import Reader
 from agentcache.listeners.services import records, turns
@@ -129,16 +129,16 @@ class Watch:
                 finding = await self._checker.check(row)
         except TimeoutError:
             finding = Failed("The check took too long.")
-        invalidated: list[dict[str, object]] = []
+        gone: list[Gone] = []
         if isinstance(finding, Changed) and row.invalidates:
             try:
                 # First: whoever dies before the change is written down finds it once more, and invalidates again.
-                invalidated = await invalidate(self._entries, row, finding)
+                gone = await invalidate(self._entries, row, finding, self._clock.now)
             except StoreUnavailable as error:
                 # Not the source's fault. It stays in our hands until the lease runs out, then all is done again.
                 _log.warning("listener_could_not_invalidate", listener_id=row.pk, reason=error.message)
                 return
-        check = Checked(row, at, finding, invalidated)
+        check = Checked(row, at, finding, gone, self._clock.now())
         if isinstance(finding, Changed):
             _log.info("listener_changed", listener_id=row.pk, team_id=row.team_id, entries=check.entries)
         self._done.append(check)

@@ -56,6 +56,8 @@ class PolicyGiven(Schema):
     lifetime_seconds: int | None = None
     stale_while_revalidate_seconds: int = 0
     stale_if_error_seconds: int = 0
+    #: Whether answers are asked for anew before their lifetime ends, with the provider credentials that the team keeps.
+    refreshes_ahead: bool = False
     #: Kept for semantic look-ups; decides nothing yet.
     semantic: bool | None = None
     #: JSON paths left out of the cache key.

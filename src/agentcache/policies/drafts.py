@@ -10,6 +10,7 @@ from typing import Any, Final
 from agentcache.engine.keys import parse_ignore_path
 from agentcache.engine.policies import InvalidPattern, Match, Policy, PolicySet, compile_pattern
 from agentcache.gateway.directives import LIFETIME_SECONDS_MAX
+from agentcache.gateway.kept_requests import AHEAD_LIFETIME_SECONDS_MIN
 from agentcache.kit.errors import BadRequest
 from agentcache.kit.ids import new_id
 from agentcache.policies.errors import InvalidPolicy, TooManyPolicies
@@ -65,6 +66,8 @@ class PolicyDraft:
     lifetime_seconds: int | None = None
     stale_while_revalidate_seconds: int = 0
     stale_if_error_seconds: int = 0
+    #: Whether answers are asked for anew before their lifetime ends, with the credentials that the team keeps.
+    refreshes_ahead: bool = False
     semantic: bool | None = None
     ignore: list[str] = field(default_factory=list)
 
@@ -101,6 +104,7 @@ class PolicyDraft:
             lifetime_seconds=None if self.lifetime_seconds is None else float(self.lifetime_seconds),
             stale_while_revalidate_seconds=float(self.stale_while_revalidate_seconds),
             stale_if_error_seconds=float(self.stale_if_error_seconds),
+            refreshes_ahead=self.refreshes_ahead,
             semantic=self.semantic,
             ignore=tuple(sorted({parse_ignore_path(path) for path in self.ignore}, key=str)),
         )
@@ -136,9 +140,22 @@ def _checked(draft: PolicyDraft, dialects: frozenset[str]) -> PolicyDraft:
     _check_seconds(draft.stale_while_revalidate_seconds, 0, "stale_while_revalidate_seconds")
     _check_seconds(draft.stale_if_error_seconds, 0, "stale_if_error_seconds")
     if not draft.stores and (
-        draft.lifetime_seconds or draft.stale_while_revalidate_seconds or draft.stale_if_error_seconds or draft.ignore
+        draft.lifetime_seconds
+        or draft.stale_while_revalidate_seconds
+        or draft.stale_if_error_seconds
+        or draft.refreshes_ahead
+        or draft.ignore
     ):
         raise InvalidPolicy("What is kept out of the cache has no lifetime, window or ignored paths.", param="stores")
+    if (
+        draft.refreshes_ahead
+        and draft.lifetime_seconds is not None
+        and draft.lifetime_seconds < AHEAD_LIFETIME_SECONDS_MIN
+    ):
+        raise InvalidPolicy(
+            f"Answers that are refreshed ahead have a lifetime of {AHEAD_LIFETIME_SECONDS_MIN:.0f} seconds or more.",
+            param="refreshes_ahead",
+        )
     return PolicyDraft(
         **{one.name: getattr(draft, one.name) for one in fields(PolicyDraft)}
         | {

@@ -99,6 +99,11 @@ class PolicyForm(forms.Form):
         required=False, max_length=12, label="Stands in for a failing provider for",
         help_text="Past its lifetime the old answer is given rather than an error.",
     )  # fmt: skip
+    refreshes_ahead = forms.BooleanField(
+        required=False, label="Ask anew before that is over",
+        help_text="As long as somebody asks for an answer, a new one is fetched when three quarters of the lifetime are "
+        "over, so that nobody waits. It needs a credential of the provider under Provider credentials, and costs money.",
+    )  # fmt: skip
     ignore = Listed(
         required=False, max_length=8000, label="Left out of the cache key",
         help_text="JSON paths that do not change the answer: metadata.request_id, messages[0].name. On lines of their own.",
@@ -137,6 +142,7 @@ class PolicyForm(forms.Form):
             lifetime_seconds=given["lifetime_seconds"] or None,
             stale_while_revalidate_seconds=given["stale_while_revalidate_seconds"] or 0,
             stale_if_error_seconds=given["stale_if_error_seconds"] or 0,
+            refreshes_ahead=given["refreshes_ahead"],
             ignore=given["ignore"],
         )
 

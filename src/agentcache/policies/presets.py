@@ -23,6 +23,8 @@ class Preset:
     lifetime_seconds: int
     #: How old an answer may be that is still served at once while it is asked for anew.
     stale_until_seconds: int
+    #: Whether answers are asked for anew before their lifetime ends.
+    refreshes_ahead: bool = False
 
     @property
     def draft(self) -> PolicyDraft:
@@ -34,6 +36,7 @@ class Preset:
             lifetime_seconds=self.lifetime_seconds,
             stale_while_revalidate_seconds=window,
             stale_if_error_seconds=window,
+            refreshes_ahead=self.refreshes_ahead,
         )
 
 
@@ -41,8 +44,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({
     preset.code: preset
     for preset in (
         Preset(
-            "news", "News", "For what changes by the hour: good for an hour; up to 6 hours old it is still served at once, "
-            "and asked for anew behind the caller.", _HOUR, 6 * _HOUR,
+            "news", "News", "For what changes by the hour: good for an hour, and asked for anew before that is over; up to 6 "
+            "hours old it is still served at once.", _HOUR, 6 * _HOUR, refreshes_ahead=True,
         ),
         Preset(
             "pricing", "Pricing", "For prices and stock: good for a day; up to 7 days old it is still served at once, and "

@@ -69,6 +69,15 @@ class BatchForm(forms.Form):
         initial=100,
         help_text="Of kept ones.",
     )
+    source_url = forms.CharField(
+        label="Only those made from", required=False, max_length=2048, help_text="Of kept ones: the URL of a source."
+    )
+    tags = forms.CharField(
+        label="Only those with a tag",
+        required=False,
+        max_length=2000,
+        help_text="Of kept ones: tags, separated by commas.",
+    )
     lines = forms.CharField(
         label="Requests, one JSON object a line",
         required=False,
@@ -106,7 +115,9 @@ class BatchForm(forms.Form):
         given = self.cleaned_data
         if not given["source"]:
             return None
-        return check_choice(Source(given["source"]), given["window"] or "24h", given["limit"] or 100)
+        tags = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
+        window, limit = given["window"] or "24h", given["limit"] or 100
+        return check_choice(Source(given["source"]), window, limit, given["source_url"].strip(), tags)
 
     def raw(self) -> bytes:
         """Return the requests as they were given."""

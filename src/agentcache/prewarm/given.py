@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,7 +11,7 @@ import msgspec
 from agentcache.engine.canonical import parse_body
 from agentcache.gateway.callers import HEADER_BYTES_MAX, inside_caller
 from agentcache.gateway.calls import model_of
-from agentcache.gateway.directives import parse_lifetime
+from agentcache.gateway.directives import parse_lifetime, parse_sources, parse_tags
 from agentcache.gateway.inside import InsideRequest, endpoint_of
 from agentcache.kit.errors import AgentCacheError
 from agentcache.kit.money import NANOS_PER_USD, parse_usd
@@ -48,6 +48,9 @@ class Choice:
     source: Source
     window_seconds: int
     limit: int
+    #: Of those only what was made from this URL, and what has one of these tags.
+    source_url: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class RequestGiven(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +81,11 @@ class OptionsGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     dry_run: bool = False
 
 
-class Choosing(OptionsGiven, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+#: `from` is a word of Python, and what is left of it is the URL that answers were made from.
+_NAMES = {"source": "from", "source_url": "source"}
+
+
+class Choosing(OptionsGiven, forbid_unknown_fields=True, kw_only=True, rename=_NAMES):
     """Requests as they are, or chosen among those that the team keeps."""
 
     requests: list[RequestGiven] | msgspec.UnsetType = msgspec.UNSET
@@ -86,9 +93,12 @@ class Choosing(OptionsGiven, forbid_unknown_fields=True, kw_only=True, rename={"
     source: Source | msgspec.UnsetType = msgspec.UNSET
     window: str = "24h"
     limit: int = 100
+    #: Of those only what was made from this URL, and what has one of these tags.
+    source_url: str = ""
+    tags: list[str] = []
 
 
-class ScheduleGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+class ScheduleGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename=_NAMES):
     """A batch that is done again and again, in one JSON object."""
 
     #: `nightly`, `weekly` or five fields of cron.
@@ -96,7 +106,7 @@ class ScheduleGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename={
     timezone: str = "UTC"
 
 
-class BatchGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename={"source": "from"}):
+class BatchGiven(Choosing, forbid_unknown_fields=True, kw_only=True, rename=_NAMES):
     """A whole batch in one JSON object."""
 
 
@@ -190,21 +200,26 @@ def check_requests(given: list[RequestGiven], dialects: Mapping[str, Dialect]) -
     return [_checked(number, one, dialects) for number, one in enumerate(given)]
 
 
-def check_choice(source: Source, window: str, limit: int) -> Choice:
-    """Return what is chosen among the kept requests. Raises `InvalidBatch`."""
+def check_choice(source: Source, window: str, limit: int, source_url: str = "", tags: Sequence[str] = ()) -> Choice:
+    """Return what is chosen among the kept requests. Raises `InvalidBatch` and `InvalidDirective`."""
     seconds = int(parse_lifetime(window, "window"))
     if seconds > WINDOW_SECONDS_MAX:
         raise InvalidBatch("window is at most 30d.", param="window")
     if not 1 <= limit <= REQUESTS_MAX:
         raise InvalidBatch(f"limit is 1 to {REQUESTS_MAX}.", param="limit")
-    return Choice(source, seconds, limit)
+    if source_url:
+        (source_url,) = parse_sources([source_url], "source")
+    return Choice(source, seconds, limit, source_url, parse_tags(list(tags), "tags") if tags else ())
 
 
 def _chosen(given: Choosing, dialects: Mapping[str, Dialect]) -> list[CheckedRequest] | Choice:
     if isinstance(given.source, Source):
         if given.requests is not msgspec.UNSET:
             raise InvalidBatch("A batch has requests or from, not both.", param="from")
-        return check_choice(given.source, given.window, given.limit)
+        return check_choice(given.source, given.window, given.limit, given.source_url, given.tags)
+    if given.source_url or given.tags:
+        param = "source" if given.source_url else "tags"
+        raise InvalidBatch(f"{param} narrows what is chosen with from; a request has its own.", param=param)
     if isinstance(given.requests, msgspec.UnsetType):
         raise InvalidBatch("A batch has requests, or from.", param="requests")
     return check_requests(given.requests, dialects)

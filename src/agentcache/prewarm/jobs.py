@@ -7,18 +7,27 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
+from agentcache.engine.entries import Selector
 from agentcache.gateway.inside import Inside, Standing, Told
+from agentcache.gateway.ports import OutdatedRecord
 from agentcache.jobs.database import DatabaseThreads
+from agentcache.jobs.services import at as aware
+from agentcache.jobs.worker import GiveUp
 from agentcache.kit.clock import Clock
 from agentcache.kit.errors import AgentCacheError
+from agentcache.listeners.services.records import note_asked_anew
 from agentcache.prewarm import services
 from agentcache.prewarm.errors import BatchNotFound
 from agentcache.prewarm.models import RequestState
 from agentcache.prewarm.services import BegunBatch, Outcome, TakenRequest
 from agentcache.tasks.jobs import TaskContext
 from agentcache.tasks.services import Progress
+from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 
 T = TypeVar("T")
@@ -36,6 +45,38 @@ PAUSE_SECONDS_MAX = 60.0
 #: Statuses, of the provider or of a rate of ours, that pass by themselves.
 _PASSING = frozenset({429, 502, 503, 504, 529})
 _DATABASE_WITHIN_SECONDS = 30.0
+
+
+class RefreshingOutdated:
+    """Does jobs of `REFRESH_OUTDATED`. Done twice, it marks the same requests twice, and what is fresh by then is left alone."""
+
+    def __init__(self, threads: DatabaseThreads, requests_folder: Path | None, clock: Clock) -> None:
+        self._threads = threads
+        self._requests_folder = requests_folder
+        self._clock = clock
+
+    async def __call__(self, payload: dict[str, object]) -> None:
+        """Mark what is to be asked anew; raises `GiveUp` for a payload that is none."""
+        try:
+            record = msgspec.convert(payload, OutdatedRecord)
+        except msgspec.ValidationError as error:
+            raise GiveUp("The job lacks members.") from error
+        await self._threads.run(partial(self._mark, record), within_seconds=_DATABASE_WITHIN_SECONDS)
+
+    def _mark(self, record: OutdatedRecord) -> None:
+        # What was stored before the change may still be on its way.
+        if self._requests_folder is not None:
+            services.take_files(self._requests_folder)
+        team = Team.objects.filter(pk=record.tenant_id).first()
+        if team is None:
+            return
+        selectors = [Selector(source=source) for source in record.sources]
+        if record.tags or record.namespace is not None:
+            selectors.append(Selector(namespace=record.namespace, tags=tuple(record.tags)))
+        marked = services.mark_outdated(team, selectors, aware(record.at), aware(self._clock.now()))
+        if record.event_id:
+            note_asked_anew(record.event_id, marked)
+
 
 OpenInside = Callable[[], AbstractAsyncContextManager[Inside]]
 

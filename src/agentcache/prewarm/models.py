@@ -8,6 +8,9 @@ from django.db.models.functions import Now
 from agentcache.kit.ids import new_id
 from agentcache.teams.models import Team
 
+#: What releases write that do not know a list yet.
+_NONE = models.Value([], models.JSONField())
+
 
 class ProbeOutcome(models.TextChoices):
     """What a provider said to a credential."""
@@ -161,6 +164,9 @@ class Schedule(models.Model):
     #: `top`, `expiring` or `invalidated`: chosen anew among the kept requests at each run; "" for the same ones each time.
     source = models.CharField(max_length=11, blank=True, default="")
     window_seconds = models.PositiveIntegerField(default=0)
+    #: Of those only what was made from this URL, and what has one of these tags.
+    source_url = models.CharField(max_length=2048, blank=True, default="", db_default="")
+    tags = models.JSONField(default=list, db_default=_NONE)
     #: Empty where they are chosen anew.
     sealed = models.BinaryField()
     #: How many, or how many at most.
@@ -212,12 +218,23 @@ class KeptRequest(models.Model):
     stored_at = models.DateTimeField()
     #: When the lifetime of the answer ends.
     expires_at = models.DateTimeField()
+    #: Of the entry, as selectors read it: `namespace/dialect/model/label`.
+    path = models.CharField(max_length=600, blank=True, default="", db_default="")
+    tags = models.JSONField(default=list, db_default=_NONE)
+    sources = models.JSONField(default=list, db_default=_NONE)
+    #: When the answer is to be asked for anew before anybody does; null for not.
+    refresh_at = models.DateTimeField(null=True, blank=True)
+    #: Since when the answer is known to be outdated; null where a policy has it refreshed ahead while it is in use.
+    outdated_since = models.DateTimeField(null=True, blank=True)
+    #: How often in a row that did not work.
+    refresh_failures = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "cache_key"], name="prewarm_kept_once")]
         indexes = [
             models.Index(fields=["team", "expires_at"], name="prewarm_kept_expiring"),
             models.Index(fields=["stored_at"], name="prewarm_kept_old"),
+            models.Index(fields=["refresh_at"], name="prewarm_kept_due", condition=models.Q(refresh_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

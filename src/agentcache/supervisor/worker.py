@@ -41,7 +41,7 @@ def run_worker(
 
 
 async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener: socket.socket | None) -> None:
-    from agentcache.web.jobs import open_usage_ingest, open_watch, open_worker
+    from agentcache.web.jobs import open_refreshing, open_usage_ingest, open_watch, open_worker
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,13 +55,15 @@ async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener:
             await stack.enter_async_context(serve_metrics(metrics_listener, metrics.exposition, CONTENT_TYPE))
         ingest = await stack.enter_async_context(open_usage_ingest(settings))
         watch = await stack.enter_async_context(open_watch(settings))
+        refreshing = await stack.enter_async_context(open_refreshing(settings))
         if lifeline is not None:
             lifeline.ready()
-        async with asyncio.TaskGroup() as all_three:
+        async with asyncio.TaskGroup() as all_four:
             # Beside its servers it leaves last, for their last usage; alone it waits for nobody.
-            all_three.create_task(ingest.run(stop, settings.drain_seconds if lifeline is not None else 0.0))
-            all_three.create_task(watch.run(stop, settings.drain_seconds))
-            all_three.create_task(worker.run(stop, settings.drain_seconds))
+            all_four.create_task(ingest.run(stop, settings.drain_seconds if lifeline is not None else 0.0))
+            all_four.create_task(watch.run(stop, settings.drain_seconds))
+            all_four.create_task(refreshing.run(stop, settings.drain_seconds))
+            all_four.create_task(worker.run(stop, settings.drain_seconds))
 
 
 def main() -> None:

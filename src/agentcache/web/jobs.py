@@ -15,12 +15,12 @@ from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
 from agentcache.analytics.services import BACK_FILL
 from agentcache.audit import services as audit
-from agentcache.dashboard.jobs import InvalidationRecording
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.kept_requests import requests_dir
-from agentcache.gateway.ports import DELIVER_WEBHOOK, RECORD_INVALIDATION
+from agentcache.gateway.ports import DELIVER_WEBHOOK, RECORD_INVALIDATION, REFRESH_OUTDATED
 from agentcache.gateway.usage_spool import spool_dir
+from agentcache.invalidations.jobs import InvalidationRecording
 from agentcache.jobs import services
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import JobFunction, JobKind, Pool, Workers
@@ -38,6 +38,7 @@ from agentcache.mails.services import SEND_MAIL
 from agentcache.prewarm import jobs as prewarm_jobs
 from agentcache.prewarm import services as prewarm
 from agentcache.prewarm.jobs import Prewarming
+from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.prewarm.services.batches import RUN as PREWARM
 from agentcache.quotas import jobs as quota_jobs
 from agentcache.settings import Settings
@@ -173,6 +174,7 @@ def webhook_and_task_kinds(
         RUN_TASK: JobKind(runner, pool=Pool.TASKS),
         webhook_jobs.PRUNE: JobKind(tidy_webhooks, webhook_jobs.PRUNE_EVERY_SECONDS),
         task_jobs.PRUNE: JobKind(tidy_tasks, task_jobs.PRUNE_EVERY_SECONDS),
+        REFRESH_OUTDATED: JobKind(prewarm_jobs.RefreshingOutdated(threads, requests_folder, clock)),
         prewarm_jobs.TAKE_REQUESTS: JobKind(take_requests, prewarm_jobs.TAKE_REQUESTS_EVERY_SECONDS),
         prewarm_jobs.START_DUE: JobKind(start_due, prewarm_jobs.START_DUE_EVERY_SECONDS),
         prewarm_jobs.PRUNE: JobKind(tidy_prewarming, prewarm_jobs.PRUNE_EVERY_SECONDS),
@@ -239,3 +241,17 @@ async def open_watch(settings: Settings, clock: Clock | None = None) -> AsyncIte
         reader = await stack.enter_async_context(Reader())
         client = GuardedClient(settings.egress_allow, LIMITS)
         yield Watch(threads, stores.entries, client, reader, clock, settings.origin)
+
+
+@contextlib.asynccontextmanager
+async def open_refreshing(settings: Settings, clock: Clock | None = None) -> AsyncIterator[RefreshAhead]:
+    """Open what asks anew for what is due; `await refreshing.run(stop)` works."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        # Its own thread, like watching: what many requests are asked must not hold up the claiming of jobs.
+        threads = DatabaseThreads(threads=1)
+        stack.callback(threads.close)
+        inside = LazyInside(settings, clock, threads)
+        stack.push_async_callback(inside.close)
+        secrets = ServerSecrets.of(settings)
+        yield RefreshAhead(threads, secrets, inside, clock, encrypt_entries=settings.encrypt_entries)

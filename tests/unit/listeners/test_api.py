@@ -62,7 +62,6 @@ def test_the_roadmaps_contract(member):
 @pytest.mark.parametrize(
     ("members", "param", "code"),
     [
-        ({"refreshOnChange": True}, "refreshOnChange", "refresh_not_available"),
         ({"checkInterval": 60_000}, "checkInterval", "interval_too_short"),
         ({"checkInterval": 3_600_001}, "checkInterval", "invalid_request"),
         ({"checkInterval": "soon"}, "checkInterval", "invalid_request"),
@@ -127,6 +126,21 @@ def test_who_may_what(team):
     send(keys[Scope.CACHE_WRITE], "patch", one, {"tags": ["by a key"]})
     by_key = AuditEvent.objects.filter(team_id=team.pk, target_id=made["id"]).exclude(actor_api_key_id="")
     assert by_key.exists()
+
+
+def test_asking_anew_costs_money_so_admins_alone_may_have_it(member, team):
+    writer = create_api_key(current_secrets(), team, "writer", scopes=[Scope.CACHE_WRITE]).api_key
+    admin = program_of(join(team, "admin@example.com", "admin").user)
+    one = f"/{registered(member)['id']}"
+    changes = {"refreshOnChange": True}
+    for who in (member, program_with_key(writer)):
+        refused = send(who, "patch", one, changes)
+        assert (refused.status_code, refused.json()["code"]) == (403, "refresh_not_allowed")
+        assert send(who, "post", "/register", {**WANTED, **changes, "url": "https://example.com/b"}).status_code == 403
+    assert send(admin, "patch", one, changes).json()["refreshOnChange"] is True
+    # What an admin has switched on stays when others change the rest.
+    assert send(member, "patch", one, {"tags": ["x"]}).json()["refreshOnChange"] is True
+    assert send(member, "patch", one, {"refreshOnChange": False}).json()["refreshOnChange"] is False
 
 
 def test_lists_continue_and_refuse_what_they_do_not_know(member):

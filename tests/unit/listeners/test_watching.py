@@ -9,16 +9,18 @@ import pytest
 from agentcache.audit.models import AuditEvent
 from agentcache.engine.entries import Selector
 from agentcache.engine.stores.port import Put, StoreUnavailable
-from agentcache.gateway.ports import DELIVER_WEBHOOK
+from agentcache.gateway.ports import DELIVER_WEBHOOK, REFRESH_OUTDATED
 from agentcache.jobs.models import Job
 from agentcache.listeners.models import KeptText, Listener, ListenerEvent
 from agentcache.listeners.services.records import EVENTS_MAX, FAILURES_MAX
 from agentcache.mails.models import Mail
 from agentcache.teams.models import Team
+from agentcache.webhooks.models import Message
 from tests.support.entries import make_entry, make_key, make_tenant
 from tests.support.teams import join
 from tests.support.watched_site import page
 from tests.support.watched_source import INTERVAL_SECONDS, WatchedSource
+from tests.support.webhooks import make_endpoint
 from tests.unit.listeners.conftest import watching
 
 
@@ -184,11 +186,11 @@ async def test_a_store_that_is_away_is_no_fault_of_the_source(source, site, stor
     await source.register(url)
     site.put("/a", page("Now $11."))
 
-    async def away(_tenant, _selector):
+    async def away(_store, _tenant, _selector):
         raise StoreUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(stores.entries.__class__, "invalidate", lambda _self, tenant, selector: away(tenant, selector))
+        patched.setattr(stores.entries.__class__, "withdraw", away)
         row = await source.look(200)
     assert (row.changes, row.failures_in_row) == (0, 0)
     assert (await source.look()).changes == 1
@@ -207,6 +209,34 @@ async def test_what_a_listener_sees_is_told(source, site, team):
     audited = await source.run(lambda: list(AuditEvent.objects.filter(target_id=source.id).order_by("id")))
     assert [row.action for row in audited] == ["listener.created", "listener.source_changed"]
     assert "secret=1" not in str([row.after for row in audited])
+
+
+async def test_what_a_change_removed_is_written_down_and_told_as_an_invalidation(source, site, stores, team, clock):
+    await source.run(lambda: make_endpoint(team, event_types=["cache.invalidated"]))
+    url = site.put("/a", page())
+    await source.register(url, tags=("shop",), namespace="prod", invalidates=True)
+    tagged = {"tags": ("shop",), "namespace": "prod"}
+    await fill(stores, team, clock, one={"sources": (url,)}, two={"sources": (url,)}, three=tagged)
+    site.put("/a", page("Now $11."))
+    await source.look()
+    rows = await source.run(lambda: list(AuditEvent.objects.filter(action="cache.invalidated").order_by("id")))
+    told = [(row.after.get("url"), row.after.get("tags"), row.after["entries"], row.after["cause"]) for row in rows]
+    assert told == [(url, None, 2, "listener"), (None, ["shop"], 1, "listener")]
+    assert await source.run(Message.objects.filter(event_type="cache.invalidated").count) == 2
+
+
+async def test_a_change_has_outdated_answers_asked_anew_where_that_is_wanted(source, site, team, clock):
+    url = site.put("/a", page())
+    await source.register(url, tags=("shop",), invalidates=False, refreshes=True)
+    site.put("/a", page("Now $11."))
+    await source.look()
+    job = await source.run(Job.objects.filter(name=REFRESH_OUTDATED).get)
+    event = (await source.history())[0]
+    assert event.at.timestamp() <= job.payload["at"] <= clock.now()
+    assert job.payload == {
+        "tenant_id": team.pk, "at": job.payload["at"], "sources": [url], "tags": ["shop"], "event_id": event.pk,
+    }  # fmt: skip
+    assert (event.invalidated, event.asked_anew) == (0, None)
 
 
 async def test_repeated_failure_backs_off_then_pauses_and_tells(source, site, team):

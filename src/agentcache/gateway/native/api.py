@@ -16,7 +16,7 @@ from agentcache.gateway.native.exchange import Exchange, check_directives
 from agentcache.gateway.native.openapi import openapi_document
 from agentcache.gateway.native.routes import ROUTES, Route
 from agentcache.gateway.native.targets import NATIVE
-from agentcache.gateway.ports import Outcome, Principal, UsageTotals
+from agentcache.gateway.ports import Outcome, Prewarmer, Principal, UsageTotals
 from agentcache.gateway.problems import NO_PAGE, problem
 from agentcache.gateway.refusals import is_refusal
 from agentcache.kit.errors import AgentCacheError, BadRequest, NotFound
@@ -35,13 +35,18 @@ class MethodNotServed(BadRequest):
 
 
 class NativeAPI:
-    """Serves `/api/cache/…` and `/api/openapi.json`. `totals` is None where nobody counts calls."""
+    """Serves `/api/cache/…` and `/api/openapi.json`. `totals` is None where nobody counts calls, `prewarmer` where nobody asks again."""
 
     def __init__(
-        self, parts: Parts, totals: UsageTotals | None = None, complete: Callable[[bytes], bytes] | None = None
+        self,
+        parts: Parts,
+        totals: UsageTotals | None = None,
+        complete: Callable[[bytes], bytes] | None = None,
+        prewarmer: Prewarmer | None = None,
     ) -> None:
         self._parts = parts
         self._totals = totals
+        self._prewarmer = prewarmer
         #: Adds what others serve to the OpenAPI document.
         self._complete = complete
         self._document: bytes | None = None
@@ -79,6 +84,7 @@ class NativeAPI:
             principal=principal,
             path=segments,
             totals=self._totals,
+            prewarmer=self._prewarmer,
         )
         await self._serve_recorded(route, exchange)
 

@@ -18,9 +18,10 @@ from agentcache.gateway.asgi_types import ASGIScope, HeaderList, Receive, Send, 
 from agentcache.gateway.callers import Caller
 from agentcache.gateway.calls import Parts
 from agentcache.gateway.directives import InvalidDirective
-from agentcache.gateway.ports import Outcome, Principal, UsageEvent, UsageTotals
+from agentcache.gateway.ports import Outcome, Prewarmer, Principal, UsageEvent, UsageTotals
 from agentcache.gateway.problems import NO_PAGE
 from agentcache.kit.errors import AgentCacheError, BadRequest
+from agentcache.kit.networks import caller_address
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -54,10 +55,18 @@ class Exchange:
     path: dict[str, str] = field(default_factory=dict)
     #: Who counts the team's calls, where somebody does.
     totals: UsageTotals | None = None
+    #: Who asks again for what is invalidated, where somebody does.
+    prewarmer: Prewarmer | None = None
     #: Whether the meter has been told how this ended; each request is one usage event.
     is_recorded: bool = False
     #: What its limits let it do.
     admitted: Pass = FREE
+
+    @property
+    def address(self) -> str:
+        """The caller's address, "" where it is not known."""
+        peer, forwarded = self.asgi_scope.get("client"), self.caller.headers.get("x-forwarded-for", "")
+        return caller_address(peer[0] if peer else "", forwarded, self.parts.settings.trusted_proxies)
 
     async def read(self, kind: type[T], limit: int) -> T:
         """Return the JSON body as a `kind`; raise `BadRequest` naming what is wrong with it."""
@@ -173,14 +182,20 @@ def as_struct(members: dict[str, Any], kind: type[T], *, strict: bool = True) ->
         text = str(error)
     place = _PLACE.search(text)
     inside = place["place"].lstrip(".")[:80] if place else ""
-    if unknown := _UNKNOWN.search(text):
+    said = _PLACE.sub("", text)
+    unknown = _UNKNOWN.search(said)
+    if inside and (found := unknown or _MISSING.search(said)):
+        name = found["name"][:80]
+        what = "not known here" if unknown else "required"
+        raise InvalidMember(f"{inside}: {name!r} is {what}.", param=f"{inside}.{name}")
+    if unknown:
         known = ", ".join(kind.__struct_encode_fields__)
         raise InvalidMember(
             f"{unknown['name'][:80]!r} is not known here; known are {known}.", param=unknown["name"][:80]
         )
-    if missing := _MISSING.search(text):
+    if missing := _MISSING.search(said):
         raise InvalidMember(f"{missing['name']!r} is required.", param=missing["name"])
-    expected = _PLACE.sub("", text).replace("`", "")
+    expected = said.replace("`", "")
     raise InvalidMember(f"{inside or 'The request'}: {expected[:1].lower()}{expected[1:]}.", param=inside or None)
 
 

@@ -8,8 +8,18 @@ import msgspec
 from msgspec import UNSET
 
 from agentcache.engine.entries import Reach, Selector
+from agentcache.gateway.authenticate import require
 from agentcache.gateway.directives import parse_name, parse_sources, parse_tags
-from agentcache.gateway.invalidating import WEEK_MS, Preview, both_keys, criteria_of, preview, selector_of
+from agentcache.gateway.invalidating import (
+    WEEK_MS,
+    Preview,
+    PrewarmUnavailable,
+    ask_again_of,
+    both_keys,
+    criteria_of,
+    preview,
+    selector_of,
+)
 from agentcache.gateway.native.exchange import Exchange, InvalidMember, utc
 from agentcache.gateway.native.schemas import (
     BlastRadius,
@@ -18,11 +28,11 @@ from agentcache.gateway.native.schemas import (
     PurgeReply,
     PurgeRequest,
 )
-from agentcache.gateway.ports import RECORD_INVALIDATION, InvalidationRecord
+from agentcache.gateway.ports import RECORD_INVALIDATION, AskAgain, AskedAgain, InvalidationRecord, Scope
+from agentcache.kit.egress.own_api import COMMAND_AGENT
 from agentcache.kit.errors import Unavailable
 from agentcache.kit.ids import new_id
 from agentcache.kit.logs import get_logger
-from agentcache.kit.networks import caller_address
 
 #: Bodies of this API that carry no request and no value.
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -38,9 +48,15 @@ async def invalidate(exchange: Exchange) -> None:
     """Answer `POST /api/cache/invalidate`: once it is answered, no worker serves what it means as if it were good."""
     asked = await exchange.read(InvalidateRequest, BODY_BYTES_MAX)
     tenant, now = exchange.principal.tenant, exchange.parts.clock.now()
-    selector = selector_of(tenant, asked, now)
+    selector, how = selector_of(tenant, asked, now), ask_again_of(asked)
+    if how is not None:
+        # Before anything is removed: who may not have it asked again may want it left as it is.
+        require(exchange.principal, Scope.ADMIN)
+        if exchange.prewarmer is None:
+            raise PrewarmUnavailable(param="preWarm")
     if asked.dry_run:
-        await exchange.reply(_dry_reply(await _preview(exchange, selector, now)))
+        again = await _ask_again(exchange, selector, now, how, is_dry_run=True)
+        await exchange.reply(_dry_reply(await _preview(exchange, selector, now), again))
         return
     reach = await exchange.parts.entries.withdraw(tenant, selector, soft=asked.soft)
     record = InvalidationRecord(
@@ -53,16 +69,20 @@ async def invalidate(exchange: Exchange) -> None:
         reason=asked.reason,
         notify=asked.notify,
     )
-    is_recorded = await _hand_over(exchange, record, reach)
+    is_recorded = await hand_over(exchange, record, reach)
+    again = await _ask_again(exchange, selector, now, how)
     await exchange.reply(
         InvalidateReply(
             id=record.id,
             invalidated=reach.entries,
             namespaces=list(reach.namespaces),
             estimated_cost_impact=reach.cost_usd_nanos / 1e9,
+            pre_warmed=again.requests,
+            pre_warm_problem=again.problem or None,
             soft=asked.soft,
             dry_run=False,
             recorded=is_recorded,
+            job=again.job_id or None,
         )
     )
 
@@ -81,8 +101,32 @@ async def purge(exchange: Exchange) -> None:
         criteria = {_RECORDED_AS.get(name, name): given[name] for name in (*_PURGED_BY, "all") if name in given}
         now = exchange.parts.clock.now()
         record = InvalidationRecord(id=new_id("inv_"), tenant_id=tenant.id, at=now, criteria=criteria, entries=number)
-        await _hand_over(exchange, record, reach)
+        await hand_over(exchange, record, reach)
     await exchange.reply(PurgeReply(invalidated=number, dry_run=asked.dry_run))
+
+
+async def _ask_again(
+    exchange: Exchange, selector: Selector, at: float, how: AskAgain | None, *, is_dry_run: bool = False
+) -> AskedAgain:
+    """Have it asked again, or say what that would be; nothing that is in the way of it undoes the invalidation."""
+    if how is None or exchange.prewarmer is None:
+        return AskedAgain()
+    principal = exchange.principal
+    try:
+        if is_dry_run:
+            return await exchange.prewarmer.would_ask(principal.tenant.id, selector, at, how)
+        return await exchange.prewarmer.ask_again(
+            principal.tenant.id,
+            selector,
+            at,
+            how,
+            api_key_id=principal.api_key_id,
+            user_id=principal.user_id,
+            address=exchange.address,
+        )
+    except Unavailable as error:
+        _log.error("not_asked_again", team_id=principal.tenant.id, reason=error.message)
+        return AskedAgain(problem=error.code)
 
 
 async def _preview(exchange: Exchange, selector: Selector, now: float) -> Preview:
@@ -97,12 +141,14 @@ async def _preview(exchange: Exchange, selector: Selector, now: float) -> Previe
     return await preview(exchange.parts.entries, tenant, selector, hits)
 
 
-def _dry_reply(found: Preview) -> InvalidateReply:
+def _dry_reply(found: Preview, again: AskedAgain) -> InvalidateReply:
     reach = found.reach
     return InvalidateReply(
         invalidated=reach.entries,
         namespaces=list(reach.namespaces),
         estimated_cost_impact=reach.cost_usd_nanos / 1e9,
+        pre_warmed=again.requests,
+        pre_warm_problem=again.problem or None,
         dry_run=True,
         preview=BlastRadius(
             entries=reach.entries,
@@ -116,19 +162,15 @@ def _dry_reply(found: Preview) -> InvalidateReply:
     )
 
 
-async def _hand_over(exchange: Exchange, record: InvalidationRecord, reach: Reach) -> bool:
+async def hand_over(exchange: Exchange, record: InvalidationRecord, reach: Reach) -> bool:
     """Have an invalidation written down; False where that cannot be: it has happened, and must not look undone."""
-    peer = exchange.asgi_scope.get("client")
     record.body_bytes = reach.body_bytes
     record.namespaces = reach.namespaces
     record.cost_usd_nanos = reach.cost_usd_nanos
     record.api_key_id = exchange.principal.api_key_id
     record.user_id = exchange.principal.user_id
-    record.address = caller_address(
-        peer[0] if peer else "",
-        exchange.caller.headers.get("x-forwarded-for", ""),
-        exchange.parts.settings.trusted_proxies,
-    )
+    record.address = exchange.address
+    record.cause = "command" if exchange.caller.headers.get("user-agent", "").startswith(COMMAND_AGENT) else "api"
     try:
         await exchange.parts.jobs.enqueue(RECORD_INVALIDATION, msgspec.to_builtins(record))
     except Unavailable:

@@ -12,6 +12,7 @@ from agentcache.engine.stores.port import EntrySummary
 from agentcache.gateway.directives import parse_name, parse_sources, parse_tags
 from agentcache.gateway.invalidating import both_keys
 from agentcache.gateway.native.exchange import Exchange, InvalidMember, utc
+from agentcache.gateway.native.invalidating import hand_over
 from agentcache.gateway.native.looking import NotInCache
 from agentcache.gateway.native.schemas import (
     CallTotals,
@@ -24,6 +25,8 @@ from agentcache.gateway.native.schemas import (
 )
 from agentcache.gateway.native.targets import is_hex_key
 from agentcache.gateway.native.values import key_space, shown_value
+from agentcache.gateway.ports import InvalidationRecord
+from agentcache.kit.ids import new_id
 
 _DAY_SECONDS = 86400
 
@@ -69,9 +72,15 @@ async def show_entry(exchange: Exchange) -> None:
 
 async def delete_entry(exchange: Exchange) -> None:
     """Answer `DELETE /api/cache/entries/{key}`: once it is answered, no worker serves the entry."""
-    keys = _keys_of(exchange, exchange.path["key"])
-    if not await exchange.parts.entries.invalidate(exchange.principal.tenant, Selector(keys=keys)):
+    key, tenant = exchange.path["key"], exchange.principal.tenant
+    now = exchange.parts.clock.now()
+    reach = await exchange.parts.entries.withdraw(tenant, Selector(keys=_keys_of(exchange, key)))
+    if not reach.entries:
         raise NotInCache
+    record = InvalidationRecord(
+        id=new_id("inv_"), tenant_id=tenant.id, at=now, criteria={"keys": [key]}, entries=reach.entries
+    )
+    await hand_over(exchange, record, reach)
     await exchange.reply(None, status=204)
 
 

@@ -263,6 +263,16 @@ class StatsReply(msgspec.Struct, kw_only=True):
     calls: CallTotals | None
 
 
+class PreWarm(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How to ask again."""
+
+    limit: Annotated[int, Meta(ge=1, le=10_000, description="Requests, at most; the newest first.")] = 10_000
+    cost_cap_usd: (
+        Annotated[str, Meta(max_length=32, description="Decimal US dollars that it may cost; null for no cap.")] | None
+    ) = None
+    concurrency: Annotated[int, Meta(ge=1, le=32, description="Requests at once.")] = 4
+
+
 class InvalidateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which entries are outdated: all given criteria must hold, and there has to be one."""
 
@@ -297,7 +307,11 @@ class InvalidateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     ] = False
     notify: Annotated[bool, Meta(description="Whether webhooks get the event cache.invalidated.")] = True
     pre_warm: Annotated[
-        bool, Meta(description="Ask for the answers anew. Not available here yet: true is refused.")
+        bool | PreWarm,
+        Meta(
+            description="Ask again, in a job, for what had been asked: with requests that the team keeps and its provider "
+            "credentials. Needs the scope admin, for it costs money; an object says how much at most."
+        ),
     ] = msgspec.field(name="preWarm", default=False)
 
 
@@ -334,7 +348,12 @@ class InvalidateReply(msgspec.Struct, kw_only=True):
     estimated_cost_impact: Annotated[
         float, Meta(description="What it would cost to ask for all of them anew, at the prices paid. US dollars.")
     ] = msgspec.field(name="estimatedCostImpact")
-    pre_warmed: Annotated[int, Meta(description="Answers asked for anew.")] = msgspec.field(name="preWarmed", default=0)
+    pre_warmed: Annotated[int, Meta(description="Requests that the job asks again; with dry_run, that it would.")] = (
+        msgspec.field(name="preWarmed", default=0)
+    )
+    pre_warm_problem: (
+        Annotated[str, Meta(description="Why nothing is asked again although preWarm was given: a code.")] | None
+    ) = msgspec.field(name="preWarmProblem", default=None)
     soft: bool = False
     dry_run: bool
     recorded: Annotated[

@@ -7,10 +7,13 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import agentcache
 from agentcache.kit.errors import AgentCacheError, BadRequest
 
 #: A server that is up answers its own API in milliseconds; listings of many entries take longest.
 WITHIN_SECONDS = 30.0
+#: How the command line calls itself; a server then knows that a call is a command's.
+COMMAND_AGENT = "agentcache-command/"
 
 
 class ServerUnreachable(AgentCacheError):
@@ -38,7 +41,7 @@ def call_own_api(
         raise BadRequest(f"{base_url!r} is no URL of a server. Write it as http://127.0.0.1:8787", param="url")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=WITHIN_SECONDS)
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": "application/json", "User-Agent": COMMAND_AGENT + agentcache.__version__}
     if api_key is not None:
         headers["X-AgentCache-Key"] = api_key
     body = None

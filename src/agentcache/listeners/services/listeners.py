@@ -120,9 +120,9 @@ def delete(team: Team, listener_id: str, *, actor: Actor) -> None:
         row.delete()
 
 
-def note(row: Listener, kind: EventKind, at: datetime, **members: object) -> None:
+def note(row: Listener, kind: EventKind, at: datetime, **members: object) -> ListenerEvent:
     """Keep an event of a listener."""
-    ListenerEvent.objects.create(listener=row, kind=kind, at=at, since=at, **members)
+    return ListenerEvent.objects.create(listener=row, kind=kind, at=at, since=at, **members)
 
 
 def wanted_of(row: Listener) -> Wanted:
@@ -134,6 +134,7 @@ def wanted_of(row: Listener) -> Wanted:
         tags=tuple(row.tags),
         selector=row.selector,
         invalidates=row.invalidates,
+        refreshes=row.refreshes,
         webhook_url=row.webhook_url,
     )
 

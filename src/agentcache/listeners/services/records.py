@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
+import msgspec
 from django.db import transaction
 from django.db.models import F
 
+from agentcache.audit.services import Actor
+from agentcache.gateway.ports import REFRESH_OUTDATED
+from agentcache.invalidations.services import record_invalidation
+from agentcache.jobs import services as jobs
+from agentcache.kit.ids import new_id
 from agentcache.listeners.findings import Changed, Failed, Fetched, Finding, FirstReading, Unchanged
+from agentcache.listeners.invalidating import Gone, outdated_by
 from agentcache.listeners.models import EventKind, KeptText, Listener, ListenerEvent, PausedBecause
 from agentcache.listeners.reading.messages import Reading
 from agentcache.listeners.services import telling
@@ -40,13 +47,15 @@ class Checked:
     #: When it began.
     at: datetime
     finding: Finding
-    #: What was invalidated for a change: [{"what": …, "value": …, "entries": …}, …].
-    invalidated: list[dict[str, object]] = field(default_factory=list)
+    #: What was invalidated for a change.
+    gone: list[Gone] = field(default_factory=list)
+    #: When that was over, in Unix seconds: what is stored later is made from the source as it is now.
+    over_at: float = 0.0
 
     @property
     def entries(self) -> int:
         """How many entries were invalidated."""
-        return sum(int(str(one["entries"])) for one in self.invalidated)
+        return sum(one.reach.entries for one in self.gone)
 
 
 def record(checks: Sequence[Checked]) -> int:
@@ -141,11 +150,23 @@ def _note(check: Checked) -> None:
 
 def _note_change(check: Checked, finding: Changed) -> None:
     row, difference = check.listener, finding.difference
-    note(
+    event = note(
         row, EventKind.CHANGED, check.at, diff=difference.diff, added=difference.added, removed=difference.removed,
-        invalidated=check.entries, selectors=check.invalidated[:_SELECTORS_KEPT],
+        invalidated=check.entries, selectors=[one.told for one in check.gone[:_SELECTORS_KEPT]],
     )  # fmt: skip
     telling.tell_change(row, check.at, difference, check.entries)
+    for one in check.gone[:_SELECTORS_KEPT]:
+        if one.reach.entries:
+            record_invalidation(one.record(row), Actor.system())
+    if row.refreshes:
+        told = msgspec.to_builtins(outdated_by(row, finding, check.over_at, event.pk))
+        jobs.enqueue(new_id(), REFRESH_OUTDATED, told, check.at)
+
+
+def note_asked_anew(event_id: int, requests: int) -> None:
+    """Note how many requests are asked anew because of a change."""
+    # Crosses tenants: the worker serves them all.
+    ListenerEvent.objects.filter(pk=event_id).update(asked_anew=requests)
 
 
 def _note_failure(row: Listener, finding: Failed, at: datetime) -> None:

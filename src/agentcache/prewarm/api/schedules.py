@@ -32,6 +32,9 @@ class ScheduleShown(Schema):
     is_paused: bool
     #: `top`, `expiring` or `invalidated`, chosen anew at each run; "" for the same requests each time.
     chosen_from: str
+    #: Of those only what was made from this URL, and what has one of these tags; "" and none for all.
+    chosen_source: str
+    chosen_tags: list[str]
     #: How many, or how many at most where they are chosen.
     requests: int
     concurrency: int
@@ -54,6 +57,8 @@ class ScheduleShown(Schema):
         same = "id title cron timezone is_paused concurrency next_at last_at last_error created_by created_at".split()
         return cls(
             chosen_from=row.source,
+            chosen_source=row.source_url,
+            chosen_tags=row.tags,
             requests=row.total,
             requests_per_second=row.rate_per_second,
             cost_cap_usd=None if cap is None else usd(cap),

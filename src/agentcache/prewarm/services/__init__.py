@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from agentcache.prewarm.services.ahead import (
+    DueRequest,
+    WorkingTeam,
+    claim_due,
+    mark_outdated,
+    note_failed,
+    note_refreshed,
+)
+from agentcache.prewarm.services.asking import ask_again, would_ask
 from agentcache.prewarm.services.batches import open_request, prune, run_again, start_batch
 from agentcache.prewarm.services.credentials import (
     delete_credential,
@@ -33,19 +42,26 @@ from agentcache.prewarm.services.schedules import (
 
 __all__ = [
     "BegunBatch",
+    "DueRequest",
     "Outcome",
     "ScheduleEdits",
     "TakenRequest",
+    "WorkingTeam",
+    "ask_again",
     "begin_batch",
     "change_schedule",
     "choose",
+    "claim_due",
     "count_ended",
     "create_schedule",
     "delete_credential",
     "delete_schedule",
     "keep_credential",
+    "mark_outdated",
     "note_end",
+    "note_failed",
     "note_outcomes",
+    "note_refreshed",
     "open_credential",
     "open_request",
     "prune",
@@ -60,4 +76,5 @@ __all__ = [
     "take",
     "take_files",
     "test_credential",
+    "would_ask",
 ]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agentcache.analytics.queries import most_asked
 from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
+from agentcache.engine.entries import Selector, Tenant
+from agentcache.engine.stores.selection import matches
 from agentcache.gateway.inside import InsideRequest
 from agentcache.gateway.kept_requests import KeptRequest as Spooled
 from agentcache.gateway.kept_requests import open_request as open_kept
 from agentcache.gateway.kept_requests import read_requests, waiting_request_files
+from agentcache.kit.crypto import DecryptionFailed
 from agentcache.kit.logs import get_logger
 from agentcache.prewarm.errors import NothingToPrewarm, RequestsNotKept
 from agentcache.prewarm.given import CheckedRequest, Choice, Source
@@ -44,7 +49,8 @@ def set_keeping(team: Team, *, is_on: bool, actor: Actor) -> None:
             Keeping.objects.create(team=locked)
         else:
             rows_of(locked, Keeping).delete()
-            rows_of(locked, KeptRequest).delete()
+            # What a policy refreshes ahead is needed for that, and goes when the policy does.
+            rows_of(locked, KeptRequest).filter(refresh_at__isnull=True).delete()
         audit.record(
             action="prewarm_keeping.changed",
             actor=actor,
@@ -78,31 +84,66 @@ def choose(secrets: ServerSecrets, team: Team, choice: Choice) -> list[CheckedRe
     """Return the kept requests that fit. Raises `RequestsNotKept`, and `NothingToPrewarm` when none does."""
     if not rows_of(team, Keeping).exists():
         raise RequestsNotKept
-    rows = _rows(team, choice, timezone.now())
-    if not rows:
+    found = opened(secrets, team, _chosen(team, choice, timezone.now()))
+    if not found:
         raise NothingToPrewarm
-    tenant = secrets.tenant(team.pk, bytes(team.wrapped_data_key), encrypt_entries=False)
-    found = []
-    for row in rows:
-        path, headers, body = open_kept(tenant, row.cache_key, bytes(row.sealed))
-        found.append(CheckedRequest(InsideRequest(row.provider, path, headers, body), row.model))
     return found
+
+
+def meant(team: Team, selectors: Sequence[Selector], at: datetime) -> list[int]:
+    """Return the ids of the kept requests whose answers were good at a time and fall under one of the selectors.
+
+    It is told by what was kept with the request: the entries themselves may be gone already.
+    """
+    rows = _facts(rows_of(team, KeptRequest).filter(expires_at__gt=at, stored_at__lte=at).order_by("-stored_at", "-id"))
+    return [row_id for row_id, key, facts in rows if any(matches(one, key, facts) for one in selectors)]
+
+
+def opened(secrets: ServerSecrets, team: Team, row_ids: Sequence[int]) -> list[CheckedRequest]:
+    """Return kept requests as they can be made, in this order; those that are gone are left out."""
+    tenant = secrets.tenant(team.pk, bytes(team.wrapped_data_key), encrypt_entries=False)
+    found: dict[int, CheckedRequest] = {}
+    for first in range(0, len(row_ids), _ROWS_AT_ONCE):
+        for row in rows_of(team, KeptRequest).filter(pk__in=row_ids[first : first + _ROWS_AT_ONCE]):
+            one = opened_row(tenant, row)
+            if one is not None:
+                found[row.pk] = one
+    return [found[row_id] for row_id in row_ids if row_id in found]
+
+
+def opened_row(tenant: Tenant, row: KeptRequest) -> CheckedRequest | None:
+    """Return one kept request as it can be made; None for what does not open."""
+    try:
+        path, headers, body = open_kept(tenant, row.cache_key, bytes(row.sealed))
+    except DecryptionFailed:
+        _log.warning("kept_request_not_opened", team_id=row.team_id)
+        return None
+    return CheckedRequest(InsideRequest(row.provider, path, headers, body), row.model)
 
 
 def prune_kept(now: datetime) -> None:
     """Delete kept requests that are old, and beyond 10,000 of a team those that were stored first."""
     KeptRequest.objects.filter(stored_at__lt=now - KEPT_FOR).delete()
-    for row in Keeping.objects.select_related("team"):
-        newest = rows_of(row.team, KeptRequest).order_by("-stored_at", "-id")
+    # Of teams that keep nothing only what a policy refreshes ahead.
+    unwanted = KeptRequest.objects.filter(refresh_at__isnull=True)
+    unwanted.exclude(team__in=Keeping.objects.values("team")).delete()
+    for team_id in list(KeptRequest.objects.values_list("team_id", flat=True).distinct()):
+        newest = rows_of(Team(id=team_id), KeptRequest).order_by("-stored_at", "-id")
         last = newest.values_list("stored_at", flat=True)[KEPT_MAX : KEPT_MAX + 1].first()
         if last is not None:
-            rows_of(row.team, KeptRequest).filter(stored_at__lte=last).delete()
+            newest.filter(stored_at__lte=last).delete()
 
 
 def _keep(spooled: Sequence[Spooled]) -> int:
-    wanted = set(Keeping.objects.filter(team__in={one.tenant_id for one in spooled}).values_list("team_id", flat=True))
-    # The last of each key: a statement may name a row once.
-    newest = {(one.tenant_id, one.cache_key): one for one in spooled if one.tenant_id in wanted}
+    teams = {one.tenant_id for one in spooled}
+    wanted = set(Keeping.objects.filter(team__in=teams).values_list("team_id", flat=True))
+    there = set(Team.objects.filter(pk__in=teams).values_list("pk", flat=True))
+    # The last of each key: a statement may name a row once. What a policy refreshes ahead is kept for that alone.
+    newest = {
+        (one.tenant_id, one.cache_key): one
+        for one in spooled
+        if one.tenant_id in wanted or (one.refresh_at and one.tenant_id in there)
+    }
     rows = [
         KeptRequest(
             team_id=one.tenant_id,
@@ -112,6 +153,10 @@ def _keep(spooled: Sequence[Spooled]) -> int:
             sealed=one.sealed,
             stored_at=datetime.fromtimestamp(one.stored_at, UTC),
             expires_at=datetime.fromtimestamp(one.expires_at, UTC),
+            path=one.path[:600].replace("\0", ""),
+            tags=list(one.tags),
+            sources=list(one.sources),
+            refresh_at=datetime.fromtimestamp(one.refresh_at, UTC) if one.refresh_at else None,
         )
         for one in newest.values()
     ]
@@ -120,24 +165,59 @@ def _keep(spooled: Sequence[Spooled]) -> int:
         batch_size=_ROWS_AT_ONCE,
         update_conflicts=True,
         unique_fields=["team", "cache_key"],
-        update_fields=["provider", "model", "sealed", "stored_at", "expires_at"],
+        update_fields=[
+            "provider",
+            "model",
+            "sealed",
+            "stored_at",
+            "expires_at",
+            "path",
+            "tags",
+            "sources",
+            "refresh_at",
+            "outdated_since",
+            "refresh_failures",
+        ],
     )
     return len(rows)
 
 
-def _rows(team: Team, choice: Choice, now: datetime) -> list[KeptRequest]:
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Implements `selection.Selectable`."""
+
+    namespace: str
+    dialect: str
+    model: str
+    path: str
+    stored_at: float
+    tags: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def _facts(rows: QuerySet[KeptRequest]) -> Iterator[tuple[int, bytes, _Facts]]:
+    """Yield id, cache key and what selectors look at, without opening anything."""
+    names = ("pk", "cache_key", "provider", "model", "path", "stored_at", "tags", "sources")
+    for row_id, key, provider, model, path, stored_at, tags, sources in rows.values_list(*names):
+        namespace = path.partition("/")[0]
+        facts = _Facts(namespace, provider, model, path, stored_at.timestamp(), tuple(tags), tuple(sources))
+        yield row_id, bytes.fromhex(key), facts
+
+
+def _chosen(team: Team, choice: Choice, now: datetime) -> list[int]:
     window = timedelta(seconds=choice.window_seconds)
     kept = rows_of(team, KeptRequest)
+    places: dict[str, int] = {}
     if choice.source is Source.EXPIRING:
-        return list(kept.filter(expires_at__lte=now + window).order_by("expires_at", "id")[: choice.limit])
-    if choice.source is Source.INVALIDATED:
+        kept = kept.filter(expires_at__lte=now + window).order_by("expires_at", "id")
+    elif choice.source is Source.INVALIDATED:
         # Those whose answers are still there are skipped when it is their turn.
-        there = kept.filter(expires_at__gt=now, stored_at__gte=now - window)
-        return list(there.order_by("-stored_at", "-id")[: choice.limit])
-    since_ms = int((now - window).timestamp() * 1000)
-    places = {key: place for place, key in enumerate(most_asked(team, since_ms))}
-    known = sorted(
-        (key for key in kept.values_list("cache_key", flat=True) if key in places), key=lambda key: places[key]
-    )[: choice.limit]
-    rows = {row.cache_key: row for row in kept.filter(cache_key__in=known)}
-    return [rows[key] for key in known if key in rows]
+        kept = kept.filter(expires_at__gt=now, stored_at__gte=now - window).order_by("-stored_at", "-id")
+    else:
+        since_ms = int((now - window).timestamp() * 1000)
+        places = {key: place for place, key in enumerate(most_asked(team, since_ms))}
+    selector = Selector(source=choice.source_url or None, tags=choice.tags)
+    rows = [(row_id, key.hex()) for row_id, key, facts in _facts(kept) if matches(selector, key, facts)]
+    if choice.source is Source.TOP:
+        rows = sorted((row for row in rows if row[1] in places), key=lambda row: places[row[1]])
+    return [row_id for row_id, _ in rows[: choice.limit]]

@@ -16,13 +16,10 @@ from django.db.models import Sum
 from agentcache.gateway.inside import InsideRequest
 from agentcache.gateway.ports import Principal
 from agentcache.kit.money import usd
-from agentcache.policies.policy_book import PolicyBook
-from agentcache.prewarm.models import Batch, BatchRequest, BatchState, ProviderCredential, RequestState
-from agentcache.prewarm.queries import keeps_requests
+from agentcache.prewarm.models import Batch, BatchRequest, BatchState, RequestState
+from agentcache.prewarm.services.ahead import working_team
 from agentcache.prewarm.services.batches import open_request
-from agentcache.prewarm.services.credentials import open_credential
 from agentcache.tasks.models import Task, TaskState
-from agentcache.teams.directory import team_principal
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.webhooks.services import emit
 
@@ -86,18 +83,11 @@ def begin_batch(secrets: ServerSecrets, batch_id: str, *, encrypt_entries: bool)
         under_way.update(state=RequestState.WAITING, reserved_usd_nanos=0)
         batch.state = BatchState.RUNNING
         batch.save()
-    team = batch.team
-    rows = ProviderCredential.objects.filter(team=team)
+    working = working_team(secrets, batch.team, encrypt_entries=encrypt_entries)
     return BegunBatch(
         batch.pk,
-        team_principal(
-            secrets,
-            team,
-            encrypt_entries=encrypt_entries,
-            policies=PolicyBook().of(team.pk),
-            keeps_requests=keeps_requests(team.pk),
-        ),
-        {row.provider: open_credential(secrets, team, row) for row in rows},
+        working.principal,
+        working.credentials,
         batch.is_dry_run,
         batch.concurrency,
         batch.rate_per_second,

@@ -74,6 +74,8 @@ def create_schedule(
             timezone=timezone,
             source=choice.source.value if choice is not None else "",
             window_seconds=choice.window_seconds if choice is not None else 0,
+            source_url=choice.source_url if choice is not None else "",
+            tags=list(choice.tags) if choice is not None else [],
             total=requests.limit if isinstance(requests, Choice) else len(requests),
             concurrency=options.concurrency,
             rate_per_second=options.rate_per_second,
@@ -150,7 +152,7 @@ def start_due(secrets: ServerSecrets, now: datetime) -> int:
 
 def _start(secrets: ServerSecrets, team: Team, row: Schedule, actor: Actor) -> Batch:
     if row.source:
-        choice = Choice(Source(row.source), row.window_seconds, row.total)
+        choice = Choice(Source(row.source), row.window_seconds, row.total, row.source_url, tuple(row.tags))
         return start_batch(secrets, team, choose(secrets, team, choice), _options(row), actor=actor)
     plain = secrets.open_for_team(team.pk, bytes(team.wrapped_data_key), row.place, bytes(row.sealed))
     return start_batch(secrets, team, _unpacked(plain), _options(row), actor=actor)

@@ -12,11 +12,11 @@ from agentcache.analytics import services as usage
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.dashboard.entry_access import close_entry_access, entry_access, tenant_of
-from agentcache.dashboard.invalidations import list_invalidations, that_meant
-from agentcache.dashboard.jobs import InvalidationRecording
-from agentcache.dashboard.services import record_invalidation
 from agentcache.engine.entries import Entry, EntryMeta, Selector
 from agentcache.gateway.ports import InvalidationRecord
+from agentcache.invalidations.jobs import InvalidationRecording
+from agentcache.invalidations.queries import list_invalidations, that_meant
+from agentcache.invalidations.services import record_invalidation
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp
 from agentcache.kit.ids import new_id
@@ -168,7 +168,7 @@ def test_another_teams_entries_and_invalidations_are_not_there(team, member):
     other = make_team("Red Foxes")
     store_entries(other)
     done = record(other)
-    record_invalidation(done, Actor.system(), cause="api")
+    record_invalidation(done, Actor.system())
     assert "Nothing that is stored now" in opened(member, f"{PAGE}?tags=prices&preview=1")
     member.post(PAGE, {"tags": "prices"})
     assert len(left(other)) == 4
@@ -225,7 +225,7 @@ async def test_a_job_records_an_invalidation_once_however_often_it_is_done(proje
     ],
 )
 def test_which_invalidations_meant_entries_like_one(team, criteria, is_meant):
-    record_invalidation(record(team, criteria=criteria), Actor.system(), cause="api")
+    record_invalidation(record(team, criteria=criteria), Actor.system())
     meta = EntryMeta(
         dialect="openai", endpoint="chat.completions", model="gpt-5-mini", stored_at=0.0, lifetime_seconds=1.0,
         tags=("prices",), sources=("https://Example.com/prices",),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentcache.engine.entries import Tenant
+from agentcache.engine.entries import Selector, Tenant
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.app import Gateway
@@ -19,7 +19,7 @@ from agentcache.gateway.health import Health
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import EntryHits, Principal, Scope, TenantTotals, UsageEvent
+from agentcache.gateway.ports import AskAgain, AskedAgain, EntryHits, Principal, Scope, TenantTotals, UsageEvent
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.egress.upstream import UpstreamClient
@@ -77,6 +77,21 @@ class Totals:
         )
 
 
+class Prewarmer:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Selector, AskAgain, dict[str, str]]] = []
+        self.answer: AskedAgain | None = AskedAgain(7, "job_1")
+
+    async def ask_again(self, tenant_id: str, selector: Selector, at: float, how: AskAgain, **who: str) -> AskedAgain:
+        if self.answer is None:
+            raise Unavailable
+        self.asked.append((tenant_id, selector, how, who))
+        return self.answer
+
+    async def would_ask(self, tenant_id: str, selector: Selector, at: float, how: AskAgain) -> AskedAgain:
+        return AskedAgain(5)
+
+
 @dataclass
 class Bench:
     """The gateway over a real SQLite store, spoken to as over HTTP."""
@@ -89,6 +104,7 @@ class Bench:
     sink: Sink
     totals: Totals
     jobs: Jobs
+    prewarmer: Prewarmer
     client: httpx.AsyncClient
     key: str = field(init=False)
 
@@ -147,7 +163,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     )
     clock = ManualClock()
     stores = open_stores(settings, clock)
-    directory, sink, totals, jobs = Directory(), Sink(), Totals(), Jobs()
+    directory, sink, totals, jobs, prewarmer = Directory(), Sink(), Totals(), Jobs(), Prewarmer()
     metrics = Metrics()
     upstream = UpstreamClient()
     parts = build_parts(
@@ -159,10 +175,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         authenticator=Authenticator(directory, clock),
         jobs=jobs,
     )
-    gateway = Gateway(parts, NativeAPI(parts, totals), Health(parts, directory, metrics))
+    gateway = Gateway(parts, NativeAPI(parts, totals, prewarmer=prewarmer), Health(parts, directory, metrics))
     transport = httpx.ASGITransport(app=gateway)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as client:
-        yield Bench(parts, gateway, clock, parts.entries, directory, sink, totals, jobs, client)
+        yield Bench(parts, gateway, clock, parts.entries, directory, sink, totals, jobs, prewarmer, client)
     await parts.flights.drain(0.0)
     await upstream.aclose()
     await stores.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentcache.gateway.ports import RECORD_INVALIDATION, EntryHits, Scope
+from agentcache.gateway.ports import RECORD_INVALIDATION, AskAgain, EntryHits, Scope
 from tests.unit.gateway.native.samples import QUESTION, chat_answer
 
 
@@ -32,6 +32,7 @@ async def test_the_reply_tells_what_was_met(bench):
         "namespaces": ["default", "prod"],
         "estimatedCostImpact": 1.25,
         "preWarmed": 0,
+        "preWarmProblem": None,
         "soft": False,
         "dry_run": False,
         "recorded": True,
@@ -90,7 +91,11 @@ async def test_each_criterion_means_what_it_says(bench, criteria):
         ({"older_than": "soon"}, "invalid_directive", "older_than"),
         ({"older_than": -5}, "invalid_member", "older_than"),
         ({"older_than": 5, "olderThan": 5000}, "invalid_member", "older_than"),
-        ({"tags": ["t"], "preWarm": True}, "prewarm_unavailable", "preWarm"),
+        ({"tags": ["t"], "preWarm": "yes"}, "invalid_member", "preWarm"),
+        ({"tags": ["t"], "preWarm": {"limit": 0}}, "invalid_member", "preWarm.limit"),
+        ({"tags": ["t"], "preWarm": {"cost_cap_usd": "much"}}, "invalid_member", "preWarm.cost_cap_usd"),
+        ({"tags": ["t"], "preWarm": {"cost_cap_usd": "0"}}, "invalid_member", "preWarm.cost_cap_usd"),
+        ({"tags": ["t"], "preWarm": {"most": 1}}, "invalid_member", "preWarm.most"),
         ({"tags": ["t"], "soft": "yes"}, "invalid_member", "soft"),
         ({"tags": ["t"], "reason": "x" * 501}, "invalid_member", "reason"),
         ({"tags": ["t"], "dryRun": True}, "invalid_member", "dryRun"),
@@ -179,6 +184,46 @@ async def test_a_purge_is_handed_over_in_the_same_words(bench):
     await bench.post("purge", {"all": True})
     criteria = [payload["criteria"] for _, payload in bench.jobs.kept]
     assert criteria == [{"url": "https://example.com/", "provider": "openai"}, {"all": True}]
+
+
+async def test_what_was_asked_is_asked_again_where_that_is_wanted(bench):
+    await fill(bench, 2, tags=["t"])
+    admin = bench.make_key("team_a", frozenset({Scope.ADMIN}), key_id="key_admin")
+    capped = {"limit": 50, "cost_cap_usd": "1.5", "concurrency": 2}
+    planned = await bench.post("invalidate", {"tags": ["t"], "preWarm": capped, "dry_run": True}, key=admin)
+    assert (planned["preWarmed"], planned["job"], bench.prewarmer.asked) == (5, None, [])
+    done = await bench.post("invalidate", {"tags": ["t"], "preWarm": capped}, key=admin)
+    assert (done["invalidated"], done["preWarmed"], done["job"], done["preWarmProblem"]) == (2, 7, "job_1", None)
+    ((team, selector, how, who),) = bench.prewarmer.asked
+    assert (team, selector.tags, how) == ("team_a", ("t",), AskAgain(50, 2, 1_500_000_000))
+    assert who == {"api_key_id": "key_admin", "user_id": "", "address": "127.0.0.1"}
+
+
+async def test_asking_again_costs_money_so_it_needs_the_scope_admin_before_anything_goes(bench):
+    keys = await fill(bench, 2, tags=["t"])
+    refused = await bench.post("invalidate", {"tags": ["t"], "preWarm": True}, 403)
+    assert refused["code"] == "insufficient_scope"
+    assert await left(bench) == set(keys)
+    assert bench.jobs.kept == []
+
+
+async def test_entries_are_gone_although_they_cannot_be_asked_again(bench):
+    await fill(bench, 2, tags=["t"])
+    admin = bench.make_key("team_a", frozenset({Scope.ADMIN}))
+    bench.prewarmer.answer = None
+    done = await bench.post("invalidate", {"tags": ["t"], "preWarm": True}, key=admin)
+    assert (done["invalidated"], done["preWarmed"], done["preWarmProblem"]) == (2, 0, "unavailable")
+    assert await left(bench) == set()
+
+
+async def test_a_command_and_a_deleted_entry_are_handed_over_too(bench):
+    keys = await fill(bench, 2, tags=["t"], cost_usd=0.5)
+    assert (await bench.call("DELETE", f"/api/cache/entries/{keys[0]}")).status_code == 204
+    await bench.post("invalidate", {"keys": [keys[1]]}, user_agent="agentcache-command/1.0")
+    told = [(payload["criteria"], payload["entries"], payload.get("cause", "api")) for _, payload in bench.jobs.kept]
+    assert told == [({"keys": [keys[0]]}, 1, "api"), ({"keys": [keys[1]]}, 1, "command")]
+    assert (await bench.call("DELETE", f"/api/cache/entries/{keys[0]}")).status_code == 404
+    assert len(bench.jobs.kept) == 2
 
 
 async def test_entries_are_gone_although_nobody_can_write_it_down(bench):

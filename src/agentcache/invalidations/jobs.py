@@ -1,4 +1,4 @@
-"""What the dashboard does later: writing down what the data plane has invalidated."""
+"""What is done later: writing down what the data plane has invalidated."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 import msgspec
 
 from agentcache.audit.services import Actor
-from agentcache.dashboard.services import record_invalidation
 from agentcache.gateway.ports import InvalidationRecord
+from agentcache.invalidations.services import record_invalidation
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp
 
@@ -26,4 +26,4 @@ class InvalidationRecording:
         except msgspec.ValidationError as error:
             raise GiveUp("The job lacks members.") from error
         actor = Actor(user_id=record.user_id, api_key_id=record.api_key_id, ip=record.address)
-        await self._threads.run(partial(record_invalidation, record, actor, cause="api"))
+        await self._threads.run(partial(record_invalidation, record, actor))
