@@ -68,19 +68,23 @@ def invalidate(
         document["reason"] = reason
     if not notify:
         document["notify"] = False
-    done = call_api(url, key, "POST", "/api/cache/invalidate", document)
+    _report(call_api(url, key, "POST", "/api/cache/invalidate", document), document, as_json=as_json)
+
+
+def _report(done: dict[str, Any], asked: dict[str, Any], *, as_json: bool) -> None:
+    """Say what an invalidation did."""
     if as_json:
         print_document(done)
-    else:
-        typer.echo(f"{done['invalidated']} entries {'marked stale' if soft else 'removed'}.")
-        if pre_warm:
-            typer.echo(
-                f"{done['preWarmed']} requests are asked again by job {done['job']}."
-                if done["job"]
-                else f"Nothing is asked again: {done['preWarmProblem']}."
-            )
-        if not done.get("recorded", True):
-            typer.echo("The audit log could not be told of it.", err=True)
+        return
+    typer.echo(f"{done['invalidated']} entries {'marked stale' if asked.get('soft') else 'removed'}.")
+    if asked.get("preWarm"):
+        typer.echo(
+            f"{done['preWarmed']} requests are asked again by job {done['job']}."
+            if done["job"]
+            else f"Nothing is asked again: {done['preWarmProblem']}."
+        )
+    if not done.get("recorded", True):
+        typer.echo("The audit log could not be told of it.", err=True)
 
 
 def _told(found: dict[str, Any], *, soft: bool) -> str:
