@@ -80,8 +80,8 @@ def _report(done: dict[str, Any], asked: dict[str, Any], *, as_json: bool) -> No
     if asked.get("preWarm"):
         typer.echo(
             f"{done['preWarmed']} requests are asked again by job {done['job']}."
-            if done["job"]
-            else f"Nothing is asked again: {done['preWarmProblem']}."
+            if done.get("job")
+            else f"Nothing is asked again: {done.get('preWarmProblem')}."
         )
     if not done.get("recorded", True):
         typer.echo("The audit log could not be told of it.", err=True)
@@ -100,6 +100,6 @@ def _told(found: dict[str, Any], *, soft: bool) -> str:
             f"they served {least}{shown['hits_last_7_days']} hits since {shown['hits_since'][:10]} "
             f"and saved ${shown['saved_last_7_days_usd']:,.2f}"
         )
-    if found["preWarmed"]:
+    if found.get("preWarmed"):
         said.append(f"{found['preWarmed']} requests would be asked again")
     return "; ".join(said) + "."

@@ -158,7 +158,7 @@ def test_the_api_does_what_the_pages_do(team, admin):
     assert call(admin, "post", f"/{news['id']}/move", {"place": 0})[1]["version"] == 3
     changed = {name: value for name, value in news.items() if name != "id"} | {"lifetime_seconds": 600}
     assert call(admin, "put", f"/{news['id']}", changed)[1]["lifetime_seconds"] == 600
-    assert call(admin, "get", f"/{news['id']}")[1]["lifetime_seconds"] == 60
+    assert call(admin, "get", f"/{news['id']}")[1]["lifetime_seconds"] == 600
     assert call(admin, "delete", f"/{first['id']}") == (204, None)
     assert [one["version"] for one in call(admin, "get", "/versions?before=3")[1]] == [2, 1]
     assert len(call(admin, "get", "/versions/3")[1]["policies"]) == 2
