@@ -20,7 +20,7 @@ import structlog
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreFull, StoreUnavailable, UnsuitableStore
 from agentcache.engine.stores.recent import SharedCounters
-from agentcache.engine.stores.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
+from agentcache.engine.stores.sqlite_schema import CACHE_LAYOUT, Layout
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +74,15 @@ class CacheFile:
     `upgrade(connection, version)` brings a file of an earlier release up to date.
     """
 
-    def __init__(self, path: Path, counters: StoreCounters, upgrade: Callable[[apsw.Connection, int], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        counters: StoreCounters,
+        upgrade: Callable[[apsw.Connection, int], None],
+        layout: Layout = CACHE_LAYOUT,
+    ) -> None:
         self.path = path
+        self._layout = layout
         self.counters = counters
         self._upgrade = upgrade
         self._epoch_path = path.with_name(path.name + "-epoch")
@@ -160,18 +167,18 @@ class CacheFile:
         try:
             application = connection.pragma("application_id")
             version = connection.pragma("user_version")
-            if application != APPLICATION_ID:
+            if application != self._layout.application_id:
                 raise UnsuitableStore(f"{self.path} is a database of another program; choose another data directory")
-            if version > SCHEMA_VERSION:
+            if version > self._layout.version:
                 raise UnsuitableStore(
                     f"{self.path} was written by a newer AgentCache (schema {version}, this one knows "
-                    f"{SCHEMA_VERSION}); upgrade, or delete the file (it is only a cache)"
+                    f"{self._layout.version}); upgrade, or delete the file (it is only a cache)"
                 )
             if version < 1:
                 raise apsw.CorruptError(f"schema {version} is none of ours")
-            if version < SCHEMA_VERSION:
+            if version < self._layout.version:
                 self._upgrade(connection, version)
-            for table in TABLES:
+            for table in self._layout.tables:
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - names of our own
         finally:
             connection.close(True)
@@ -185,9 +192,8 @@ class CacheFile:
             connection = apsw.Connection(str(draft))
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("BEGIN")
-            connection.execute(SCHEMA)
-            # Marks of a new file start above every mark of the file before it.
-            connection.execute("INSERT INTO store VALUES ('base', ?), ('bytes', 0)", (time.time_ns() // 1000,))
+            connection.execute(self._layout.schema)
+            self._layout.seed(connection)
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.close(True)

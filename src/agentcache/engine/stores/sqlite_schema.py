@@ -6,6 +6,12 @@ listing and evicting need, apart from the bodies, so that a use or a scan touche
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import apsw
+
 #: "ACch": tells our file from any other SQLite database.
 APPLICATION_ID = 0x41436368
 SCHEMA_VERSION = 2
@@ -117,3 +123,22 @@ CREATE TABLE frames (
     PRIMARY KEY (flight, position)
 ) WITHOUT ROWID;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What one kind of file of ours holds. `seed` puts in the rows that every such file has."""
+
+    application_id: int
+    version: int
+    schema: str
+    tables: tuple[str, ...]
+    seed: Callable[[apsw.Connection], None]
+
+
+def _seed(connection: apsw.Connection) -> None:
+    # Marks of a new file start above every mark of the file before it.
+    connection.execute("INSERT INTO store VALUES ('base', ?), ('bytes', 0)", (time.time_ns() // 1000,))
+
+
+CACHE_LAYOUT = Layout(APPLICATION_ID, SCHEMA_VERSION, SCHEMA, TABLES, _seed)
