@@ -16,6 +16,9 @@ IS_RELEASE: Final = bool(os.environ.get("AGENTCACHE_TEST_RELEASE"))
 #: Marks a test that runs before a release only.
 before_release: Final = pytest.mark.release
 
+#: Databases under a whole server that takes long: what its code asks of them is tried on both without a server.
+ENGINES: Final = ("sqlite", pytest.param("postgresql", marks=before_release))
+
 
 def count(every_change: int, release: int) -> int:
     """Return how often something is tried in this run."""

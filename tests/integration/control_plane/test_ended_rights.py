@@ -14,6 +14,7 @@ from tests.support.browser.site import Site
 from tests.support.migrated_site import prepare
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
+from tests.support.tiers import ENGINES
 
 # Dozens of processes begin and end here; how fast is not what is tested.
 pytestmark = pytest.mark.timeout(480)
@@ -102,7 +103,7 @@ def end_everything(site: Site, redis: str, engine: str) -> None:
     record(f"A17 {engine}, Redis {redis}", violations=0, workers=WORKERS, **figures)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_was_ended_is_refused_by_every_worker_with_redis_and_without(request, tmp_path, engine):
     settings = {"AGENTCACHE_WORKERS": str(WORKERS), **prepare(request, engine, tmp_path / "site")}
     redis = RedisServer().start()

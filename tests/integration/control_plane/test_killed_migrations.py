@@ -27,7 +27,7 @@ from tests.support.django_project import create_database
 from tests.support.guarded import wait_until
 from tests.support.migrated_site import prepare
 from tests.support.reliability import record
-from tests.support.tiers import before_release
+from tests.support.tiers import ENGINES, before_release
 
 install_sqlite()
 import sqlite3  # noqa: E402 - the library that the product brings along
@@ -126,7 +126,7 @@ def run(commands: str, folder: Path, environ: dict[str, str]) -> None:
     assert done.returncode == 0, (commands, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_backup_as_the_page_tells_brings_everything_back(request, tmp_path, engine):
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     data = tmp_path / "data"

@@ -23,6 +23,7 @@ from tests.support.leaks import Finding, scan_folder, scan_text
 from tests.support.migrated_site import prepare
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
+from tests.support.tiers import ENGINES
 
 pytestmark = pytest.mark.timeout(480)
 SERVER_SECRET = "zqx-the-secret-of-this-server-0123456789abcdef"
@@ -122,7 +123,7 @@ def values_of_postgresql(url: str) -> Iterator[tuple[str, bytes]]:
                     yield f"table {table}", value if isinstance(value, bytes) else str(value).encode()
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_secret_can_be_read_where_things_are_kept(request, tmp_path, engine):
     folder = tmp_path / "site"
     settings = prepare(request, engine, folder)

@@ -17,6 +17,7 @@ from tests.support.api_person import ApiPerson
 from tests.support.browser.site import Site
 from tests.support.migrated_site import prepare
 from tests.support.reliability import record
+from tests.support.tiers import ENGINES
 
 SIGN_INS = 500
 #: What one hash takes, and how many may be under way at most.
@@ -90,7 +91,7 @@ def storm(site: Site, key: str) -> tuple[list[httpx.Response], list[float], list
 
 
 @pytest.mark.timeout(360)
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_flood_of_sign_ins_takes_few_slots_and_leaves_hits_alone(request, tmp_path, engine):
     settings = prepare(request, engine, tmp_path / "site")
     with Site(tmp_path / "site", AGENTCACHE_WORKERS="1", **settings) as site:

@@ -22,6 +22,7 @@ from agentcache.web.project import django_values
 from tests.support.accounts import HOST, Person, letters, stranger
 from tests.support.reliability import record
 from tests.support.sign_in_provider import CLIENT_ID, CLIENT_SECRET, Account, SignInProvider
+from tests.support.tiers import before_release
 from tests.support.timings import ks_p_value
 
 on_both = pytest.mark.usefixtures("project")
@@ -120,6 +121,7 @@ def test_an_address_that_is_not_verified_opens_nothing_and_tells_nothing(provide
 
 
 @on_sqlite
+@before_release
 def test_times_of_a_provider_tell_nothing_of_an_address(provider, way, monkeypatch):
     monkeypatch.setitem(LIMITS, Door.PROVIDER, Limits())
     for attempt in range(3):
