@@ -18,8 +18,9 @@ from agentcache.engine.stores.sqlite_entries import SqliteEntries
 from tests.contract.store_model import GRACE_SECONDS, StoreMachine
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
+from tests.support.tiers import count
 
-HISTORIES, STEPS = 25, 20
+HISTORIES, STEPS = count(25, 500), 20
 SETTINGS = settings(
     max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
 )

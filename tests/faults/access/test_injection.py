@@ -15,6 +15,7 @@ from agentcache.kit.api_keys import new_api_key
 from tests.support.guarded import wait_until
 from tests.support.raw_http import RawClient
 from tests.support.reliability import record
+from tests.support.tiers import before_release
 
 #: A word of our own, so that an answer or a log line that carries an attack can be told.
 MARK = "zqxinjected"
@@ -85,6 +86,10 @@ def trouble(answer):
     if answer.header("x-injected"):
         return "a header was injected"
     return ""
+
+
+#: E1 tries hostile text in a browser with every change.
+pytestmark = before_release
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from tests.support.entries import make_entry, make_key, make_tenant
 from tests.support.fake_resp import FakeResp
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
+from tests.support.tiers import count
 
 
 async def test_f8_a_frozen_redis_costs_the_budget_and_then_nothing(redis_server: RedisServer) -> None:
@@ -35,7 +36,7 @@ async def test_f8_a_frozen_redis_costs_the_budget_and_then_nothing(redis_server:
         assert await is_served(store)
         redis_server.freeze()
         frozen_at = time.monotonic()
-        calling = asyncio.gather(*(caller.call_for(1.5, 0.01) for caller in callers))
+        calling = asyncio.gather(*(caller.call_for(count(3, 60) / 2, 0.01) for caller in callers))
         opened_after = await until(store, BreakerState.OPEN, 10)
         await calling
         redis_server.thaw()

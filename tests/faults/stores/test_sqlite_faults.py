@@ -29,6 +29,7 @@ from agentcache.engine.stores.sqlite_file import SQLITE_MINIMUM, CacheFile, requ
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
 from tests.support.reliability import record
+from tests.support.tiers import count
 
 TENANT = make_tenant()
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,8 +49,8 @@ def open_sqlite(folder: Path, **options: Any) -> SqliteEntries:
 def test_f1_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_writers.py")
     ran = subprocess.run(
-        [sys.executable, str(program), str(tmp_path), "30", "7"],
-        capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        [sys.executable, str(program), str(tmp_path), str(count(30, 300)), "7"],
+        capture_output=True, text=True, timeout=count(100, 1000), env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     figures = json.loads(ran.stdout)

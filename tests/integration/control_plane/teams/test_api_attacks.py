@@ -17,6 +17,7 @@ from agentcache.teams.secrets import current_secrets
 from tests.support.reliability import record
 from tests.support.sessions import browser_of, program_of
 from tests.support.teams import join, make_team, make_user
+from tests.support.tiers import count
 from tests.support.timings import ks_p_value
 
 SYSTEM = Actor.system()
@@ -136,7 +137,7 @@ PROBED = (
     ("GET", "/api/keys/{}"), ("POST", "/api/keys/{}/revoke"), ("POST", "/api/keys/{}/rotate"),
     ("DELETE", "/api/teams/OWN/members/{}"), ("DELETE", "/api/teams/OWN/invitations/{}"),
 )  # fmt: skip
-ROUNDS = 20
+ROUNDS = count(20, 500)
 
 
 def test_t9_foreign_ids_cannot_be_told_from_ids_that_nobody_has(team, owner, member):
