@@ -132,6 +132,14 @@ class InMemoryControlPlane:
                 found[event.entry_key] = (hits + 1, saved + event.saved_usd_nanos)
         return EntryHits(found, since_ms)
 
+    async def near_answer(self, tenant_id: str, request_id: str) -> str | None:
+        """Return the entry that answered a request to a near question, as it was written."""
+        self._check()
+        for event in self.written:
+            if (event.tenant_id, event.id, event.outcome) == (tenant_id, request_id, "semantic"):
+                return event.entry_key
+        return None
+
 
 @dataclass(frozen=True)
 class Reply:

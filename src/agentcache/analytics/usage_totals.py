@@ -25,6 +25,10 @@ class DjangoUsageTotals:
         """Return how often each entry answered since a Unix time in milliseconds. Raises `Unavailable`."""
         return await self._threads.run(lambda: queries.entry_hits(Team(id=tenant_id), since_ms))
 
+    async def near_answer(self, tenant_id: str, request_id: str) -> str | None:
+        """Return the key of the entry that answered a request to a near question. Raises `Unavailable`."""
+        return await self._threads.run(lambda: queries.near_answer(Team(id=tenant_id), request_id))
+
 
 def _totals(tenant_id: str, since_ms: int) -> TenantTotals:
     now = datetime.now(UTC)

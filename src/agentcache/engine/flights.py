@@ -206,6 +206,11 @@ class Flights(Generic[Head, Chunk]):
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def is_flying(self, key: bytes) -> bool:
+        """Say whether `join` would find a flight."""
+        flight = self._by_key.get(key)
+        return flight is not None and flight.joinable
+
     def join(
         self,
         key: bytes,

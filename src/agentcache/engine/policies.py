@@ -88,7 +88,7 @@ class Policy:
     stale_if_error_seconds: float = 0.0
     #: Whether answers are asked for anew before their lifetime ends, as long as somebody asks for them.
     refreshes_ahead: bool = False
-    #: Whether near requests may share an answer. Kept for when they can; decides nothing today.
+    #: Whether near questions may share an answer: False never, True at least safely, None as the namespace has it.
     semantic: bool | None = None
     #: JSON paths left out of the cache key, as `keys.parse_ignore_path` reads them.
     ignore: tuple[tuple[str | int, ...], ...] = ()

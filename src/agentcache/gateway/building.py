@@ -17,6 +17,7 @@ from agentcache.gateway.prepared import PreparedRequests
 from agentcache.gateway.refreshing import Refreshes
 from agentcache.gateway.refusals import Refusals
 from agentcache.gateway.replies import HitHeaders
+from agentcache.gateway.semantic.tier import NoSemanticTier, SemanticTier
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamTimeouts
 from agentcache.providers.prices import Prices
@@ -35,6 +36,7 @@ def build_parts(
     jobs: JobQueue,
     limits: LimitBook | None = None,
     kept_requests: RequestKeeper | None = None,
+    semantic: SemanticTier | None = None,
 ) -> Parts:
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)
@@ -70,4 +72,5 @@ def build_parts(
         jobs=jobs,
         admission=admission,
         kept_requests=kept_requests or KeepsNothing(),
+        semantic=semantic or NoSemanticTier(),
     )

@@ -34,6 +34,8 @@ from agentcache.settings import Settings
 
 if TYPE_CHECKING:
     from agentcache.gateway.refreshing import Refreshes
+    from agentcache.gateway.semantic.looking import Look
+    from agentcache.gateway.semantic.tier import NoSemanticTier, SemanticTier
 
 #: How many tokens an answer is taken to have when its request does not bound it.
 OUTPUT_TOKENS_MAX = 4096
@@ -88,6 +90,7 @@ class Parts:
     jobs: JobQueue
     admission: Admission
     kept_requests: RequestKeeper
+    semantic: SemanticTier | NoSemanticTier
 
 
 @dataclass(slots=True)
@@ -120,6 +123,8 @@ class Call:
     is_recorded: bool = False
     #: What its limits let it do.
     admitted: Pass = FREE
+    #: What the look-up of a near question found; None where there was none.
+    look: Look | None = None
 
     @property
     def directives(self) -> Directives:
@@ -246,8 +251,12 @@ class Call:
         upstream_us: int = 0,
         reason: str = "",
         served: Freshness | None = None,
+        entry_key: bytes = b"",
     ) -> None:
-        """Tell the meter how the request ended; `served` is how an answer from the cache stood."""
+        """Tell the meter how the request ended; `served` is how an answer from the cache stood.
+
+        `entry_key` is the key of the entry that answered, where that is not the call's own.
+        """
         self.is_recorded = True
         if self.admitted.held:
             self.parts.admission.settle(self.admitted, cost_usd_nanos)
@@ -275,7 +284,7 @@ class Call:
                 upstream_us=upstream_us,
                 agent=caller.directives.agent,
                 reason=reason,
-                entry_key=self.key.hex(),
+                entry_key=(entry_key or self.key).hex(),
                 freshness=served.value if served is not None else "",
                 user_id=principal.user_id,
                 requests=0 if is_own else 1,

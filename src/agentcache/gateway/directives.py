@@ -9,6 +9,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from agentcache.engine.keys import parse_ignore_path
+from agentcache.engine.semantic.settings import NOTHING_ASKED, SemanticAsked, parse_asked
 from agentcache.gateway.vocabulary import DIRECTIVE_HEADERS
 from agentcache.kit.errors import BadRequest
 
@@ -47,6 +48,7 @@ class Directives:
     bucket: str = ""
     ignore: tuple[tuple[str | int, ...], ...] = ()
     agent: str = ""
+    semantic: SemanticAsked = NOTHING_ASKED
 
     @property
     def is_bypass(self) -> bool:
@@ -85,6 +87,7 @@ def parse_directives(headers: Mapping[str, str]) -> Directives:
         bucket=_named(headers, "x-agentcache-bucket", 64) or "",
         ignore=_ignored(headers),
         agent=_printable(headers, "x-agentcache-agent", 128),
+        semantic=_semantic(headers),
     )
 
 
@@ -202,6 +205,18 @@ def _printable(headers: Mapping[str, str], header: str, limit: int) -> str:
     if not 1 <= len(text) <= limit or not text.isprintable():
         raise InvalidDirective(f"{header} takes 1 to {limit} printable characters.", param=header)
     return text
+
+
+def _semantic(headers: Mapping[str, str]) -> SemanticAsked:
+    header = "x-agentcache-semantic"
+    text = headers.get(header)
+    asked = NOTHING_ASKED if text is None else parse_asked(text)
+    if asked is None:
+        raise InvalidDirective(
+            f"{header}: {(text or '')[:40]!r} is none of off, safe, balanced, shadow, nor a threshold from 0 to 1.",
+            param=header,
+        )
+    return asked
 
 
 def _listed(headers: Mapping[str, str], header: str) -> list[str]:

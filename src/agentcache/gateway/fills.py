@@ -392,6 +392,7 @@ async def _keep(
     upstream_us = int((parts.clock.monotonic() - started) * 1e6)
     kept = call.keeping
     refusal = _refusal(call, verdict)
+    meta: EntryMeta | None = None
     if refusal:
         put = refusal
     else:
@@ -422,6 +423,8 @@ async def _keep(
         if put == Put.STORED.value:
             parts.kept_requests.keep(call, meta)
     parts.meter.count_fill(stored=put == Put.STORED.value)
+    if verdict.storable:
+        parts.semantic.filled(call, answer, meta if put == Put.STORED.value else None)
     flight.result = Fill(verdict, put, kept.lifetime_seconds, answer, usage, cost, upstream_us)
 
 

@@ -9,10 +9,13 @@ from agentcache.engine.freshness import freshness
 from agentcache.gateway.calls import Call
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.replies import form_header, hit_headers
+from agentcache.gateway.semantic.looking import Candidate
+from agentcache.gateway.semantic.replies import hit_detail
 from agentcache.providers.dialect import Endpoint, Json
 from agentcache.providers.sse import SSEParser
 
 _JSON = msgspec.json.Encoder()
+_KEY_HEADER = b"x-agentcache-key"
 
 
 async def serve_hit(call: Call, entry: Entry, *, detail: str = "", refresh: str = "") -> bytes:
@@ -49,6 +52,38 @@ async def serve_hit(call: Call, entry: Entry, *, detail: str = "", refresh: str 
     )
     await call.send({"type": "http.response.body", "body": body})
     return body
+
+
+async def serve_near(call: Call, candidate: Candidate) -> None:
+    """Answer with what was stored for a near question, in the form that this caller asked for, and record it."""
+    entry, semantic = candidate.entry, call.parts.semantic
+    assert entry is not None
+    meta, now, detail = entry.meta, call.parts.clock.now(), hit_detail(candidate)
+    body = render(call, entry)
+    headers = [
+        # `X-AgentCache-Key` is the request's own; the entry that answers is named beside it.
+        *((name, value) for name, value in hit_headers(entry.key, meta, now, detail=detail) if name != _KEY_HEADER),
+        (_KEY_HEADER, call.key.hex().encode()),
+        *semantic.headers(call, candidate),
+        (b"x-agentcache-request-id", call.request_id.encode()),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    if call.wants_stream != meta.streamed:
+        headers[0] = form_header(wants_stream=call.wants_stream)
+    await call.send({"type": "http.response.start", "status": meta.status, "headers": headers})
+    call.record(
+        Outcome.SEMANTIC,
+        meta.status,
+        model=meta.model,
+        input_tokens=meta.input_tokens,
+        output_tokens=meta.output_tokens,
+        saved_usd_nanos=meta.cost_usd_nanos,
+        reason=detail,
+        served=freshness(meta, now),
+        entry_key=entry.key,
+    )
+    semantic.served(call, candidate)
+    await call.send({"type": "http.response.body", "body": body})
 
 
 def render(call: Call, entry: Entry) -> bytes:

@@ -110,6 +110,14 @@ class Meter:
         """Count an answer from upstream."""
         self._metrics.count("stored" if stored else "not_stored")
 
+    def count_look(self, result: str, look_us: int) -> None:
+        """Count a look-up of a near question, by how it ended."""
+        self._metrics.count_look(result, look_us)
+
+    def count_semantic(self, what: str) -> None:
+        """Count what became of an answer to learn from: `learned` or `dropped`."""
+        self._metrics.count(f"semantic_{what}")
+
     def count_store_error(self) -> None:
         """Count a store operation that failed."""
         self._metrics.count("store_errors")

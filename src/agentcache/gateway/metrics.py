@@ -46,10 +46,15 @@ class Snapshot(msgspec.Struct):
     upstream: dict[str, Histogram] = msgspec.field(default_factory=dict)
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
+    looks: dict[str, Histogram] = msgspec.field(default_factory=dict)
 
     def add(self, other: Snapshot) -> None:
         """Add another worker's counters."""
-        for mine, theirs in ((self.latency, other.latency), (self.upstream, other.upstream)):
+        for mine, theirs in (
+            (self.latency, other.latency),
+            (self.upstream, other.upstream),
+            (self.looks, other.looks),
+        ):
             for name, histogram in theirs.items():
                 mine.setdefault(name, Histogram()).add(histogram)
         for name, count in other.counts.items():
@@ -64,6 +69,8 @@ COUNTERS = {
     "stored": "Answers stored",
     "not_stored": "Answers that were not stored",
     "events_dropped": "Usage events dropped because the database was away too long",
+    "semantic_learned": "Questions whose answers near questions may share",
+    "semantic_dropped": "Answers that near questions could not learn from: the embedder, the index or the queue was in trouble",
     "flights_followed": "Requests that shared another worker's upstream call",
 }
 _KIND = "metrics"
@@ -93,6 +100,10 @@ class Metrics:
     def count(self, name: str, number: int = 1) -> None:
         """Count one of `COUNTERS`."""
         self.mine.counts[name] = self.mine.counts.get(name, 0) + number
+
+    def count_look(self, result: str, look_us: int) -> None:
+        """Count one look-up of a near question."""
+        self.mine.looks.setdefault(result, Histogram()).observe(look_us)
 
     def gauge(self, name: str, value: float) -> None:
         """Set one of `GAUGES`."""
@@ -180,6 +191,12 @@ class _Sum(Collector):
         for name, histogram in sorted(self._total.upstream.items()):
             upstream.add_metric([name], list(_cumulative(histogram)), histogram.sum_us / 1e6)
         yield upstream
+        looks = HistogramMetricFamily(
+            "agentcache_semantic_look_seconds", "Time of a look-up of a near question, by its result", labels=["result"]
+        )
+        for name, histogram in sorted(self._total.looks.items()):
+            looks.add_metric([name], list(_cumulative(histogram)), histogram.sum_us / 1e6)
+        yield looks
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"agentcache_{name}", text, self._total.counts.get(name, 0))
         for name, text in GAUGES.items():

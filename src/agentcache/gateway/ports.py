@@ -216,6 +216,12 @@ class UsageTotals(Protocol):
     async def entry_hits(self, tenant_id: str, since_ms: int) -> EntryHits:
         """Return how often each entry answered since a Unix time in milliseconds. Raises `Unavailable`."""
 
+    async def near_answer(self, tenant_id: str, request_id: str) -> str | None:
+        """Return the key, in hexadecimal, of the entry that answered a request of the tenant to a near question.
+
+        None where it was answered otherwise, or is not known as yet. Raises `Unavailable`.
+        """
+
 
 #: Job: POST `payload["body"]` (JSON text, sent as it is) to `payload["url"]` until it is accepted, signed per Standard
 #: Webhooks. Payload members, all strings: `tenant_id`, `url`, `body`, `message_id` (the same for each repetition).

@@ -12,7 +12,7 @@ from agentcache.gateway.asgi_types import ClientGone, read_body
 from agentcache.gateway.calls import KEPT_OUT, Call, Head
 from agentcache.gateway.fills import AnswerFlight, Fill, flight_name, leader
 from agentcache.gateway.hang_ups import unless_gone
-from agentcache.gateway.hits import serve_hit
+from agentcache.gateway.hits import serve_hit, serve_near
 from agentcache.gateway.passthrough import pass_through
 from agentcache.gateway.ports import Outcome
 from agentcache.gateway.prepared import Prepared
@@ -58,6 +58,11 @@ async def answer(call: Call) -> None:
             # Begun first: it goes on when this caller hangs up.
             refresh = parts.refreshes.begin(call)
             await serve_hit(call, entry, detail="stale-while-revalidate", refresh=refresh)
+            return
+    if directives.reads and not parts.flights.is_flying(flight_name(call)):
+        near = await parts.semantic.find(call)
+        if near is not None and near.entry is not None:
+            await serve_near(call, near)
             return
     if directives.only_if_cached:
         raise NotCached

@@ -58,6 +58,12 @@ REQUEST_HEADERS = (
         "comma-separated JSON paths, up to 32",
         "Body members left out of the key (`metadata.request_id`, `messages[0].name`, `tools[*].id`).",
     ),
+    HeaderField(
+        "X-AgentCache-Semantic",
+        "`off`, `shadow`, `safe`, `balanced`, or a threshold such as `0.97`",
+        "Makes the namespace's rule for near questions stricter for this request; what is looser changes nothing. "
+        "With `off` the question is not learned either.",
+    ),
     HeaderField("X-AgentCache-Agent", "1-128 printable characters", "Who is asking, for the usage reports."),
 )
 
@@ -67,7 +73,8 @@ REPLY_HEADERS = (
         "RFC 9211",
         "`AgentCache; hit; ttl=…; key=…`, or `fwd=miss|bypass|request|stale` with `fwd-status`, `stored`, `collapsed` "
         "and `detail`. A hit past its lifetime has a negative `ttl`, and `detail` says why it was served: "
-        "`stale-while-revalidate` or `stale-if-error`.",
+        "`stale-while-revalidate` or `stale-if-error`. An answer to a near question has `semantic`, or "
+        "`semantic-normalised` where only the spelling differs.",
     ),
     HeaderField("Age", "seconds", "How old a stored answer is (RFC 9111); on hits only."),
     HeaderField(
@@ -95,6 +102,28 @@ FURTHER_REPLY_HEADERS = (
         "X-AgentCache-Policy",
         "name",
         "The team's policy that decided how this answer is kept; on answers from a provider.",
+    ),
+    HeaderField(
+        "X-AgentCache-Semantic",
+        "`hit`, `shadow`, `below`, `veto`, `none`, `unfit`, `skipped`, `off`, `not_installed`",
+        "What near questions came to, with `mode`, `threshold`, `verifier`, `veto` and `reason` where there are such; "
+        "where the namespace has them on, or the request named the header.",
+    ),
+    HeaderField("X-AgentCache-Similarity", "decimal", "Cosine of the asked and the nearest stored question."),
+    HeaderField(
+        "X-AgentCache-Score",
+        "0 to 1",
+        "How sure the verifier is that one answer serves both; 0 where a veto came first.",
+    ),
+    HeaderField(
+        "X-AgentCache-Matched",
+        "64 hex digits",
+        "The entry whose answer to a near question this is; `X-AgentCache-Key` is then the request's own key.",
+    ),
+    HeaderField(
+        "X-AgentCache-Reasons",
+        "`feature=value;effect=number`, …",
+        "The differences of both questions that moved the score most, by log-odds.",
     ),
 )
 

@@ -50,7 +50,9 @@ def test_understood(headers: dict[str, str], expected: dict[str, Any]) -> None:
     ("header", "value"),
     [
         ("x-agentcache-nonsense", "1"),
-        ("x-agentcache-semantic", "off"),
+        ("x-agentcache-semantic", "loose"),
+        ("x-agentcache-semantic", "1.5"),
+        ("x-agentcache-similarity", "0.9"),
         ("cache-control", "immutable"),
         ("cache-control", "max-age"),
         ("cache-control", "max-age=-1"),

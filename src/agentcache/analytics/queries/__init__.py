@@ -15,7 +15,7 @@ from agentcache.analytics.queries.events import (
 )
 from agentcache.analytics.queries.figures import TimeSaved, Totals, change
 from agentcache.analytics.queries.filters import BREAKDOWNS, NO_FILTERS, NONE, Filters
-from agentcache.analytics.queries.hits import entry_hits
+from agentcache.analytics.queries.hits import entry_hits, near_answer
 from agentcache.analytics.queries.installation import active_teams, installation_latency, installation_totals
 from agentcache.analytics.queries.latency import (
     NO_LATENCY,
@@ -71,6 +71,7 @@ __all__ = [
     "list_events",
     "lost_events",
     "most_asked",
+    "near_answer",
     "past_traffic",
     "time_saved",
     "timeseries",

@@ -8,7 +8,7 @@ from django.db.models import Sum
 
 from agentcache.analytics.models import UsageEvent
 from agentcache.analytics.rollups import HIT_OUTCOMES
-from agentcache.gateway.ports import EntryHits
+from agentcache.gateway.ports import EntryHits, Outcome
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -30,3 +30,9 @@ def entry_hits(team: Team, since_ms: int) -> EntryHits:
     return EntryHits(
         {key: (number, saved) for key, number, saved in rows[:ENTRIES_MAX]}, since_ms, len(rows) <= ENTRIES_MAX
     )
+
+
+def near_answer(team: Team, request_id: str) -> str | None:
+    """Return the hexadecimal key of the entry that answered a request to a near question; None where none is known."""
+    found = rows_of(team, UsageEvent).filter(id=request_id, outcome=Outcome.SEMANTIC.value)
+    return found.values_list("entry_key", flat=True).first() or None

@@ -63,6 +63,11 @@ class SemanticAsked:
     mode: SemanticMode | None = None
     threshold: float | None = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the caller said anything."""
+        return self.mode is not None or self.threshold is not None
+
 
 NOTHING_ASKED: Final = SemanticAsked()
 _MODES_ASKED: Final = ("off", "safe", "balanced", "shadow")

@@ -12,6 +12,8 @@ from agentcache.engine.keys import KeyMaterial, fingerprint_parts
 from agentcache.engine.stores.port import EntryStore, EntrySummary
 from agentcache.gateway.native.exchange import Exchange, utc
 from agentcache.gateway.native.looking import find_entry
+from agentcache.gateway.native.near import explain_near
+from agentcache.gateway.native.near_schemas import NearExplained
 from agentcache.gateway.native.schemas import Difference, ExplainReply, KeyPart, NearestEntry, Question, Search
 from agentcache.gateway.native.targets import Target, find_target
 from agentcache.providers.dialect import Endpoint, Json
@@ -52,6 +54,7 @@ async def explain(exchange: Exchange) -> None:
     fingerprints = fingerprint_parts(tenant, material)
     nearest: NearestEntry | None = None
     search: Search | None = None
+    near: NearExplained | None = None
     hints: list[str] = []
     if target.bypass is not None:
         hints.append(f"This request goes past the cache: {target.bypass}.")
@@ -63,6 +66,7 @@ async def explain(exchange: Exchange) -> None:
         if found.row is not None:
             nearest = _nearest(found.row, fingerprints, exchange.parts.clock.now())
             hints += _hints(nearest)
+        near = await explain_near(exchange, target, asked.headers if isinstance(asked.headers, dict) else {})
     headers = {} if not isinstance(asked.headers, dict) else asked.headers
     reply = ExplainReply(
         key=target.key.hex(),
@@ -78,6 +82,7 @@ async def explain(exchange: Exchange) -> None:
         parts=_parts(material, endpoint, request, fingerprints, headers),
         nearest=nearest,
         search=search,
+        near=near,
         hints=hints[:_HINTS_MAX],
     )
     await exchange.reply(reply)

@@ -74,13 +74,15 @@ async def delete_entry(exchange: Exchange) -> None:
     """Answer `DELETE /api/cache/entries/{key}`: once it is answered, no worker serves the entry."""
     key, tenant = exchange.path["key"], exchange.principal.tenant
     now = exchange.parts.clock.now()
-    reach = await exchange.parts.entries.withdraw(tenant, Selector(keys=_keys_of(exchange, key)))
+    keys = _keys_of(exchange, key)
+    reach = await exchange.parts.entries.withdraw(tenant, Selector(keys=keys))
     if not reach.entries:
         raise NotInCache
     record = InvalidationRecord(
         id=new_id("inv_"), tenant_id=tenant.id, at=now, criteria={"keys": [key]}, entries=reach.entries
     )
     await hand_over(exchange, record, reach)
+    await exchange.parts.semantic.forget(tenant, keys)
     await exchange.reply(None, status=204)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from agentcache.gateway.native import explaining, invalidating, looking, managing, schemas, storing
+from agentcache.gateway.native import explaining, invalidating, looking, managing, near, near_schemas, schemas, storing
 from agentcache.gateway.native.exchange import Exchange
 from agentcache.gateway.ports import Scope
 
@@ -172,6 +172,18 @@ ROUTES: tuple[Route, ...] = (
         status=200,
         reply=schemas.ExplainReply,
         problems=(413,),
+    ),
+    Route(
+        name="cache.feedback",
+        method="POST",
+        path="/api/cache/feedback",
+        summary="Say whether an answer to a near question was right; a wrong one answers no near question any more",
+        serve=near.give_feedback,
+        scopes=_WRITE,
+        body=near_schemas.FeedbackRequest,
+        status=200,
+        reply=near_schemas.FeedbackReply,
+        problems=(404,),
     ),
 )
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from agentcache.gateway.native.near_schemas import NearExplained
+
 KeyText = Annotated[str, Meta(min_length=1, max_length=512, description="64 hex digits, or a name of your own.")]
 HexKey = Annotated[str, Meta(min_length=64, max_length=64, pattern="^[0-9a-fA-F]+$", description="64 hex digits.")]
 Tags = Annotated[list[str], Meta(max_length=32, description="Any of these labels.")]
@@ -441,6 +443,10 @@ class ExplainReply(msgspec.Struct, kw_only=True):
     parts: list[KeyPart]
     nearest: NearestEntry | None
     search: Search | None
+    near: (
+        Annotated[NearExplained, Meta(description="What near questions come to, where the namespace has them on.")]
+        | None
+    )
     hints: list[str]
 
 

@@ -70,6 +70,9 @@ class Totals:
             raise Unavailable
         return self.hits
 
+    async def near_answer(self, tenant_id: str, request_id: str) -> str | None:
+        return None
+
     async def tenant_totals(self, tenant_id: str, since_ms: int) -> TenantTotals:
         self.asked.append((tenant_id, since_ms))
         return TenantTotals(

@@ -25,6 +25,7 @@ SCOPES = {
     ("POST", "/api/cache/purge"): {"cache:write"},
     ("GET", "/api/cache/stats"): {"cache:read", "stats:read"},
     ("POST", "/api/cache/explain"): {"cache:read"},
+    ("POST", "/api/cache/feedback"): {"cache:write"},
 }
 BODIES = {
     "cache.get": {"key": "k"},
@@ -32,6 +33,7 @@ BODIES = {
     "cache.invalidate": {"pattern": "*", "dry_run": True},
     "cache.purge": {"all": True, "dry_run": True},
     "cache.explain": {"provider": "openai", "request": QUESTION},
+    "cache.feedback": {"key": "ab" * 32, "verdict": "right"},
 }
 each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 

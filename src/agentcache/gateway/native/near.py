@@ -1,0 +1,144 @@
+"""Near questions in the native API: verdicts on answers, and what `explain` says of neighbours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import UNSET
+
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
+from agentcache.engine.semantic.index.port import IndexUnavailable
+from agentcache.engine.semantic.settings import NOTHING_ASKED, SemanticMode, parse_asked, settings_for
+from agentcache.engine.stores.port import StoreUnavailable
+from agentcache.gateway.native.exchange import Exchange, InvalidMember
+from agentcache.gateway.native.near_schemas import (
+    FeedbackReply,
+    FeedbackRequest,
+    NearCandidate,
+    NearExplained,
+    NearReason,
+)
+from agentcache.gateway.native.targets import Target
+from agentcache.gateway.semantic.looking import Asking, Candidate, Look
+from agentcache.gateway.semantic.tier import SemanticTier
+from agentcache.kit.errors import NotFound
+
+_BODY_BYTES_MAX: Final = 64 * 1024
+#: Somebody who wants an explanation waits longer than a call does.
+_EXPLAIN_SECONDS: Final = 5.0
+
+
+class NearAnswerUnknown(NotFound):
+    """No answer to a near question is known under this id or key; one of just now may take a few seconds to be known."""
+
+    code = "near_answer_unknown"
+
+
+async def give_feedback(exchange: Exchange) -> None:
+    """Answer `POST /api/cache/feedback`: what is reported as wrong answers no near question any more."""
+    asked = await exchange.read(FeedbackRequest, _BODY_BYTES_MAX)
+    if (asked.key is UNSET) == (asked.request_id is UNSET):
+        raise InvalidMember("Give either the key or the request_id of the answer.", param="key")
+    tier, principal = exchange.parts.semantic, exchange.principal
+    if not isinstance(tier, SemanticTier):
+        raise NearAnswerUnknown
+    is_right = asked.verdict == "right"
+    request_id = "" if asked.request_id is UNSET else asked.request_id
+    served = tier.recent.find(principal.tenant.id, request_id)
+    if served is not None:
+        key = served.entry_key
+    elif asked.key is not UNSET:
+        key = bytes.fromhex(asked.key)
+    else:
+        key = await _entry_of(exchange, request_id)
+    entry = (await exchange.parts.entries.get(principal.tenant, key)).entry
+    if entry is None and served is None and not request_id:
+        raise NearAnswerUnknown
+    if not is_right:
+        await tier.index.quarantine(principal.tenant, key, until=None, reason="reported")
+    event = tier.report(
+        principal,
+        key,
+        request_id=request_id,
+        served=served,
+        meta=entry.meta if entry is not None else None,
+        is_right=is_right,
+        note=asked.note,
+    )
+    await exchange.reply(FeedbackReply(id=event.id, key=key.hex(), verdict=asked.verdict, quarantined=not is_right))
+
+
+async def _entry_of(exchange: Exchange, request_id: str) -> bytes:
+    """Return the key of the entry that answered a request of the team, by the usage that was recorded."""
+    found: str | None = None
+    if exchange.totals is not None:
+        found = await exchange.totals.near_answer(exchange.principal.tenant.id, request_id)
+    if not found:
+        raise NearAnswerUnknown
+    return bytes.fromhex(found)
+
+
+async def explain_near(exchange: Exchange, target: Target, headers: dict[str, str]) -> NearExplained | None:
+    """Return what near questions come to for a request; None where its namespace has them off."""
+    principal, policy = exchange.principal, target.policy
+    allowed = policy.semantic if policy is not None else None
+    settings = settings_for(principal.semantics, target.namespace, allowed)
+    if settings.mode is SemanticMode.OFF or target.bypass is not None:
+        return None
+    assert target.material is not None and target.endpoint is not None and target.request is not None
+    given = next((value for name, value in headers.items() if name.lower() == "x-agentcache-semantic"), None)
+    asking = Asking(
+        tenant=principal.tenant,
+        settings=settings,
+        endpoint=target.endpoint.name,
+        body=target.request,
+        material=target.material,
+        key=target.key,
+        asked=(parse_asked(given) if given is not None else None) or NOTHING_ASKED,
+    )
+    tier = exchange.parts.semantic
+    if not isinstance(tier, SemanticTier):
+        return _explained(Look(asking, "not_installed"), None)
+    if asking.mode is SemanticMode.OFF:
+        return _explained(Look(asking, "off"), None)
+    try:
+        look = await tier.look(asking, _EXPLAIN_SECONDS)
+    except (EmbedderUnavailable, IndexUnavailable, StoreUnavailable) as error:
+        return _explained(Look(asking, f"skipped:{error.code}"), None)
+    return _explained(look, tier)
+
+
+def _explained(look: Look, tier: SemanticTier | None) -> NearExplained:
+    result, _, reason = look.result.partition(":")
+    settings = look.asking.settings
+    return NearExplained(
+        result=result,
+        reason=reason or None,
+        mode=str(look.asking.mode),
+        threshold=look.threshold if tier is not None else None,
+        target=settings.target,
+        candidates=[_candidate(one, look, tier) for one in look.candidates] if tier is not None else [],
+    )
+
+
+def _candidate(candidate: Candidate, look: Look, tier: SemanticTier) -> NearCandidate:
+    if candidate is look.found:
+        verdict = "answers"
+    elif candidate.veto:
+        verdict = "veto"
+    else:
+        verdict = "outranked" if candidate.score >= look.threshold else "below"
+    return NearCandidate(
+        key=candidate.key.hex(),
+        question=candidate.question,
+        similarity=round(candidate.cosine, 4),
+        score=round(candidate.score, 4),
+        verifier=candidate.verifier,
+        veto=candidate.veto,
+        verdict=verdict,
+        features={name: round(value, 4) for name, value in candidate.named_features().items()},
+        reasons=[
+            NearReason(feature=name, value=round(value, 4), effect=round(effect, 4))
+            for name, value, effect in candidate.reasons(tier.verifier)
+        ],
+    )

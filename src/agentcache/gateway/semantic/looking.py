@@ -1,0 +1,192 @@
+"""What a look-up of a near question is about and what it found. Pure: neighbours come in, candidates with a verdict go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentcache.engine.entries import Entry, Tenant
+from agentcache.engine.keys import KeyMaterial
+from agentcache.engine.semantic.eligibility import unfit
+from agentcache.engine.semantic.embedders.port import Embedder, Vector
+from agentcache.engine.semantic.features import FEATURES, pair_features
+from agentcache.engine.semantic.index.port import Neighbour
+from agentcache.engine.semantic.partition import NoQuestion, Question, normal_digest, partition_of, question_of
+from agentcache.engine.semantic.settings import (
+    NOTHING_ASKED,
+    SemanticAsked,
+    SemanticMode,
+    SemanticSettings,
+    mode_in_force,
+    threshold_in_force,
+)
+from agentcache.engine.semantic.texts import Text, analyse
+from agentcache.engine.semantic.verifier import Verifier
+from agentcache.engine.semantic.vetoes import veto
+from agentcache.providers.dialect import Json
+
+#: What gave the score of a candidate with the very normalised form of the question, and what gives it by the plain rule.
+NORMALISED: Final = "normalised"
+COSINE: Final = "cosine"
+REASONS_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request whose exact answer is not there, as the tier sees it."""
+
+    tenant: Tenant
+    settings: SemanticSettings
+    endpoint: str
+    body: Json
+    material: KeyMaterial
+    #: Its own cache key: an entry under it is no neighbour.
+    key: bytes
+    asked: SemanticAsked = NOTHING_ASKED
+    max_age: int | None = None
+
+    @property
+    def mode(self) -> SemanticMode:
+        """The mode in force."""
+        return mode_in_force(self.settings, self.asked)
+
+    def threshold(self, verifier: Verifier) -> float:
+        """Return from which score on a candidate answers."""
+        return threshold_in_force(
+            self.settings, self.asked, safe=verifier.safe_threshold, balanced=verifier.balanced_threshold
+        )
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A neighbour and what speaks for it."""
+
+    key: bytes
+    question: str
+    #: API key id of who placed the entry; "" where the index does not tell.
+    writer: str
+    cosine: float
+    #: 0 to 1; 0 where a veto came first.
+    score: float
+    #: What gave the score: the verifier's version, `cosine` or `normalised`.
+    verifier: str
+    veto: str = ""
+    features: list[float] = field(default_factory=list)
+    #: Its entry, once it was fetched and may be served.
+    entry: Entry | None = None
+
+    def named_features(self) -> dict[str, float]:
+        """Return feature -> value."""
+        return dict(zip(FEATURES, self.features, strict=True)) if self.features else {}
+
+    def reasons(self, verifier: Verifier) -> list[tuple[str, float, float]]:
+        """Return (feature, value, effect) of what decided, strongest first."""
+        if not self.features or self.verifier in (COSINE, NORMALISED):
+            return [(self.verifier, self.cosine, 0.0)]
+        found = verifier.reasons(self.features, REASONS_SHOWN)
+        return [(reason.feature, reason.value, reason.effect) for reason in found]
+
+
+@dataclass(slots=True)
+class Look:
+    """One look-up. Shared by all callers that wait for it, so nobody changes it once it is over."""
+
+    asking: Asking
+    #: How it ended, a stable word: see `RESULTS`.
+    result: str
+    threshold: float = 0.0
+    question: Question | None = None
+    partition: bytes = b""
+    normal_digest: bytes = b""
+    text: Text | None = None
+    vector: Vector | None = None
+    #: Best first.
+    candidates: list[Candidate] = field(default_factory=list)
+    #: The candidate that may be served, its entry fetched.
+    found: Candidate | None = None
+    #: Whether the provider is to be asked all the same, so that both answers can be compared.
+    is_shadowed: bool = False
+
+
+#: result -> what it means, for the reference of the header `X-AgentCache-Semantic` and of the metrics.
+RESULTS: Final = {
+    "hit": "an answer to a near question was served",
+    "shadow": "one would have been served; the provider was asked all the same",
+    "below": "the nearest question's score is below the threshold",
+    "veto": "the nearest question differs in a number, an id or a literal",
+    "none": "nothing near was asked before",
+    "unfit": "the request takes no part: its form or its question is of an excluded kind",
+    "skipped": "the tier was over its budget, or is paused after trouble",
+    "off": "the namespace or the caller has it off",
+    "not_installed": "this server has no embedder",
+}
+
+
+def prepare(asking: Asking, embedder: Embedder, verifier: Verifier) -> Look:
+    """Take a request apart; a look-up without a `text` is over, and its `result` says why."""
+    settings = asking.settings
+    look = Look(asking, "none", threshold=asking.threshold(verifier))
+    question = question_of(
+        asking.endpoint, asking.body, asking.material.body, allows_temperature=settings.allows_temperature
+    )
+    if isinstance(question, NoQuestion):
+        look.result = f"unfit:{question.reason}"
+        return look
+    text = analyse(question.text)
+    reason = unfit(
+        text,
+        token_count=embedder.count_tokens(question.text),
+        allows_time_bound=settings.allows_time_bound,
+        is_multilingual=embedder.is_multilingual,
+    )
+    if reason is not None:
+        look.result = f"unfit:{reason}"
+        return look
+    look.question, look.text = question, text
+    look.partition = partition_of(asking.tenant, asking.material, question.rest)
+    look.normal_digest = normal_digest(asking.tenant, text.normal)
+    return look
+
+
+def judge(
+    asked: Text, neighbours: Sequence[Neighbour], settings: SemanticSettings, verifier: Verifier
+) -> list[Candidate]:
+    """Return the neighbours with their verdicts, the best score first."""
+    by_cosine = settings.verifier == COSINE
+    judged = []
+    for place, neighbour in enumerate(neighbours):
+        stored = analyse(neighbour.question)
+        margin = _margin(stored, neighbours) if place == 0 else 0.0
+        features = pair_features(asked, stored, neighbour.cosine, margin)
+        refused = veto(asked, stored) or ""
+        score = 0.0 if refused else neighbour.cosine if by_cosine else verifier.score(features)
+        judged.append(
+            Candidate(
+                key=neighbour.key,
+                question=neighbour.question,
+                writer=neighbour.writer,
+                cosine=neighbour.cosine,
+                score=score,
+                verifier=COSINE if by_cosine else verifier.version,
+                veto=refused,
+                features=features,
+            )
+        )
+    judged.sort(key=lambda one: (-one.score, -one.cosine))
+    return judged
+
+
+def _margin(best: Text, neighbours: Sequence[Neighbour]) -> float:
+    """Return by how much the best neighbour is nearer than the next one that says something else; 0 without one."""
+    for other in neighbours[1:]:
+        if analyse(other.question).normal != best.normal:
+            return neighbours[0].cosine - other.cosine
+    return 0.0
+
+
+def result_of(candidates: Sequence[Candidate]) -> str:
+    """Say why none of the candidates answers."""
+    if not candidates:
+        return "none"
+    return "veto" if candidates[0].veto else "below"
