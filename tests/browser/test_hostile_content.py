@@ -37,6 +37,8 @@ NOT_WALKED = {
     "/dashboard/jobs/{task_id}/cancel": "takes a form only",
     "/dashboard/policies/versions/{number}/restore": "takes a form only",
     "/dashboard/policies/{policy_id}/move": "takes a form only",
+    "/dashboard/semantic/hits/{request_id}/report": "takes a form only",
+    "/dashboard/semantic/quarantine/{entry_key}/release": "takes a form only",
     "/dashboard/webhooks/{endpoint_id}/deliveries/{delivery_id}/redeliver": "takes a form only",
     "/dashboard/webhooks/{endpoint_id}/redeliver": "takes a form only",
     "/dashboard/webhooks/{endpoint_id}/switch": "takes a form only",

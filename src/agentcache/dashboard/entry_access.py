@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import threading
@@ -14,7 +15,6 @@ from agentcache.engine.entries import Tenant
 from agentcache.engine.stores.open_stores import Stores, open_stores
 from agentcache.engine.stores.port import EntryStore, StoreUnavailable
 from agentcache.kit.clock import SystemClock
-from agentcache.kit.loop_thread import LoopThread
 from agentcache.settings import Settings
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import current_secrets
@@ -29,28 +29,37 @@ class EntryAccess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._loop = asyncio.new_event_loop()
         self._stores: Stores | None = None
-        self._loop = LoopThread("entry-access")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="entry-access", daemon=True)
+        self._thread.start()
 
     def call(self, use: Callable[[EntryStore], Awaitable[T]], *, within_seconds: float = ANSWER_WITHIN_SECONDS) -> T:
         """Return what `use(store)` returns. Raises `StoreUnavailable`."""
 
-        async def work() -> T:
+        async def within() -> T:
             if self._stores is None:
                 self._stores = open_stores(self._settings, SystemClock())
-            return await use(self._stores.entries)
+            async with asyncio.timeout(within_seconds):
+                return await use(self._stores.entries)
 
+        future = asyncio.run_coroutine_threadsafe(within(), self._loop)
         try:
-            return self._loop.call(work, within_seconds=within_seconds)
+            return future.result(within_seconds + 1)
         except TimeoutError as error:
+            future.cancel()
             raise StoreUnavailable("The cache store did not answer in time.") from error
 
     def close(self) -> None:
         """Release the store and end the thread."""
         if self._stores is not None:
+            closing = asyncio.run_coroutine_threadsafe(self._stores.close(), self._loop)
             with contextlib.suppress(TimeoutError, StoreUnavailable):
-                self._loop.call(self._stores.close, within_seconds=ANSWER_WITHIN_SECONDS)
-        self._loop.close()
+                closing.result(ANSWER_WITHIN_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(ANSWER_WITHIN_SECONDS)
+        if not self._loop.is_running():
+            self._loop.close()
 
 
 class _Open:

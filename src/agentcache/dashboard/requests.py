@@ -23,6 +23,8 @@ from agentcache.gateway.refusals import REFUSALS
 from agentcache.kit.errors import BadRequest
 from agentcache.policies import queries as policies
 from agentcache.quotas.queries import plan_of
+from agentcache.semantics import queries as semantics
+from agentcache.semantics.views import NearRow, near_rows
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import ApiKey, Team
 from agentcache.teams.permissions import Permission
@@ -88,6 +90,8 @@ class RequestRow:
     @property
     def why(self) -> str:
         """Why it was a hit or a miss, in words where we have them."""
+        if self.event.outcome == Outcome.SEMANTIC.value:
+            return ""  # its near question says more
         first = self.event.reason.partition(";")[0].strip().removeprefix("fwd=")
         return REASONS.get(first, "")
 
@@ -140,8 +144,19 @@ def request_page(request: TeamRequest, request_id: str) -> HttpResponse:
         "may_read_cache": request.team_context.may(Permission.CACHE_READ),
         "policy": policies.name_of(team, event.policy) if event.policy else "",
         "temperature": event.temperature_milli / 1000 if event.temperature_milli >= 0 else None,
+        "near": _near(request, event),
+        "may_report": request.team_context.may(Permission.CACHE_PURGE),
     }
     return render(request, "dashboard/request.html", context)
+
+
+def _near(request: TeamRequest, event: UsageEvent) -> NearRow | None:
+    """Return the near question that a request came to, for those who may see it."""
+    if not request.team_context.may(Permission.SEMANTICS_READ):
+        return None
+    team = request.team_context.team
+    row = semantics.find_of_request(team, event.pk)
+    return near_rows(team, [row])[0] if row is not None else None
 
 
 def _filters(query: dict[str, str]) -> EventFilters:

@@ -33,6 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Requests", "dashboard:requests", "activity", "requests.read", "r"),
             Entry("Cache", "dashboard:cache", "layers", "cache.read", "c"),
             Entry("Policies", "policies:index", "filter", "policies.read", "p"),
+            Entry("Semantic", "semantics:index", "shield", "semantics.read", "s"),
             Entry("Listeners", "listeners:index", "eye", "listeners.read", "w"),
             Entry("Prewarm", "prewarm:batches", "spark", "prewarm.read", "f"),
             Entry("API keys", "dashboard:keys", "key", "keys.read", "k"),

@@ -58,7 +58,7 @@ class PolicyGiven(Schema):
     stale_if_error_seconds: int = 0
     #: Whether answers are asked for anew before their lifetime ends, with the provider credentials that the team keeps.
     refreshes_ahead: bool = False
-    #: Kept for semantic look-ups; decides nothing yet.
+    #: Whether near questions may answer: false never, true as the namespace says and `safe` where that is off, null as it says.
     semantic: bool | None = None
     #: JSON paths left out of the cache key.
     ignore: list[str] = Field(default_factory=list)

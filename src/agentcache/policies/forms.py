@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from django import forms
 
@@ -15,6 +17,14 @@ from agentcache.policies.past import DAYS_MAX
 
 _SPLIT = re.compile(r"[,\n]")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+#: What is typed in -> in words, and as it is kept.
+SEMANTIC: Final[Mapping[str, tuple[str, bool | None]]] = MappingProxyType({
+    "": ("As their namespace says", None),
+    "yes": ("As their namespace says, safe where that is off", True),
+    "no": ("Never", False),
+})  # fmt: skip
 
 
 class Listed(forms.CharField):
@@ -104,6 +114,11 @@ class PolicyForm(forms.Form):
         help_text="As long as somebody asks for an answer, a new one is fetched when three quarters of the lifetime are "
         "over, so that nobody waits. It needs a credential of the provider under Provider credentials, and costs money.",
     )  # fmt: skip
+    semantic = forms.TypedChoiceField(
+        required=False, label="Near questions", choices=[(name, text) for name, (text, _) in SEMANTIC.items()],
+        coerce=lambda name: SEMANTIC[name][1], empty_value=None,
+        help_text="Whether a question in other words may get their answer, and they that of another.",
+    )  # fmt: skip
     ignore = Listed(
         required=False, max_length=8000, label="Left out of the cache key",
         help_text="JSON paths that do not change the answer: metadata.request_id, messages[0].name. On lines of their own.",
@@ -143,6 +158,7 @@ class PolicyForm(forms.Form):
             stale_while_revalidate_seconds=given["stale_while_revalidate_seconds"] or 0,
             stale_if_error_seconds=given["stale_if_error_seconds"] or 0,
             refreshes_ahead=given["refreshes_ahead"],
+            semantic=given["semantic"],
             ignore=given["ignore"],
         )
 
@@ -150,7 +166,8 @@ class PolicyForm(forms.Form):
     def filled_in(draft: PolicyDraft, version: int) -> dict[str, Any]:
         """Return what is typed in when a policy is changed."""
         document = draft.as_document()
-        return {**document, **document["match"], "based_on": version}
+        semantic = next(name for name, (_, kept) in SEMANTIC.items() if kept is draft.semantic)
+        return {**document, **document["match"], "semantic": semantic, "based_on": version}
 
 
 class DaysForm(forms.Form):

@@ -17,12 +17,6 @@ class TooManyNamespaces(BadRequest):
     code = "too_many_semantic_namespaces"
 
 
-class SemanticsNotInstalled(BadRequest):
-    """This server has no embedder: install agentcache-server[semantic], or name one in its settings."""
-
-    code = "semantic_not_installed"
-
-
 class SemanticsNotFound(NotFound):
     """The namespace has no semantic settings of its own."""
 
@@ -34,3 +28,15 @@ class SemanticsChanged(AgentCacheError):
 
     code = "semantics_changed"
     status = 409
+
+
+class NearQuestionNotFound(NotFound):
+    """No semantic hit of this request is on record; a new one comes to the record within seconds."""
+
+    code = "semantic_hit_not_found"
+
+
+class NotInQuarantine(NotFound):
+    """This entry is not in quarantine."""
+
+    code = "not_in_quarantine"

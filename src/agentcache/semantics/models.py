@@ -173,9 +173,9 @@ class Evidence(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_evidence_once")]
 
-    def fits(self, settings: NamespaceSettings) -> bool:
-        """Whether the threshold was learned for what these settings ask."""
-        return self.verifier == settings.verifier and self.target == settings.target
+    def fits(self, verifier: str, target: float) -> bool:
+        """Whether the threshold was learned of scores like these, for this target."""
+        return self.verifier == verifier and self.target == target
 
     def __str__(self) -> str:
         return f"{self.namespace} of {self.team_id}"

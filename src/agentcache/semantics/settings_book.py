@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
 from agentcache.semantics.models import EVERY_NAMESPACE, Evidence, NamespaceSettings, VerifierKind
+from agentcache.semantics.verifier_version import version_for
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -26,7 +27,7 @@ def semantics_of(team_id: str) -> Mapping[str, SemanticSettings]:
     found = {namespace: in_force(row) for namespace, row in rows.items()}
     for evidence in rows_of(team, Evidence).filter(learned_threshold__isnull=False):
         row = rows.get(evidence.namespace) or rows.get(EVERY_NAMESPACE)
-        if row is not None and evidence.fits(row):
+        if row is not None and evidence.fits(version_for(row), row.target):
             found[evidence.namespace] = in_force(row, evidence.learned_threshold)
     return MappingProxyType(found)
 

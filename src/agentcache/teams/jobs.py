@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from agentcache.engine.entries import Selector, Tenant
+from agentcache.engine.semantic.index.port import NeighbourIndex
 from agentcache.engine.stores.port import EntryStore
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp
@@ -90,11 +91,12 @@ def _members(payload: dict[str, object]) -> tuple[str, str, str, str]:
 
 
 class TeamPurge:
-    """Does jobs of `PURGE_TEAM`: removes every cached entry of a team that is gone."""
+    """Does jobs of `PURGE_TEAM`: removes every cached entry, and every question in the index, of a team that is gone."""
 
-    def __init__(self, threads: DatabaseThreads, entries: EntryStore) -> None:
+    def __init__(self, threads: DatabaseThreads, entries: EntryStore, index: NeighbourIndex) -> None:
         self._threads = threads
         self._entries = entries
+        self._index = index
 
     async def __call__(self, payload: dict[str, object]) -> None:
         """Remove them; raises `GiveUp` while the team is there."""
@@ -104,5 +106,7 @@ class TeamPurge:
         if await self._threads.run(partial(Team.objects.filter(pk=team_id).exists)):
             raise GiveUp("The team is still there.")
         # Its secrets went with it; removing needs none.
-        removed = await self._entries.invalidate(Tenant(id=team_id, key_secret=b""), Selector())
+        tenant = Tenant(id=team_id, key_secret=b"")
+        removed = await self._entries.invalidate(tenant, Selector())
+        await self._index.forget_tenant(tenant)
         _log.info("team_purged", team_id=team_id, entries=removed)

@@ -15,10 +15,12 @@ from agentcache.analytics import jobs as usage_jobs
 from agentcache.analytics.ingest import UsageIngest
 from agentcache.analytics.services import BACK_FILL
 from agentcache.audit import services as audit
+from agentcache.engine.semantic.index.opening import open_index
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.kept_requests import requests_dir
 from agentcache.gateway.ports import DELIVER_WEBHOOK, RECORD_INVALIDATION, REFRESH_OUTDATED
+from agentcache.gateway.semantic.spool import semantic_dir
 from agentcache.gateway.usage_spool import spool_dir
 from agentcache.invalidations.jobs import InvalidationRecording
 from agentcache.jobs import services
@@ -41,6 +43,7 @@ from agentcache.prewarm.jobs import Prewarming
 from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.prewarm.services.batches import RUN as PREWARM
 from agentcache.quotas import jobs as quota_jobs
+from agentcache.semantics import jobs as semantic_jobs
 from agentcache.settings import Settings
 from agentcache.tasks import jobs as task_jobs
 from agentcache.tasks.jobs import TaskFunction, TaskRunner
@@ -120,7 +123,6 @@ def job_kinds(
         DELIVER_WEBHOOK: JobKind(deliver_webhook, pool=Pool.WEBHOOKS),
         RECORD_INVALIDATION: JobKind(InvalidationRecording(threads)),
         SEND_MAIL: JobKind(send_mail),
-        PURGE_TEAM: JobKind(TeamPurge(threads, entries)),
         SWEEP_CACHE: JobKind(sweep, SWEEP_EVERY_SECONDS),
         usage_jobs.PRUNE_EVENTS: JobKind(prune_events, _HOUR_SECONDS),
         usage_jobs.PRUNE_ROLLUPS: JobKind(prune_rollups, _DAY_SECONDS),
@@ -199,6 +201,8 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         threads = pools[Pool.QUICK]
         stores = open_stores(settings, clock)
         stack.push_async_callback(stores.close)
+        index = open_index(settings, clock)
+        stack.push_async_callback(index.aclose)
         client = GuardedClient(settings.egress_allow, webhook_jobs.LIMITS)
         secrets = ServerSecrets.of(settings)
         delivery = WebhookDelivery(pools[Pool.WEBHOOKS], secrets, client, clock)
@@ -206,11 +210,21 @@ async def open_worker(settings: Settings, clock: Clock | None = None) -> AsyncIt
         inside = LazyInside(settings, clock, pools[Pool.TASKS])
         stack.push_async_callback(inside.close)
         prewarming = Prewarming(pools[Pool.TASKS], secrets, inside, clock, encrypt_entries=settings.encrypt_entries)
+        near_questions = semantic_jobs.Taking(
+            threads,
+            secrets,
+            index,
+            semantic_dir(settings.data_dir),
+            clock,
+            encrypt_entries=settings.encrypt_entries,
+        )
         kinds = {
             **job_kinds(threads, stores.entries, delivery, sending, clock),
+            PURGE_TEAM: JobKind(TeamPurge(threads, stores.entries, index)),
             **webhook_and_task_kinds(
                 pools, secrets, client, clock, {PREWARM: prewarming}, requests_dir(settings.data_dir)
             ),
+            **semantic_jobs.job_kinds(near_questions, threads, clock),
         }
         yield Workers(pools, kinds, clock=clock)
 

@@ -26,6 +26,7 @@ urlpatterns = [
     path("", include("agentcache.listeners.urls")),
     path("", include("agentcache.dashboard.urls")),
     path("", include("agentcache.policies.urls")),
+    path("", include("agentcache.semantics.urls")),
     path("", include("agentcache.analytics.urls")),
     path("", include("agentcache.prewarm.urls")),
     path("", include("agentcache.mails.urls")),

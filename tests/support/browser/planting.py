@@ -14,6 +14,7 @@ from typing import Any
 import httpx2 as httpx
 
 from tests.support.browser.hostile import payloads
+from tests.support.browser.near_questions import leave_near_questions
 from tests.support.browser.people import program_of
 from tests.support.browser.site import PATIENCE_SECONDS, Site
 from tests.support.browser.visitor import Visitor
@@ -50,6 +51,7 @@ class Planting:
             self._policies(program)
             self._webhooks(program)
             self._prewarming(program)
+            self._near_questions(program, team_id)
         self._sign_ins()
         self._calls(api_key)
         self._entries(api_key)
@@ -164,6 +166,18 @@ class Planting:
             self._note("batches", text, program.post("/api/cache/prewarm", json={**batch, "dry_run": True}))
             when = {"cron": "0 3 1 1 *", "timezone": "UTC"}
             self._note("schedules", text, program.post("/api/cache/prewarm/schedules", json={**batch, **when}))
+
+    def _near_questions(self, program: httpx.Client, team_id: str) -> None:
+        """Have questions that are hostile answered by others that are, too; one is reported."""
+        program.put("/api/semantics/settings/hostile", json={"mode": "shadow"}).raise_for_status()
+        texts = payloads()[-20:]
+        requests = leave_near_questions(self.site, team_id, [(text, f"Matched: {text}") for text in texts])
+        self.taken["near questions"] += len(requests)
+        self.sample["near questions"] = texts[-1]
+        until = time.monotonic() + PATIENCE_SECONDS
+        while program.post("/api/semantics/reports", json={"request_id": requests[0]}).status_code == 404:
+            assert time.monotonic() < until, "the near questions were never taken"
+            time.sleep(0.2)
 
     def _invalidations(self, api_key: str) -> None:
         with self._caller(api_key) as client:

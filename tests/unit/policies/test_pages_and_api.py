@@ -71,6 +71,12 @@ def test_a_policy_is_made_changed_moved_and_removed_on_pages(team, admin):
     assert admin.post(f"/dashboard/policies/{kept.id}", changed).status_code == 302
     (kept,) = queries.current_policies(team).drafts
     assert (kept.stale_while_revalidate_seconds, kept.ignore) == (18_000, ["metadata.id", "seed"])
+    for typed, semantic in (("yes", True), ("no", False), ("", None)):
+        based_on = queries.current_policies(team).version
+        change = changed | {"semantic": typed, "based_on": str(based_on)}
+        assert admin.post(f"/dashboard/policies/{kept.id}", change).status_code == 302
+        assert queries.get_policy(team, kept.id).semantic is semantic
+        assert "selected" in admin.get(f"/dashboard/policies/{kept.id}").content.decode()
     assert admin.post("/dashboard/policies/new?preset=docs", FORM | {"name": "Docs"}).status_code == 302
     docs = queries.current_policies(team).drafts[1]
     assert docs.preset == "docs"
@@ -79,8 +85,8 @@ def test_a_policy_is_made_changed_moved_and_removed_on_pages(team, admin):
     assert "Remove Docs?" in admin.get(f"/dashboard/policies/{docs.id}/remove").content.decode()
     assert admin.post(f"/dashboard/policies/{docs.id}/remove").status_code == 302
     assert "Removed Docs" in admin.get("/dashboard/policies/versions").content.decode()
-    assert "Put in force again" in admin.get("/dashboard/policies/versions/3").content.decode()
-    assert admin.post("/dashboard/policies/versions/3/restore").status_code == 302
+    assert "Put in force again" in admin.get("/dashboard/policies/versions/6").content.decode()
+    assert admin.post("/dashboard/policies/versions/6/restore").status_code == 302
     assert [draft.name for draft in queries.current_policies(team).drafts] == ["News", "Docs"]
 
 

@@ -9,6 +9,7 @@ from django.test import Client
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings, settings_for
+from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.gateway.ports import Scope
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.semantics import queries, services
@@ -72,7 +73,7 @@ def test_nobodys_change_is_lost(team):
 
 def test_a_learned_threshold_holds_for_what_it_was_learned_for(team):
     services.save_settings(team, "*", SettingsDraft("shadow"), actor=SYSTEM)
-    learned = {"learned_threshold": 0.8, "verifier": "trees", "target": 0.02}
+    learned = {"learned_threshold": 0.8, "verifier": load_verifier().version, "target": 0.02}
     Evidence.objects.create(team=team, namespace="prod", **learned)
     assert {name: one.learned_threshold for name, one in semantics_of(team.pk).items()} == {"*": None, "prod": 0.8}
     services.save_settings(team, "prod", SettingsDraft("balanced"), actor=SYSTEM)

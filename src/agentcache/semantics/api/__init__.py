@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentcache.semantics.api.near_questions import router as semantics
 from agentcache.semantics.api.settings import router as settings
 
-__all__ = ["settings"]
+__all__ = ["semantics", "settings"]

@@ -7,9 +7,12 @@ from django.utils import timezone
 
 from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
+from agentcache.engine.semantic.embedders.port import SemanticNotInstalled
 from agentcache.semantics.drafts import SettingsDraft, checked, checked_namespace
 from agentcache.semantics.errors import SemanticsChanged, SemanticsNotFound, TooManyNamespaces
-from agentcache.semantics.models import NamespaceSettings
+from agentcache.semantics.measuring import missing
+from agentcache.semantics.models import Mode, NamespaceSettings
+from agentcache.semantics.services.learning import relearn
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -21,10 +24,12 @@ def save_settings(
 ) -> NamespaceSettings:
     """Keep a namespace's settings in place of its former ones.
 
-    Raises `InvalidSemantics`, `TooManyNamespaces`, and `SemanticsChanged` where `based_on`, the revision that the caller
-    has seen (0 for none), is not the one in force.
+    Raises `InvalidSemantics`, `TooManyNamespaces`, `SemanticNotInstalled` for a mode that this server cannot do, and
+    `SemanticsChanged` where `based_on`, the revision that the caller has seen (0 for none), is not the one in force.
     """
     namespace, draft = checked_namespace(namespace), checked(draft)
+    if draft.mode != Mode.OFF and (problem := missing()):
+        raise SemanticNotInstalled(problem, param="mode")
     with transaction.atomic():
         locked = Team.objects.select_for_update().get(pk=team.pk)
         row = rows_of(locked, NamespaceSettings).filter(namespace=namespace).first()
@@ -45,6 +50,7 @@ def save_settings(
         row.changed_by = (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
         row.save(force_insert=former is None)
         _note(row, actor, before=former, after=draft)
+        relearn(locked, row.changed_at)
     return row
 
 
@@ -57,6 +63,7 @@ def remove_settings(team: Team, namespace: str, *, actor: Actor) -> None:
             raise SemanticsNotFound(param="namespace")
         _note(row, actor, before=SettingsDraft.of(row), after=None)
         row.delete()
+        relearn(locked, timezone.now())
 
 
 def _note(row: NamespaceSettings, actor: Actor, *, before: SettingsDraft | None, after: SettingsDraft | None) -> None:

@@ -1,0 +1,131 @@
+"""What a pair of prompts comes to, without any cache: for the playground."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agentcache.engine.semantic.eligibility import unfit
+from agentcache.engine.semantic.features import FEATURES, pair_features
+from agentcache.engine.semantic.settings import COSINE_THRESHOLD
+from agentcache.engine.semantic.texts import analyse
+from agentcache.engine.semantic.verifier import load_verifier
+from agentcache.engine.semantic.vetoes import veto
+from agentcache.semantics.errors import InvalidSemantics
+from agentcache.semantics.measuring import measure
+
+PROMPT_CHARS_MAX: Final = 4_000
+#: Known only where there is an embedder.
+_OF_COSINE: Final = frozenset({"cosine", "margin"})
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureValue:
+    """One difference between the prompts, and by how much log-odds it moved the score; None where there is no score."""
+
+    name: str
+    value: float
+    effect: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything that is known of a pair. Without an embedder there is neither cosine nor score."""
+
+    #: Normal forms; equal ones have one answer, whatever the score.
+    asked_normal: str
+    stored_normal: str
+    #: Why a prompt is not looked up at all; None where it is.
+    asked_left_out: str | None
+    stored_left_out: str | None
+    veto: str | None
+    cosine: float | None
+    score: float | None
+    safe_threshold: float
+    balanced_threshold: float
+    cosine_threshold: float
+    #: Version of the model that gives the score.
+    verifier: str
+    #: Model of the vectors; "" without one.
+    embedder: str
+    #: What moved the score most first.
+    features: Sequence[FeatureValue]
+    #: Why there is no cosine; "" where there is one.
+    problem: str
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both have one normal form."""
+        return self.asked_normal == self.stored_normal
+
+    @property
+    def verdict(self) -> str:
+        """`same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`."""
+        if self.is_same:
+            return "same"
+        if self.asked_left_out or self.stored_left_out:
+            return "left_out"
+        if self.veto is not None:
+            return "vetoed"
+        if self.score is None:
+            return "unknown"
+        if self.score >= self.safe_threshold:
+            return "hit_safe"
+        return "hit_balanced" if self.score >= self.balanced_threshold else "no_hit"
+
+    @property
+    def is_cosine_hit(self) -> bool | None:
+        """Whether the plain rule, one cosine against one number, would have served the stored answer."""
+        return None if self.cosine is None else self.cosine >= self.cosine_threshold
+
+
+def compare(asked: str, stored: str) -> Comparison:
+    """Return what becomes of `asked` where `stored` was answered before. Raises `InvalidSemantics`."""
+    asked, stored = _checked(asked, "asked"), _checked(stored, "stored")
+    ours, theirs = analyse(asked), analyse(stored)
+    verifier, measured = load_verifier(), measure(asked, stored)
+    left_out = [
+        unfit(text, token_count=tokens, is_multilingual=measured.is_multilingual)
+        for text, tokens in zip((ours, theirs), measured.token_counts, strict=True)
+    ]
+    values = pair_features(ours, theirs, measured.cosine or 0.0, 0.0)
+    if measured.cosine is None:
+        score = None
+        features = [
+            FeatureValue(name, value, None)
+            for name, value in zip(FEATURES, values, strict=True)
+            if name not in _OF_COSINE
+        ]
+    else:
+        score = verifier.score(values)
+        effects = {reason.feature: reason.effect for reason in verifier.reasons(values, n=len(FEATURES))}
+        features = [
+            FeatureValue(name, value, effects.get(name, 0.0)) for name, value in zip(FEATURES, values, strict=True)
+        ]
+        features.sort(key=lambda one: -abs(one.effect or 0.0))
+    return Comparison(
+        asked_normal=ours.normal,
+        stored_normal=theirs.normal,
+        asked_left_out=left_out[0],
+        stored_left_out=left_out[1],
+        veto=veto(ours, theirs),
+        cosine=measured.cosine,
+        score=score,
+        safe_threshold=verifier.safe_threshold,
+        balanced_threshold=verifier.balanced_threshold,
+        cosine_threshold=COSINE_THRESHOLD,
+        verifier=verifier.version,
+        embedder=measured.embedder,
+        features=features,
+        problem=measured.problem,
+    )
+
+
+def _checked(prompt: str, param: str) -> str:
+    prompt = prompt.strip()
+    if not prompt:
+        raise InvalidSemantics(f"{param}: give a prompt.", param=param)
+    if len(prompt) > PROMPT_CHARS_MAX:
+        raise InvalidSemantics(f"{param}: give at most {PROMPT_CHARS_MAX:,} characters.", param=param)
+    return prompt

@@ -1,0 +1,79 @@
+"""What the pages of semantic look-ups ask for. The services judge it; these only say how it is typed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from agentcache.semantics.comparing import PROMPT_CHARS_MAX
+from agentcache.semantics.drafts import SettingsDraft
+from agentcache.semantics.models import Mode, VerifierKind
+from agentcache.semantics.words import MODES, VERIFIERS
+
+
+class Percent(forms.FloatField):
+    """A share, typed in as a percentage."""
+
+    def clean(self, value: Any) -> Any:
+        """Return the share."""
+        number = super().clean(value)
+        return None if number is None else number / 100
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show a share as a percentage."""
+        return f"{value * 100:g}" if isinstance(value, float) else value
+
+
+class SettingsForm(forms.Form):
+    """How a namespace looks up by meaning."""
+
+    namespace = forms.CharField(
+        max_length=128, label="Namespace", help_text="As requests name it; * for every one without settings of its own."
+    )
+    mode = forms.ChoiceField(choices=list(MODES.items()), label="Mode", widget=forms.RadioSelect, initial=Mode.SHADOW)
+    target = Percent(
+        label="Wrong hits, at most, %", initial=0.02, min_value=0.1, max_value=20,
+        help_text="A target, measured by calls that are made all the same. No guarantee.",
+    )  # fmt: skip
+    shadow_share = Percent(
+        label="Near questions that are asked all the same, %", initial=0.05, min_value=0, max_value=100,
+        help_text="They are paid for, and tell whether hits are right. At 0 nobody looks.",
+    )  # fmt: skip
+    verifier = forms.ChoiceField(
+        choices=list(VERIFIERS.items()), label="Judged by", widget=forms.RadioSelect, initial=VerifierKind.TREES
+    )
+    threshold = forms.FloatField(
+        required=False, min_value=0, max_value=1, label="Score of your own",
+        help_text="0 to 1, for the mode custom; in shadow it is tried. Of the cosine, where that judges alone.",
+    )  # fmt: skip
+    allows_time_bound = forms.BooleanField(
+        required=False, label="Let questions about today, now, prices or weather take part"
+    )
+    allows_temperature = forms.BooleanField(required=False, label="Let requests with a temperature above 0 take part")
+    #: The revision that the form was filled in from.
+    based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, is_new: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not is_new:
+            del self.fields["namespace"]
+
+    @property
+    def draft(self) -> SettingsDraft:
+        """What is typed in."""
+        given = self.cleaned_data
+        return SettingsDraft(**{name: given[name] for name in SettingsDraft.__dataclass_fields__})
+
+
+class PairForm(forms.Form):
+    """Two prompts to compare."""
+
+    stored = forms.CharField(
+        label="Asked before", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Its answer is in the cache.",
+    )  # fmt: skip
+    asked = forms.CharField(
+        label="Asked now", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="May it get that answer?",
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""How near two prompts are, by the embedder that the server has."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, estimated_tokens
+from agentcache.settings import Settings
+from agentcache.teams.secrets import current_settings
+
+#: Loading a model takes a fraction of it; nobody's call waits.
+_WITHIN_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How near two prompts are, and how long each is."""
+
+    #: None where there is no embedder, or it could not be used; then `problem` says why.
+    cosine: float | None
+    token_counts: tuple[int, int]
+    #: Names model, version and digest; "" without one.
+    embedder: str = ""
+    is_multilingual: bool = False
+    problem: str = ""
+
+
+def missing() -> str:
+    """Return why near questions cannot be looked up on this server, in one sentence; "" where they can."""
+    return why_not(current_settings()) or ""
+
+
+def measure(asked: str, stored: str) -> Measured:
+    """Return how near two prompts are. Not for threads that run an event loop.
+
+    The model is loaded for the call alone: who tries pairs of prompts now and then needs no 90 MB in between.
+    """
+    settings = current_settings()
+    estimate = (estimated_tokens(asked), estimated_tokens(stored))
+    problem = why_not(settings)
+    if problem is not None:
+        return Measured(None, estimate, problem=problem)
+    try:
+        return asyncio.run(_measure(settings, asked, stored))
+    except EmbedderUnavailable as error:
+        return Measured(None, estimate, problem=error.message)
+
+
+async def _measure(settings: Settings, asked: str, stored: str) -> Measured:
+    embedder = open_embedder(settings)
+    if embedder is None:
+        raise EmbedderUnavailable
+    try:
+        return await _with(embedder, asked, stored)
+    finally:
+        await embedder.aclose()
+
+
+async def _with(embedder: Embedder, asked: str, stored: str) -> Measured:
+    first, second = await embedder.embed([asked, stored], seconds=_WITHIN_SECONDS)
+    # Both are of length 1. Rounding may take the same text a little beyond.
+    cosine = max(-1.0, min(1.0, float(first @ second)))
+    counts = (embedder.count_tokens(asked), embedder.count_tokens(stored))
+    return Measured(cosine, counts, embedder.id, embedder.is_multilingual)

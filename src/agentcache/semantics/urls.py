@@ -1,0 +1,21 @@
+"""Addresses of the pages of semantic look-ups."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from agentcache.semantics import views
+
+app_name = "semantics"
+
+urlpatterns = [
+    path("dashboard/semantic", views.index, name="index"),
+    path("dashboard/semantic/new", views.new, name="new"),
+    path("dashboard/semantic/settings/<str:namespace>", views.change, name="change"),
+    path("dashboard/semantic/settings/<str:namespace>/remove", views.remove, name="remove"),
+    path("dashboard/semantic/hits", views.hits, name="hits"),
+    path("dashboard/semantic/hits/<str:request_id>/report", views.report, name="report"),
+    path("dashboard/semantic/quarantine", views.quarantine, name="quarantine"),
+    path("dashboard/semantic/quarantine/<str:entry_key>/release", views.release, name="release"),
+    path("dashboard/semantic/playground", views.playground, name="playground"),
+]

@@ -1,0 +1,148 @@
+"""What pages say of modes, verifiers, exclusions, features and verdicts: one table each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from agentcache.engine.semantic.eligibility import TOKENS_MAX
+from agentcache.semantics.models import Mode, VerifierKind
+
+MODES: Final[Mapping[str, str]] = MappingProxyType({
+    Mode.OFF.value: "Off: only the very same request is a hit.",
+    Mode.SHADOW.value: "Shadow: looked up and compared, nothing is served. Begin here.",
+    Mode.SAFE.value: "Safe: served from a fixed, high score on; raised where the evidence is against it.",
+    Mode.BALANCED.value: "Balanced: as safe, and lower where the evidence shows that your target holds.",
+    Mode.CUSTOM.value: "Custom: served from a score of your own on, whatever the evidence says.",
+})  # fmt: skip
+
+VERIFIERS: Final[Mapping[str, str]] = MappingProxyType({
+    VerifierKind.TREES.value: "Verifier: a small model over the differences of both texts. A tenth of the wrong hits at as many hits.",
+    VerifierKind.COSINE.value: "Cosine alone: at 0.95 it served 9.7 % of traps with 33 % of the paraphrases, on pairs that neither "
+    "had seen.",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """What takes no part in semantic look-ups."""
+
+    what: str
+    why: str
+    #: Name of the setting that lifts it; "" where none does.
+    lifted_by: str = ""
+    #: In words.
+    lifted: str = "Never"
+
+
+EXCLUSIONS: Final = (
+    Exclusion(
+        "Questions about what passes: today, latest, now, price, weather",
+        "The right answer changes while the words do not.",
+        "allows_time_bound", "By this namespace's settings",
+    ),
+    Exclusion(
+        "A temperature above 0",
+        "Whoever asks for variety does not want an earlier answer.",
+        "allows_temperature", "By this namespace's settings",
+    ),
+    Exclusion(
+        "Prompts that are not English",
+        "The embedder and the verifier were measured on English.",
+        "", "By an embedder for several languages",
+    ),
+    Exclusion(
+        f"Prompts of more than {TOKENS_MAX} tokens",
+        "In a long text a small difference weighs nothing, and changes the answer.",
+    ),
+    Exclusion(
+        "Tool results, images, files; several answers at once",
+        "What decides stands outside the question's words.",
+    ),
+    Exclusion(
+        "Everything but the last user message",
+        "Model, parameters, tools, system prompt and all earlier messages must be the very same.",
+    ),
+    Exclusion(
+        "Changed digits in amounts, versions and ids; changed code, addresses and quoted words",
+        "No likeness outweighs a literal that differs.",
+    ),
+)  # fmt: skip
+
+#: Why a prompt is left out, and why a pair is vetoed -> in words.
+LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType({
+    "empty": "it holds no words",
+    "long": f"it has more than {TOKENS_MAX} tokens",
+    "time-bound": "it asks about what passes",
+    "not-english": "it does not read as English",
+})  # fmt: skip
+VETOES: Final[Mapping[str, str]] = MappingProxyType({
+    "numbers": "a number is another one",
+    "literals": "code, an address, a file or quoted words differ",
+})  # fmt: skip
+
+#: Verdict of a comparison -> tone, word, sentence.
+VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
+    "same": ("good", "One question", "Both have one normal form, so the stored answer is served in every mode but off and shadow."),
+    "hit_safe": ("good", "Hit", "The score is at or above the safe threshold: served in the modes safe and balanced."),
+    "hit_balanced": (
+        "warn", "Hit in balanced only",
+        "Below the safe threshold and above the balanced one: served in the mode balanced, once evidence allows it.",
+    ),
+    "no_hit": ("bad", "No hit", "The score is below both thresholds: the provider is asked."),
+    "vetoed": ("bad", "No hit", "A literal differs. No score outweighs that: the provider is asked."),
+    "left_out": ("quiet", "Not looked up", "Prompts like this take no part: the provider is asked."),
+    "unknown": ("quiet", "No score", "Without an embedder there is no cosine, and so no score."),
+})  # fmt: skip
+
+#: Feature -> what it measures. One that is not named is shown by its name.
+FEATURES: Final[Mapping[str, str]] = MappingProxyType({
+    "cosine": "cosine of both vectors",
+    "margin": "lead over the next neighbour",
+    "trigrams": "common runs of three letters",
+    "overlap": "common words, by rarity",
+    "overlap_synonyms": "common words and synonyms",
+    "overlap_words": "common words, each alike",
+    "rarest_unmatched": "rarest word that only one has",
+    "unmatched_both": "words that only one has, on both sides",
+    "unmatched_more": "words that only one has, on the longer side",
+    "one_sided": "words added on one side only",
+    "related_share": "words related to one of the other's",
+    "numbers_changed": "numbers changed",
+    "numbers_added": "numbers added",
+    "numbers_reordered": "numbers in another order",
+    "units_changed": "units changed",
+    "negation_parity": "negated on one side only",
+    "antonyms": "opposites",
+    "polarity": "opposite direction",
+    "kinds": "other things of one kind",
+    "names_changed": "names changed",
+    "names_added": "names added",
+    "inversions": "words in another order",
+    "breaks": "places where the order breaks",
+    "order_conflict": "who does what to whom, by order",
+    "passive_conflict": "who does what to whom, by voice",
+    "role_changes": "roles exchanged",
+    "question_changed": "another question word",
+    "scopes": "other scope: all, some, only",
+    "orders": "before and after",
+    "directions": "to and from",
+    "modals": "can, must, should",
+    "connectors": "and, or, but",
+    "conditions": "conditions added",
+    "degrees": "more, less, most",
+    "people": "another person",
+    "tense": "another tense",
+    "literals": "literals that differ",
+    "length_ratio": "length of the shorter by the longer",
+    "content_total": "words that carry meaning, both",
+    "content_fewest": "words that carry meaning, the shorter",
+    "run": "longest common run of words",
+})  # fmt: skip
+
+
+def feature(name: str) -> str:
+    """Return what a feature measures."""
+    return FEATURES.get(name, name.replace("_", " "))

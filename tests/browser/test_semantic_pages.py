@@ -1,0 +1,56 @@
+"""Semantic look-ups walked as an admin would: shadow, evidence, a bad hit, quarantine and out of it, the playground."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.support.browser.near_questions import leave_near_questions
+from tests.support.browser.people import program_of
+from tests.support.browser.team_member import notices, wait_until
+
+PAIRS = (
+    ("How do I reset my password?", "how can i reset the password"),
+    ("Explain in two sentences what a load balancer does.", "What does a load balancer do? Two sentences, please."),
+    (
+        "Which file holds the nginx configuration on Debian, and how do I reload it without losing connections?",
+        "Where is nginx configured on Debian, and how is it reloaded without dropping connections?",
+    ),
+)
+
+
+def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspect):
+    ada = visit(sqlite_site).sign_up()
+    page = ada.open("/dashboard/semantic")
+    inspect(page, "semantic-empty")
+    page.get_by_role("link", name="Begin in shadow").click()
+    ada.fill(namespace="not one", target="3")
+    ada.press("Save")
+    expect(page.locator(".field-error")).to_contain_text("is not a name")
+    inspect(page, "semantic-wrong-settings")
+    ada.fill(namespace="*")
+    ada.press("Save")
+    notices(page, "Every other namespace: kept")
+    inspect(ada.open("/dashboard/semantic/hits"), "semantic-hits-empty")
+    inspect(ada.open("/dashboard/semantic/quarantine"), "semantic-quarantine-empty")
+    with program_of(ada) as program:
+        team_id = program.get("/api/teams").json()[0]["team"]["id"]
+    request_id = leave_near_questions(sqlite_site, team_id, PAIRS)[0]
+    wait_until(page, "/dashboard/semantic", lambda page: page.locator(".chart").count() == 2)
+    expect(page.locator("main")).to_contain_text("would have been hits")
+    inspect(page, "semantic")
+    inspect(ada.open("/dashboard/semantic/hits"), "semantic-hits")
+    wait_until(page, f"/dashboard/requests/{request_id}", lambda page: page.locator("#near-question").count() == 1)
+    inspect(page, "request-semantic")
+    page.get_by_role("button", name="Report a bad hit").click()
+    notices(page, "The entry answers no near questions any more")
+    inspect(ada.open("/dashboard/semantic/quarantine"), "semantic-quarantine")
+    page.get_by_role("button", name="Release").click()
+    notices(page, "may answer near questions again")
+    ada.open("/dashboard/semantic/settings/*/remove")
+    inspect(page, "semantic-remove")
+    ada.open("/dashboard/semantic/playground")
+    ada.fill(stored="Can I take my phone on the plane?", asked="May I not take my phone on the plane?")
+    ada.press("Compare")
+    expect(page.locator("#verdict")).to_contain_text("No hit")
+    expect(page.locator("main")).to_contain_text("negated on one side only")
+    inspect(page, "semantic-playground")
