@@ -48,6 +48,7 @@ from agentcache.settings import Settings
 from agentcache.supervisor.quick_http import QuickHTTP
 from tests.support.asgi_server import ASGIServer
 from tests.support.entries import make_tenant
+from tests.support.migrated_records import put_into
 from tests.support.server_process import ServerProcess
 
 DIALECTS = ("openai", "anthropic", "replicate", "together")
@@ -396,6 +397,8 @@ class FullGateway:
 
     def start(self) -> Self:
         """Return once the server is ready and the teams have their keys."""
+        if self.settings.database_url is None and not self.settings.app_db.exists():
+            put_into(self.settings.data_dir)
         self.server.__enter__()
         try:
             command = [sys.executable, "-m", "tests.support.team_keys_program", *self._teams]

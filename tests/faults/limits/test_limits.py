@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import Counter
 
 import psutil
@@ -72,12 +73,13 @@ async def test_beyond_the_quota_hits_are_served_and_the_provider_is_not_asked(li
 
 async def test_t14_a_rate_is_held_over_two_workers_and_a_neighbour_notices_nothing(limited, provider):
     limited.set_limit("team2", requests_per_minute=60)
+    began = time.monotonic()
     noisy, quiet = await asyncio.gather(
         ask_at_once(limited, "team2", 300), ask_at_once(limited, "team3", 60, question="quiet")
     )
     served = codes(noisy)[200]
     # One comes back each second that the asking takes.
-    assert 60 <= served <= 60 + 15
+    assert 60 <= served <= 61 + (time.monotonic() - began)
     assert codes(quiet) == {200: 60}
     refused = next(answer for answer in noisy if answer.status_code == 429)
     assert refused.headers["x-agentcache-error"] == "rate_limited"

@@ -15,6 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from agentcache.demo.fake_provider import FakeProvider
+from tests.support.migrated_records import put_into
 from tests.support.server_process import ServerProcess
 
 PATIENCE_SECONDS = 20.0
@@ -60,6 +61,8 @@ class Site:
         upstreams = {
             f"AGENTCACHE_UPSTREAM_{name.upper()}": f"{self.provider.url}/{name}" for name in ("openai", "anthropic")
         }
+        if "AGENTCACHE_DATABASE_URL" not in self._settings and not (self.folder / "app.db").exists():
+            put_into(self.folder)
         self.server = ServerProcess(self.folder, **upstreams, **self._settings)
         self.server.__enter__()
         return self
