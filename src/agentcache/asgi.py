@@ -21,6 +21,7 @@ from agentcache.gateway.known_hits import KnownHits, NoKnownHits
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
+from agentcache.gateway.semantic.building import running_semantic
 from agentcache.gateway.tracing import open_tracing
 from agentcache.gateway.usage_spool import UsageSpool, spool_dir
 from agentcache.kit.clock import Clock, SystemClock
@@ -119,19 +120,14 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         threads = DatabaseThreads()
         stack.callback(threads.close)
         directory = open_directory(settings, threads)
-        metrics = Metrics(settings.run_dir)
-        stack.callback(metrics.close)
-        metrics.adopt()
-        # The job worker keeps the rows: a database transaction beside them would cost hits a fifth of their speed.
-        meter = Meter(UsageSpool(spool_dir(settings.data_dir), clock), metrics, clock, settings.run_dir)
-        meter.start()
-        stack.push_async_callback(meter.close)
+        metrics, meter = _open_meter(settings, clock, stack)
         stores = open_stores(settings, clock)
         stack.push_async_callback(stores.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         stack.push_async_callback(upstream.aclose)
         kept_requests = RequestSpool(requests_dir(settings.data_dir), clock).start()
         stack.push_async_callback(kept_requests.close)
+        semantic = await stack.enter_async_context(running_semantic(settings, clock, stores.entries, meter))
         tracing = open_tracing(settings.otel_endpoint)
         stack.push_async_callback(tracing.close)
         parts = build_parts(
@@ -144,6 +140,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             jobs=DatabaseJobQueue(threads, clock),
             limits=DjangoLimitBook(threads),
             kept_requests=kept_requests,
+            semantic=semantic,
         )
         stack.callback(parts.refusals.close)
         stack.push_async_callback(parts.admission.close)
@@ -172,6 +169,17 @@ def _native_api(parts: Parts, threads: DatabaseThreads) -> NativeAPI:
     settings = parts.settings
     prewarmer = DjangoPrewarmer(threads, ServerSecrets.of(settings), requests_dir(settings.data_dir))
     return NativeAPI(parts, DjangoUsageTotals(threads), with_control_plane, prewarmer)
+
+
+def _open_meter(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Metrics, Meter]:
+    metrics = Metrics(settings.run_dir)
+    stack.callback(metrics.close)
+    metrics.adopt()
+    # The job worker keeps the rows: a database transaction beside them would cost hits a fifth of their speed.
+    meter = Meter(UsageSpool(spool_dir(settings.data_dir), clock), metrics, clock, settings.run_dir)
+    meter.start()
+    stack.push_async_callback(meter.close)
+    return metrics, meter
 
 
 def create_app() -> Application:

@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,8 @@ from pysqlite3 import dbapi2 as sqlite3
 from agentcache.demo.fake_provider import FakeProvider
 from agentcache.engine.entries import Tenant
 from agentcache.engine.policies import NO_POLICIES, PolicySet
-from agentcache.engine.stores.open_stores import open_stores
+from agentcache.engine.semantic.settings import SemanticSettings
+from agentcache.engine.stores.open_stores import Stores, open_stores
 from agentcache.gateway.app import Gateway
 from agentcache.gateway.asgi_types import ASGIScope, Message, Receive, Send
 from agentcache.gateway.authenticate import Authenticator
@@ -39,7 +40,9 @@ from agentcache.gateway.known_hits import KnownHit
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.native.api import NativeAPI
-from agentcache.gateway.ports import EntryHits, Principal, Scope, TenantTotals, UsageEvent
+from agentcache.gateway.ports import EntryHits, Principal, Scope, SemanticEvent, TenantTotals, UsageEvent
+from agentcache.gateway.semantic.building import open_semantic
+from agentcache.gateway.semantic.tier import SemanticTier
 from agentcache.kit.api_keys import new_api_key
 from agentcache.kit.clock import SystemClock
 from agentcache.kit.egress.upstream import UpstreamClient
@@ -164,6 +167,9 @@ class LightGateway:
     upstreams at the fake provider. Teams and keys come into being when `key()` first names them.
     """
 
+    #: Whether it has the semantic tier; see `tests.support.near`.
+    is_semantic = False
+
     def __init__(self, folder: Path, provider: FakeProvider, **settings: str) -> None:
         # A test machine may be busy: a store that is late for once must not turn hits into misses.
         # And all callers of a test have one address.
@@ -174,6 +180,8 @@ class LightGateway:
         self.clock = MovableClock()
         self.control_plane = InMemoryControlPlane()
         self.metrics = Metrics()
+        #: What happened to near questions, oldest first; with `is_semantic` only.
+        self.near_events: list[SemanticEvent] = []
         #: Every answer since the start, in the order in which they began.
         self.replies: list[Reply] = []
         #: How many of them were known by the bytes of their requests.
@@ -205,12 +213,15 @@ class LightGateway:
         namespace: str = "default",
         data_key: bytes | None = None,
         policies: PolicySet = NO_POLICIES,
+        semantics: Mapping[str, SemanticSettings] | None = None,
     ) -> str:
         """Return one more key of a team; `data_key` encrypts its entries where the settings ask for that."""
         api_key = new_api_key()
         tenant = make_tenant(team, data_key=data_key)
         key_id = f"key_{len(self.control_plane.principals) + 1}"
-        self.control_plane.principals[api_key] = Principal(tenant, key_id, scopes, namespace, policies=policies)
+        self.control_plane.principals[api_key] = Principal(
+            tenant, key_id, scopes, namespace, policies=policies, semantics=semantics or {}
+        )
         return api_key
 
     def set_policies(self, api_key: str, policies: PolicySet) -> None:
@@ -304,10 +315,30 @@ class LightGateway:
             meter=meter,
             authenticator=Authenticator(plane, clock),
             jobs=plane,
+            semantic=self._open_semantic(stores, meter, stack),
         )
         stack.callback(self.parts.refusals.close)
         stack.push_async_callback(self.parts.flights.drain, 0.0)
         self._gateway = Gateway(self.parts, NativeAPI(self.parts, plane), Health(self.parts, plane, self.metrics))
+
+    def _open_semantic(self, stores: Stores, meter: Meter, stack: contextlib.AsyncExitStack) -> SemanticTier | None:
+        if not self.is_semantic:
+            return None
+        events = _NearEvents(self.near_events)
+        tier = open_semantic(self.settings, self.clock, entries=stores.entries, meter=meter, events=events)
+        assert tier is not None, "the semantic extra is among the test's requirements"
+        stack.push_async_callback(tier.close)
+        return tier
+
+
+class _NearEvents:
+    """Keeps events of near questions in a list."""
+
+    def __init__(self, events: list[SemanticEvent]) -> None:
+        self._events = events
+
+    def add(self, event: SemanticEvent) -> None:
+        self._events.append(event)
 
 
 class _Noted:
