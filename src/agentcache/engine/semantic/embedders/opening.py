@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
 from agentcache.engine.semantic.embedders.minilm_files import missing_parts
+from agentcache.engine.semantic.embedders.openai import OpenAIEmbedder
+from agentcache.engine.semantic.embedders.port import Embedder
+from agentcache.engine.semantic.embedders.sentence_transformers import SentenceTransformersModel
 from agentcache.engine.semantic.embedders.threaded import ThreadedEmbedder
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.settings import Settings
@@ -12,18 +17,39 @@ from agentcache.settings import Settings
 
 def why_not(settings: Settings) -> str | None:
     """Return why semantic look-ups cannot work as the server is set and installed, as one sentence; None if they can."""
-    if settings.semantic_embedder == "off":
+    kind = settings.semantic_embedder.partition(":")[0]
+    if kind == "off":
         return "This server's operator has switched semantic look-ups off (AGENTCACHE_SEMANTIC_EMBEDDER=off)."
-    missing = missing_parts(settings.models_dir)
-    if missing:
-        names = ", ".join(missing)
-        return f"Semantic caching is not installed on this server (missing: {names}). Run: pip install 'agentcache-server[semantic]'."
-    return None
+    needed = {"openai": ("numpy",), "sentence-transformers": ("numpy", "sentence_transformers")}
+    if kind == "minilm":
+        missing = missing_parts(settings.models_dir)
+    else:
+        missing = [name for name in needed[kind] if find_spec(name) is None]
+    if not missing:
+        return None
+    how = "agentcache-server[semantic]" if "sentence_transformers" not in missing else "sentence-transformers"
+    names = ", ".join(missing)
+    return f"Semantic caching is not installed on this server (missing: {names}). Its operator can run: pip install '{how}'."
 
 
 def open_embedder(settings: Settings, clock: Clock | None = None) -> GuardedEmbedder | None:
     """Return the embedder, guarded by deadline, checks and breaker; None where it is switched off. Costs nothing yet."""
-    if settings.semantic_embedder == "off":
+    clock = clock or SystemClock()
+    kind, _, rest = settings.semantic_embedder.partition(":")
+    embedder: Embedder
+    if kind == "off":
         return None
-    embedder = ThreadedEmbedder(MinilmModel(settings.models_dir))
-    return GuardedEmbedder(embedder, seconds=settings.semantic_budget_ms / 1000, clock=clock or SystemClock())
+    if kind == "openai":
+        model, _, url = rest.rpartition("@")
+        embedder = OpenAIEmbedder(
+            model,
+            url,
+            api_key=settings.semantic_api_key,
+            is_multilingual=settings.semantic_multilingual,
+            clock=clock,
+        )
+    elif kind == "sentence-transformers":
+        embedder = ThreadedEmbedder(SentenceTransformersModel(rest, is_multilingual=settings.semantic_multilingual))
+    else:
+        embedder = ThreadedEmbedder(MinilmModel(settings.models_dir))
+    return GuardedEmbedder(embedder, seconds=settings.semantic_budget_ms / 1000, clock=clock)

@@ -19,9 +19,17 @@ WAITING_MAX = 1024
 class BlockingModel(Protocol):
     """A model in this process."""
 
-    id: str
-    dimensions: int
-    is_multilingual: bool
+    @property
+    def id(self) -> str:
+        """As of an embedder."""
+
+    @property
+    def dimensions(self) -> int:
+        """As of an embedder."""
+
+    @property
+    def is_multilingual(self) -> bool:
+        """As of an embedder."""
 
     def load(self) -> None:
         """Get ready. Blocks; raises `EmbedderUnavailable`."""
@@ -41,12 +49,20 @@ class ThreadedEmbedder:
 
     def __init__(self, model: BlockingModel) -> None:
         self._model = model
-        self.id = model.id
-        self.is_multilingual = model.is_multilingual
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[tuple[str, asyncio.Future[Vector]]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    @property
+    def id(self) -> str:
+        """The model's."""
+        return self._model.id
+
+    @property
+    def is_multilingual(self) -> bool:
+        """The model's."""
+        return self._model.is_multilingual
 
     @property
     def dimensions(self) -> int:
