@@ -50,14 +50,14 @@ _NOT_BARRED: Final = (
     "NOT EXISTS (SELECT FROM agentcache_question_quarantine q WHERE q.tenant = r.tenant AND q.key = r.key "
     "AND (q.until IS NULL OR q.until > %(now)s))"
 )
-_NEAREST: Final = (  # noqa: S608 - conditions of our own
+_NEAREST: Final = (
     "SELECT key, normal, stored_at, kept, 1 - (vector <=> %(asked)s::vector) AS cosine FROM agentcache_questions r "
     f"WHERE scope = %(scope)s AND expires_at > %(now)s AND {_NOT_BARRED} "
-    "ORDER BY vector <=> %(asked)s::vector LIMIT %(limit)s"
+    "ORDER BY vector <=> %(asked)s::vector LIMIT %(limit)s"  # noqa: S608 - conditions of our own
 )
-_NORMALISED: Final = (  # noqa: S608 - conditions of our own
+_NORMALISED: Final = (
     "SELECT key, normal, embedder, kept FROM agentcache_questions r "
-    f"WHERE normal_scope = %(scope)s AND expires_at > %(now)s AND {_NOT_BARRED} ORDER BY stored_at DESC LIMIT 1"
+    f"WHERE normal_scope = %(scope)s AND expires_at > %(now)s AND {_NOT_BARRED} ORDER BY stored_at DESC LIMIT 1"  # noqa: S608 - conditions of our own
 )
 _ADD: Final = (
     "INSERT INTO agentcache_questions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::vector) "
