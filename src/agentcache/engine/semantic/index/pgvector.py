@@ -46,19 +46,18 @@ _TABLES: Final = (
         tenant bytea NOT NULL, key bytea NOT NULL, until float8, reason text NOT NULL, at float8 NOT NULL,
         PRIMARY KEY (tenant, key))""",
 )
-_NOT_BARRED: Final = (
-    "NOT EXISTS (SELECT FROM agentcache_question_quarantine q WHERE q.tenant = r.tenant AND q.key = r.key "
-    "AND (q.until IS NULL OR q.until > %(now)s))"
-)
-_NEAREST: Final = (
-    "SELECT key, normal, stored_at, kept, 1 - (vector <=> %(asked)s::vector) AS cosine FROM agentcache_questions r "
-    f"WHERE scope = %(scope)s AND expires_at > %(now)s AND {_NOT_BARRED} "
-    "ORDER BY vector <=> %(asked)s::vector LIMIT %(limit)s"  # noqa: S608 - conditions of our own
-)
-_NORMALISED: Final = (
-    "SELECT key, normal, embedder, kept FROM agentcache_questions r "
-    f"WHERE normal_scope = %(scope)s AND expires_at > %(now)s AND {_NOT_BARRED} ORDER BY stored_at DESC LIMIT 1"  # noqa: S608 - conditions of our own
-)
+_NEAREST: Final = """
+    SELECT key, normal, stored_at, kept, 1 - (vector <=> %(asked)s::vector) AS cosine FROM agentcache_questions r
+    WHERE scope = %(scope)s AND expires_at > %(now)s AND NOT EXISTS (
+        SELECT FROM agentcache_question_quarantine q
+        WHERE q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s))
+    ORDER BY vector <=> %(asked)s::vector LIMIT %(limit)s"""
+_NORMALISED: Final = """
+    SELECT key, normal, embedder, kept FROM agentcache_questions r
+    WHERE normal_scope = %(scope)s AND expires_at > %(now)s AND NOT EXISTS (
+        SELECT FROM agentcache_question_quarantine q
+        WHERE q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s))
+    ORDER BY stored_at DESC LIMIT 1"""
 _ADD: Final = (
     "INSERT INTO agentcache_questions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::vector) "
     "ON CONFLICT (tenant, key) DO UPDATE SET scope = excluded.scope, normal_scope = excluded.normal_scope, "
