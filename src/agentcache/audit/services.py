@@ -48,6 +48,11 @@ class Actor:
             impersonator_id=str(session.get(IMPERSONATOR_SESSION_KEY, "")) if session is not None and is_known else "",
         )
 
+    @property
+    def shown(self) -> str:
+        """Who it is, in at most 254 characters: an address, an API key's id, or nobody."""
+        return (self.user_email or (f"API key {self.api_key_id}" if self.api_key_id else ""))[:254]
+
     @classmethod
     def system(cls) -> Actor:
         """Return the server itself."""

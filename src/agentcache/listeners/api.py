@@ -17,6 +17,7 @@ from agentcache.listeners.models import Listener, ListenerEvent
 from agentcache.listeners.rules import INTERVAL_SECONDS_MAX, Wanted, host_of
 from agentcache.settings import Settings
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 
 router = Router(tags=["Listeners"])
@@ -149,13 +150,11 @@ class ListenersShown(Schema):
     cursor: str
 
 
-class ListAsked(_Given):
+class ListAsked(_Given, PageAsked):
     """Which listeners."""
 
     search: str = ""
     state: queries.State | None = None
-    cursor: str = ""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class HistoryAsked(_Given):

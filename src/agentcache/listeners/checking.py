@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import agentcache
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.guarded import EgressFailed, GuardedClient, GuardedLimits, GuardedResponse
+from agentcache.kit.egress.retry_after import retry_after_seconds
 from agentcache.kit.egress.target import Headers, InvalidTarget
 from agentcache.kit.logs import get_logger
 from agentcache.listeners.findings import Changed, Failed, Fetched, Finding, FirstReading, Unchanged
@@ -54,6 +53,7 @@ class Checker:
     ) -> None:
         self._client = client
         self._reader = reader
+        self._clock = clock
         self._former_text = former_text
         self._keep_delay = keep_delay
         self._headers: Headers = [(b"user-agent", user_agent(origin).encode()), (b"accept", _ACCEPT)]
@@ -87,7 +87,8 @@ class Checker:
         if status == 304 and row.text_digest:
             return Unchanged()
         if status != 200:
-            return Failed(f"The source answered {status}.", status, _retry_after(response))
+            value = _header(dict(response.headers), b"retry-after")
+            return Failed(f"The source answered {status}.", status, retry_after_seconds(value, self._clock.now()))
         headers = dict(response.headers)
         fetched = Fetched(
             status,
@@ -129,16 +130,3 @@ def _conditions(row: Listener) -> Headers:
 def _header(headers: dict[bytes, bytes], name: bytes) -> str:
     # What came as bytes goes back as the same bytes; NUL is no text for PostgreSQL.
     return headers.get(name, b"").decode("latin-1").replace("\0", "")
-
-
-def _retry_after(response: GuardedResponse) -> float | None:
-    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), None without one."""
-    text = _header(dict(response.headers), b"retry-after").strip()
-    if text.isdecimal() and len(text) < 10:
-        return float(text)
-    try:
-        at = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())

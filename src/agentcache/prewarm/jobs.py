@@ -19,6 +19,7 @@ from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import at as aware
 from agentcache.jobs.worker import GiveUp
 from agentcache.kit.clock import Clock
+from agentcache.kit.egress.retry_after import retry_after_seconds
 from agentcache.kit.errors import AgentCacheError
 from agentcache.listeners.services.records import note_asked_anew
 from agentcache.prewarm import services
@@ -180,7 +181,7 @@ class Prewarming:
             told = await inside.ask(standing)
             if told.status not in _PASSING or told.may_have_cost:
                 return told
-            await asyncio.sleep(_pause(pause, told.retry_after))
+            await asyncio.sleep(_pause(pause, retry_after_seconds(told.retry_after, self._clock.now())))
         await pace.wait()
         return await inside.ask(standing)
 
@@ -229,10 +230,8 @@ def _outcome(row_id: int, standing: Standing, told: Told) -> Outcome:
     return Outcome(row_id, state, told.reason, told.status, standing.key, told.cost_usd_nanos, unsure)
 
 
-def _pause(pause: float, retry_after: str) -> float:
-    if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 6:
-        return min(max(pause, float(retry_after)), PAUSE_SECONDS_MAX)
-    return pause
+def _pause(pause: float, asked: float | None) -> float:
+    return pause if asked is None else min(max(pause, asked), PAUSE_SECONDS_MAX)
 
 
 def _line(result: dict[str, object]) -> str:

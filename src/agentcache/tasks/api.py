@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from ninja import Query, Router, Schema, Status
-from pydantic import Field
 
 from agentcache.audit.services import Actor
 from agentcache.tasks import queries, services
 from agentcache.tasks.models import Task, TaskState
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 
 router = Router(tags=["Jobs"])
 
 
-class TaskQuery(Schema):
+class TaskQuery(PageAsked):
     """Which jobs, and which page of them; what is left out does not narrow."""
 
     state: TaskState | None = None
     kind: str = ""
-    cursor: str = ""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class LineShown(Schema):

@@ -63,7 +63,7 @@ def start(
     """Keep a task and its job, in the caller's transaction if there is one; `payload` is a JSON object."""
     with transaction.atomic():
         task = Task(team_id=team.pk, kind=kind, title=title[:200], payload=dict(payload), total=total)
-        task.started_by = (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
+        task.started_by = actor.shown
         task.created_at = timezone.now()
         task.save(force_insert=True)
         jobs.enqueue(task.pk, RUN, {"task_id": task.pk}, task.created_at, lane=f"tasks:{team.pk}")

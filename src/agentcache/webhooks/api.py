@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, Field
@@ -12,6 +12,7 @@ from agentcache.audit.services import Actor
 from agentcache.tasks.api import TaskShown
 from agentcache.teams.access import TeamAuth, TeamRequest
 from agentcache.teams.api.schemas import Given
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets
 from agentcache.webhooks import queries, services
@@ -68,14 +69,12 @@ class RangeGiven(Given):
     state: Literal["failed", "delivered"] = "failed"
 
 
-class DeliveryQuery(Schema):
+class DeliveryQuery(PageAsked):
     """Which deliveries, and which page of them; what is left out does not narrow."""
 
     endpoint_id: str = ""
     state: DeliveryState | None = None
     event_type: str = ""
-    cursor: str = ""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class EventTypeShown(Schema):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp, TryAgain
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.guarded import EgressFailed, GuardedClient, GuardedLimits
+from agentcache.kit.egress.retry_after import retry_after_seconds
 from agentcache.kit.egress.target import Headers, InvalidTarget
 from agentcache.kit.logs import get_logger
 from agentcache.kit.webhook_signing import signed_headers
@@ -72,26 +72,19 @@ class EndpointDelivery:
             self._ms_since(started),
             response.status,
             response=response.body,
-            retry_after_seconds=self._retry_after(response.headers),
+            retry_after_seconds=retry_after_seconds(_retry_after(response.headers), self._clock.now()),
             request_headers=shown,
         )
-
-    def _retry_after(self, headers: Headers) -> float | None:
-        value = dict(headers).get(b"retry-after", b"").decode("latin-1").strip()
-        if value.isascii() and value.isdecimal() and len(value) < 10:
-            return float(value)
-        try:
-            at = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        return max(0.0, (at - self._now()).total_seconds())
 
     def _ms_since(self, started: float) -> int:
         return max(0, round((self._clock.monotonic() - started) * 1000))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now(), UTC)
+
+
+def _retry_after(headers: Headers) -> str:
+    return dict(headers).get(b"retry-after", b"").decode("latin-1")
 
 
 async def redeliver_range(context: TaskContext) -> None:

@@ -50,6 +50,21 @@ class Route:
 
 _READ, _WRITE = (Scope.CACHE_READ,), (Scope.CACHE_WRITE,)
 
+
+def _removal(
+    name: str,
+    summary: str,
+    serve: Callable[[Exchange], Awaitable[None]],
+    body: type[msgspec.Struct],
+    reply: type[msgspec.Struct],
+) -> Route:
+    """Return the route of what makes entries unusable by criteria."""
+    return Route(
+        name=f"cache.{name}", method="POST", path=f"/api/cache/{name}", summary=summary, serve=serve, scopes=_WRITE,
+        body=body, status=200, reply=reply, problems=(413,),
+    )  # fmt: skip
+
+
 ROUTES: tuple[Route, ...] = (
     Route(
         name="cache.get",
@@ -125,29 +140,19 @@ ROUTES: tuple[Route, ...] = (
         reply=None,
         problems=(404,),
     ),
-    Route(
-        name="cache.invalidate",
-        method="POST",
-        path="/api/cache/invalidate",
-        summary="Invalidate every entry that meets all criteria, or mark them stale; with dry_run, say what it would be",
-        serve=invalidating.invalidate,
-        scopes=_WRITE,
-        body=schemas.InvalidateRequest,
-        status=200,
-        reply=schemas.InvalidateReply,
-        problems=(413,),
+    _removal(
+        "invalidate",
+        "Invalidate every entry that meets all criteria, or mark them stale; with dry_run, say what it would be",
+        invalidating.invalidate,
+        schemas.InvalidateRequest,
+        schemas.InvalidateReply,
     ),
-    Route(
-        name="cache.purge",
-        method="POST",
-        path="/api/cache/purge",
-        summary="Remove every entry that meets all criteria; once this is answered no worker serves them",
-        serve=invalidating.purge,
-        scopes=_WRITE,
-        body=schemas.PurgeRequest,
-        status=200,
-        reply=schemas.PurgeReply,
-        problems=(413,),
+    _removal(
+        "purge",
+        "Remove every entry that meets all criteria; once this is answered no worker serves them",
+        invalidating.purge,
+        schemas.PurgeRequest,
+        schemas.PurgeReply,
     ),
     Route(
         name="cache.stats",

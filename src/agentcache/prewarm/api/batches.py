@@ -18,6 +18,7 @@ from agentcache.prewarm.given import BATCH_BYTES_MAX, Choice, OptionsGiven, chec
 from agentcache.prewarm.models import Batch, BatchRequest, RequestState
 from agentcache.prewarm.probing import dialects_of
 from agentcache.teams.access import TeamAuth, TeamRequest
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets, current_settings
 
@@ -111,13 +112,6 @@ class ResultsShown(Schema):
     cursor: int | None
 
 
-class PageQuery(Schema):
-    """Which page."""
-
-    cursor: str = ""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-
-
 class ResultsQuery(Schema):
     """Which results."""
 
@@ -174,7 +168,7 @@ def start(request: TeamRequest, query: Query[LinesQuery]) -> Status[BatchShown]:
 
 
 @router.get("", auth=TeamAuth(Permission.PREWARM_READ), response=BatchesShown, operation_id="prewarm.list")
-def list_batches(request: TeamRequest, query: Query[PageQuery]) -> BatchesShown:
+def list_batches(request: TeamRequest, query: Query[PageAsked]) -> BatchesShown:
     """Return the team's prewarmings, newest first."""
     page = queries.batches_of(request.team_context.team, cursor=query.cursor, rows=query.limit)
     return BatchesShown(prewarmings=[BatchShown.of(row) for row in page.batches], cursor=page.next_cursor)

@@ -47,7 +47,7 @@ def keep_credential(
         before = None if is_new else told(row)
         row.last_four = credential[-4:]
         row.sealed = secrets.seal_for_team(locked.pk, bytes(locked.wrapped_data_key), row.place, credential.encode())
-        row.set_by = (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
+        row.set_by = actor.shown
         row.set_at = timezone.now()
         _note_probe(row, said, row.set_at)
         row.save(force_insert=is_new)

@@ -82,7 +82,7 @@ def create_schedule(
             cost_cap_usd_nanos=options.cost_cap_usd_nanos,
             output_tokens=options.output_tokens,
             next_at=next_time(fields, timezone, clock.now()),
-            created_by=(actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254],
+            created_by=actor.shown,
         )
         if choice is None:
             row.sealed = secrets.seal_for_team(locked.pk, bytes(locked.wrapped_data_key), row.place, plain)

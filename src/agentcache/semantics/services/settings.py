@@ -47,7 +47,7 @@ def save_settings(
         for name, value in draft.as_document().items():
             setattr(row, name, value)
         row.changed_at = timezone.now()
-        row.changed_by = (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
+        row.changed_by = actor.shown
         row.save(force_insert=former is None)
         _note(row, actor, before=former, after=draft)
         relearn(locked, row.changed_at)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 from django.http import StreamingHttpResponse
 from ninja import Query, Schema
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime
 
 from agentcache.audit import queries as audit
 from agentcache.audit.queries import AuditFilters
 from agentcache.teams.access import TeamAuth, TeamRequest
 from agentcache.teams.api.routes import router
 from agentcache.teams.audit_export import export_response
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 
 
@@ -34,11 +35,8 @@ class AuditQuery(Schema):
         return AuditFilters(**self.model_dump(include={"actor", "action", "target", "since", "until"}))
 
 
-class AuditListQuery(AuditQuery):
+class AuditListQuery(AuditQuery, PageAsked):
     """Which events, and which page of them."""
-
-    cursor: str = ""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class AuditActor(Schema):
