@@ -128,11 +128,11 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
     with ExitStack() as stack:
         provider = stack.enter_context(fake_provider(cpu=None))
         served = stack.enter_context(agentcache(provider, cpu=None))
-        # A pipe that nobody reads fills up, and holds up whoever writes to it.
-        threading.Thread(target=lambda: list(served.process.stdout or ()), daemon=True).start()
         port, hook = free_port(), receiver(truth)
         stack.callback(hook.shutdown)
-        site = stack.enter_context(process("benchmarks.watched_pages", str(port), str(pages), str(changes_per_second)))
+        site = stack.enter_context(
+            process("benchmarks.watched_pages", str(port), str(pages), str(changes_per_second), is_read=True)
+        )
         threading.Thread(target=lambda: [truth.hear_change(line) for line in site.stdout or ()], daemon=True).start()
         wait_for(port)
         # One host a second would be one page a second; each page has a host of its own here.

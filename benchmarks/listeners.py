@@ -104,15 +104,11 @@ def measure(listeners: int, hosts: int, interval: int, seconds: float, changes_p
             "AGENTCACHE_LOG_LEVEL": "warning",
         }
         port = free_port()
-        site = stack.enter_context(
-            process("benchmarks.watched_pages", str(port), str(listeners), str(changes_per_second))
-        )
-        threading.Thread(target=lambda: list(site.stdout or ()), daemon=True).start()
+        stack.enter_context(process("benchmarks.watched_pages", str(port), str(listeners), str(changes_per_second)))
         wait_for(port)
         numbers = [str(one) for one in (listeners, hosts, interval, port)]
         subprocess.run([sys.executable, "-c", FILL, *numbers], env={**os.environ, **environ}, check=True)
         worker = stack.enter_context(process("agentcache", "worker", **environ))
-        threading.Thread(target=lambda: list(worker.stdout or ()), daemon=True).start()
         # The first round reads every page for the first time; both rounds are measured.
         sampling = Sampling(folder / "app.db", worker.pid)
         time.sleep(2)

@@ -49,12 +49,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(*arguments: str, cpu: int | None = None, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python module in a process of its own, on one processor."""
+def process(
+    *arguments: str, cpu: int | None = None, is_read: bool = False, **environ: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python module in a process of its own, on one processor; `is_read` when the caller reads its `stdout` to the end.
+
+    A pipe that nobody reads fills up, and holds up whoever writes to it.
+    """
     running = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         env={**os.environ, **environ},
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if is_read else subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
         text=True,
     )

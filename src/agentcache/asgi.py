@@ -119,6 +119,7 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         threads = DatabaseThreads()
         stack.callback(threads.close)
+        stack.push_async_callback(_close_pages)
         directory = open_directory(settings, threads)
         metrics, meter = _open_meter(settings, clock, stack)
         stores = open_stores(settings, clock)
@@ -157,6 +158,13 @@ async def open_server(settings: Settings, clock: Clock) -> AsyncIterator[_Server
             health,
             get_control_plane_app(settings, health.ready),
         )
+
+
+async def _close_pages() -> None:
+    """Release what pages have opened in this process."""
+    from agentcache.dashboard.entry_access import close_entry_access
+
+    await asyncio.to_thread(close_entry_access)
 
 
 def _native_api(parts: Parts, threads: DatabaseThreads) -> NativeAPI:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable
@@ -81,9 +80,11 @@ def entry_access() -> EntryAccess:
         return _Open.access
 
 
-@atexit.register
 def close_entry_access() -> None:
-    """Close what pages have opened."""
+    """Close what pages have opened, while the event loops and threads of this process still work.
+
+    At the exit of the interpreter it would be too late: nothing can be handed to threads any more then.
+    """
     with _Open.lock:
         if _Open.access is not None:
             _Open.access.close()

@@ -22,6 +22,9 @@ FLUSH_SECONDS: Final = 1.0
 WAITING_MAX: Final = 2_000
 FILES_MAX: Final = 10_000
 Row = TypeVar("Row", bound=msgspec.Struct)
+#: A file that was not finished for so long belongs to a process that was killed.
+ABANDONED_SECONDS: Final = 600.0
+_UNFINISHED_SUFFIX: Final = ".unfinished"
 _log = get_logger(__name__)
 
 
@@ -36,7 +39,8 @@ class BatchFiles(Generic[Row]):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
-        """Begin to write files."""
+        """Begin to write files, and sweep what a killed process left half-written."""
+        self._sweep()
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
@@ -63,6 +67,14 @@ class BatchFiles(Generic[Row]):
                 await self._task
         await self.flush()
 
+    def _sweep(self) -> None:
+        """Delete halves that nobody will finish: what is written now is younger, whatever the machine is busy with."""
+        before = self._clock.now() - ABANDONED_SECONDS
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._folder):
+                if entry.name.endswith(_UNFINISHED_SUFFIX) and entry.stat().st_mtime < before:
+                    Path(entry.path).unlink()
+
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
@@ -73,7 +85,7 @@ class BatchFiles(Generic[Row]):
         if sum(1 for _ in os.scandir(self._folder)) >= FILES_MAX:
             raise OSError(0, "too many wait for the job worker")
         name = f"{int(self._clock.now() * 1000):015d}-{new_id()}"
-        unfinished = self._folder / f"{name}.unfinished"
+        unfinished = self._folder / f"{name}{_UNFINISHED_SUFFIX}"
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.msgpack.encode(batch))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from agentcache.gateway.admission import FREE
 from agentcache.gateway.calls import Call, Head, estimated_cost
 from agentcache.gateway.replies import stored_headers
 from agentcache.gateway.shared_flights import BUDGETS_PER_CLAIM, BoardMirror, Mirror, NoMirror, NotShared, claim, follow
-from agentcache.gateway.whole_answers import sets_cookie
+from agentcache.gateway.whole_answers import decompressed, sets_cookie
 from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import AgentCacheError, UpstreamInvalid
 from agentcache.kit.logs import get_logger
@@ -303,7 +302,7 @@ async def _fetch_whole(
         upstream_us = int((call.parts.clock.monotonic() - started) * 1e6)
         flight.result = Fill(Verdict(False, "too_large"), "too_large", upstream_us=upstream_us)
         return
-    body, head = _decompressed(b"".join(parts), head, limit)
+    head, body = decompressed(b"".join(parts), head, limit)
     answer = _decoded(call, body) if head.is_success else None
     await _keep(flight, call, head, body, _judge(call, head, answer), answer, started)
     await mirror.head(head)
@@ -335,22 +334,6 @@ def _judge(call: Call, head: Head, answer: Json | None) -> Verdict:
     if call.wants_stream and call.endpoint.stream is not None:
         return Verdict(False, "not_streamed")
     return call.endpoint.judge(answer)
-
-
-def _decompressed(body: bytes, head: Head, limit: int) -> tuple[bytes, Head]:
-    """Undo gzip that we did not ask for, within bounds; anything else is passed on as it is and never stored."""
-    encoding = next((v.decode("latin-1").lower() for n, v in head.headers if n.lower() == b"content-encoding"), "")
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return body, head
-    inflater = zlib.decompressobj(wbits=47 if encoding != "deflate" else 15)
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        raise UpstreamInvalid("The provider's compressed answer is damaged.") from None
-    if len(plain) > limit or not inflater.eof:
-        raise UpstreamInvalid("The provider's compressed answer is cut or far too large.")
-    headers = [pair for pair in head.headers if pair[0].lower() != b"content-encoding"]
-    return plain, Head(head.status, headers, head.streamed)
 
 
 def _decoded(call: Call, body: bytes) -> Json | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-
 import msgspec
 
 from agentcache.gateway.calls import Head
 from agentcache.kit.egress.upstream import UpstreamResponse
 from agentcache.kit.errors import UpstreamInvalid
+from agentcache.kit.inflating import Cut, Damaged, TooLarge, Window, inflate
 from agentcache.providers.dialect import Json
 
 #: Set by what stands before a provider, on the first answer of every connection: OpenAI's and Anthropic's come through
@@ -38,11 +37,22 @@ async def read_whole(response: UpstreamResponse, limit: int) -> tuple[Head, byte
     finally:
         await response.aclose()
     body = b"".join(pieces)
-    encoding = next((value for name, value in response.headers if name.lower() == b"content-encoding"), b"").lower()
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        return Head(response.status, response.headers, streamed=False), body
-    headers = [pair for pair in response.headers if pair[0].lower() != b"content-encoding"]
-    return Head(response.status, headers, streamed=False), _inflated(body, limit, raw=encoding == b"deflate")
+    return decompressed(body, Head(response.status, response.headers, streamed=False), limit)
+
+
+def decompressed(body: bytes, head: Head, limit: int) -> tuple[Head, bytes]:
+    """Undo gzip and deflate, within bounds; anything else stays as it is. Raises `UpstreamInvalid`."""
+    coding = next((value for name, value in head.headers if name.lower() == b"content-encoding"), b"").lower()
+    if coding not in (b"gzip", b"x-gzip", b"deflate"):
+        return head, body
+    try:
+        plain = inflate(body, limit, Window.ZLIB if coding == b"deflate" else Window.EITHER)
+    except Damaged:
+        raise UpstreamInvalid("The provider's compressed answer is damaged.") from None
+    except (Cut, TooLarge):
+        raise UpstreamInvalid("The provider's compressed answer is cut or far too large.") from None
+    headers = [pair for pair in head.headers if pair[0].lower() != b"content-encoding"]
+    return Head(head.status, headers, head.streamed), plain
 
 
 def decoded_object(body: bytes) -> Json | None:
@@ -60,14 +70,3 @@ def sets_cookie(head: Head) -> bool:
         name.lower() == b"set-cookie" and value.partition(b"=")[0].strip().lower() not in _BALANCER_COOKIES
         for name, value in head.headers
     )
-
-
-def _inflated(body: bytes, limit: int, *, raw: bool) -> bytes:
-    inflater = zlib.decompressobj(wbits=15 if raw else 47)
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        raise UpstreamInvalid("The provider's compressed answer is damaged.") from None
-    if len(plain) > limit or not inflater.eof:
-        raise UpstreamInvalid("The provider's compressed answer is cut or far too large.")
-    return plain

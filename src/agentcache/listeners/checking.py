@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 import agentcache
 from agentcache.kit.clock import Clock
@@ -15,11 +18,15 @@ from agentcache.listeners.findings import Changed, Failed, Fetched, Finding, Fir
 from agentcache.listeners.models import Listener
 from agentcache.listeners.reading.messages import CompareTexts, Difference, ReadDocument, Reading, Unreadable
 from agentcache.listeners.reading.reader import Reader
-from agentcache.listeners.reading.texts import body_digest
+from agentcache.listeners.reading.texts import ITEMS_MAX, body_digest, digest
 from agentcache.listeners.robots_rules import PRODUCT, RobotsRules
 
 #: Bounds of one request: 5 s to connect, 10 s and 5 MiB in all.
-LIMITS: Final = GuardedLimits()
+LIMITS: Final = GuardedLimits(may_be_gzip=True)
+#: So many sitemaps of an index are read with it; of a larger one only the index itself is compared.
+PARTS_MAX: Final = 20
+#: Between two of them, as between any two requests to one host.
+PART_PAUSE_SECONDS: Final = 1.0
 REDIRECTS_MAX: Final = 3
 #: Where the manual explains to those who run a source who asks, and how to be left alone.
 MANUAL_PAGE: Final = "/docs/how-to/watch-a-source"
@@ -32,6 +39,8 @@ _log = get_logger(__name__)
 FormerText = Callable[[Listener], Awaitable[str]]
 #: Told what a host's robots.txt asks for between two requests.
 KeepDelay = Callable[[str, float], Awaitable[None]]
+#: Told for how many seconds a host will be asked by this check alone.
+HoldHost = Callable[[str, float], Awaitable[None]]
 
 
 def user_agent(origin: str) -> str:
@@ -50,12 +59,17 @@ class Checker:
         origin: str,
         former_text: FormerText,
         keep_delay: KeepDelay,
+        hold_host: HoldHost,
+        *,
+        part_pause_seconds: float = PART_PAUSE_SECONDS,
     ) -> None:
         self._client = client
         self._reader = reader
         self._clock = clock
         self._former_text = former_text
         self._keep_delay = keep_delay
+        self._hold_host = hold_host
+        self._part_pause_seconds = part_pause_seconds
         self._headers: Headers = [(b"user-agent", user_agent(origin).encode()), (b"accept", _ACCEPT)]
         self._robots = RobotsRules(client, reader, self._headers, clock)
         self._delays: dict[str, float] = {}
@@ -103,11 +117,51 @@ class Checker:
         reading = await self._reader.ask(ReadDocument(response.url, content_type, response.body, row.selector))
         if not isinstance(reading, Reading):
             return Failed(reading.reason if isinstance(reading, Unreadable) else "The document cannot be read.", status)
+        if 0 < len(reading.parts) <= PARTS_MAX:
+            whole = await self._with_parts(row, reading)
+            if isinstance(whole, Failed):
+                return whole
+            # The index may stay as it is while a part changes: it is never asked for by what it was.
+            reading, fetched = whole, replace(fetched, etag="", last_modified="", body_digest=b"")
         if not row.text_digest:
             return FirstReading(fetched, reading)
         if reading.digest == bytes(row.text_digest):
             return Unchanged(fetched)
         return Changed(fetched, reading, await self._difference(row, reading))
+
+    async def _with_parts(self, row: Listener, index: Reading) -> Reading | Failed:
+        """Return the reading of an index together with those of its sitemaps, all or nothing."""
+        await self._hold_host(row.host, (len(index.parts) + 1) * self._part_pause_seconds)
+        lines = set(index.text.split("\n"))
+        for url in index.parts:
+            await asyncio.sleep(self._part_pause_seconds)
+            part = await self._part(row, url)
+            if isinstance(part, Failed):
+                return part
+            lines.update(part.text.split("\n"))
+            if len(lines) > ITEMS_MAX:
+                return Failed(f"The sitemaps have more than {ITEMS_MAX:,} addresses; watch them one by one.")
+        text = "\n".join(sorted(lines - {""}))
+        return Reading(index.kind, text, digest(text), is_list=True)
+
+    async def _part(self, row: Listener, url: str) -> Reading | Failed:
+        if urlsplit(url).netloc != urlsplit(row.url).netloc:
+            return Failed("The index names a sitemap of another host; watch that one by itself.")
+        verdict = await self._robots.judge(url)
+        if verdict is None or not verdict.is_allowed:
+            return Failed("A sitemap of the index could not be asked for.")
+        try:
+            response = await self._client.request("GET", url, self._headers, max_redirects=REDIRECTS_MAX)
+        except (InvalidTarget, EgressFailed) as error:
+            _log.info("listener_not_reached", listener_id=row.pk, team_id=row.team_id, reason=type(error).__name__)
+            return Failed("A sitemap of the index could not be reached.")
+        if response.status != 200:
+            return Failed(f"A sitemap of the index answered {response.status}.", response.status)
+        content_type = _header(dict(response.headers), b"content-type")
+        reading = await self._reader.ask(ReadDocument(response.url, content_type, response.body))
+        if not isinstance(reading, Reading) or reading.kind != "sitemap":
+            return Failed("A sitemap of the index cannot be read.")
+        return reading
 
     async def _difference(self, row: Listener, reading: Reading) -> Difference:
         asked = CompareTexts(await self._former_text(row), reading.text, reading.is_list)

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.guarded import EgressFailed, GuardedClient
 from agentcache.kit.egress.target import Headers, InvalidTarget
+from agentcache.listeners.reading.errors import NotReadable
 from agentcache.listeners.reading.messages import JudgeRobots, Verdict
+from agentcache.listeners.reading.packed import unpacked
 from agentcache.listeners.reading.reader import Reader
 
 #: What robots.txt files may call us.
@@ -61,7 +63,11 @@ class RobotsRules:
         except (EgressFailed, InvalidTarget):
             return _Rules(None, now + _UNKNOWN_SECONDS)
         if 200 <= response.status < 300:
-            return _Rules(response.body[:_CHARS_MAX].decode("utf-8", "replace"), now + _KEPT_SECONDS)
+            try:
+                body = unpacked(response.body)
+            except NotReadable:
+                return _Rules(None, now + _UNKNOWN_SECONDS)
+            return _Rules(body[:_CHARS_MAX].decode("utf-8", "replace"), now + _KEPT_SECONDS)
         if 400 <= response.status < 500 and response.status != 429:
             # RFC 9309, 2.3.1.3: there is none, so nothing is forbidden.
             return _Rules("", now + _KEPT_SECONDS)

@@ -7,7 +7,7 @@ import contextlib
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -61,7 +61,7 @@ class Watch:
         self._clock = clock
         self._concurrency = concurrency
         self._team_max = max(1, int(concurrency * TEAM_SHARE))
-        self._checker = Checker(client, reader, clock, origin, self._former_text, self._keep_delay)
+        self._checker = Checker(client, reader, clock, origin, self._former_text, self._keep_delay, self._hold_host)
         self._running: dict[asyncio.Task[None], Listener] = {}
         self._by_team: Counter[str] = Counter()
         self._done: list[Checked] = []
@@ -149,6 +149,10 @@ class Watch:
 
     async def _keep_delay(self, host: str, delay_seconds: float) -> None:
         await self._database(partial(turns.keep_host_delay, host, delay_seconds))
+
+    async def _hold_host(self, host: str, seconds: float) -> None:
+        until = self._now() + timedelta(seconds=seconds)
+        await self._database(partial(turns.hold_host, host, until))
 
     async def _drain(self, drain_seconds: float) -> None:
         if self._running:

@@ -21,24 +21,34 @@ from tests.support.watched_site import page
 from tests.unit.listeners.conftest import LOOPBACK
 
 NO_ROBOTS = plain(b"", status=b"404 Not Found")
-LIMITS = GuardedLimits(connect_seconds=0.5, total_seconds=0.5, body_bytes_max=100_000)
+LIMITS = GuardedLimits(connect_seconds=0.5, total_seconds=0.5, body_bytes_max=100_000, may_be_gzip=True)
 
 
 @pytest.fixture
 async def check():
     async with Reader() as reader:
-        former = {"text": ""}
+        told = {"text": ""}
 
         async def former_text(_row):
-            return former["text"]
+            return told["text"]
 
         async def keep_delay(host, seconds):
-            former[host] = seconds
+            told[host] = seconds
 
-        def check(url, allow=LOOPBACK, **known):
+        def check(url, allow=LOOPBACK, *, former="", **known):
+            told["text"] = former
             row = Listener(url=url, host="127.0.0.1", check_interval_seconds=900, **known)
             client = GuardedClient(allow, LIMITS)
-            return Checker(client, reader, SystemClock(), "https://x.example", former_text, keep_delay).check(row)
+            return Checker(
+                client,
+                reader,
+                SystemClock(),
+                "https://x.example",
+                former_text,
+                keep_delay,
+                keep_delay,
+                part_pause_seconds=0.0,
+            ).check(row)
 
         yield check
 
@@ -224,3 +234,71 @@ async def test_robots_txt_decides(check, robots, is_read):
 
 def test_the_user_agent_names_us_and_leads_to_an_explanation():
     assert user_agent("https://cache.example.com").endswith("(+https://cache.example.com/docs/how-to/watch-a-source)")
+
+
+# Documents that come packed, and sitemaps that come in parts
+
+
+async def test_a_packed_document_is_read_and_a_bomb_is_not(check, site):
+    for path, headers in (("/a", (b"content-encoding: gzip",)), ("/b", ())):
+        url = site.put(path, gzip.compress(page().encode()), "text/html", headers=headers)
+        assert "price is $10" in (await check(url)).reading.text
+    for packed, reason in (
+        (gzip.compress(b"x" * 6_000_000), "larger than 5 MiB"),
+        (gzip.compress(b"x" * 99)[:-9], "cut"),
+    ):
+        finding = await check(site.put("/c", packed, "text/plain"))
+        assert isinstance(finding, Failed)
+        assert reason in finding.reason
+
+
+XML = "application/xml"
+INDEX = '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</sitemapindex>'
+URLSET = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</urlset>'
+
+
+def put_index(site, **parts):
+    """Serve an index, and its parts: name -> addresses with their times of change."""
+    for name, urls in parts.items():
+        listed = "".join(f"<url><loc>https://x/{u}</loc><lastmod>{at}</lastmod></url>" for u, at in urls.items())
+        site.put(f"/{name}.xml.gz", gzip.compress(URLSET.format(listed).encode()), "application/gzip")
+    listed = "".join(f"<sitemap><loc>{site.url}/{name}.xml.gz</loc></sitemap>" for name in parts)
+    return site.put("/sitemap.xml", INDEX.format(listed), XML)
+
+
+def known_from(finding):
+    return {
+        "etag": finding.fetched.etag, "body_digest": finding.fetched.body_digest,
+        "text_digest": finding.reading.digest,
+    }  # fmt: skip
+
+
+async def test_a_change_in_a_part_of_an_index_is_a_change_of_its_item(check, site):
+    url = put_index(site, one={"a": 1, "b": 1}, two={"c": 1})
+    first = await check(url)
+    assert isinstance(first, FirstReading)
+    assert "https://x/c\t1" in first.reading.text
+    known = known_from(first)
+    assert isinstance(await check(url, **known), Unchanged)
+    put_index(site, one={"a": 1, "b": 2}, two={"c": 1})
+    changed = await check(url, former=first.reading.text, **known)
+    assert isinstance(changed, Changed)
+    assert changed.difference.items == ["https://x/b"]
+
+
+async def test_an_index_whose_parts_cannot_all_be_read_is_no_change(check, site):
+    url = put_index(site, one={"a": 1}, two={"c": 1})
+    for wrong, reason in (
+        (lambda: site.pages.pop("/two.xml.gz"), "answered 404"),
+        (lambda: site.put("/two.xml.gz", "<html>sorry", "text/html"), "cannot be read"),
+        (
+            lambda: site.put("/sitemap.xml", INDEX.format("<sitemap><loc>https://y/</loc></sitemap>"), XML),
+            "another host",
+        ),
+    ):
+        wrong()
+        finding = await check(url)
+        assert isinstance(finding, Failed)
+        assert reason in finding.reason
+    many = "".join(f"<sitemap><loc>https://y/{number}</loc></sitemap>" for number in range(21))
+    assert isinstance(await check(site.put("/many.xml", INDEX.format(many), XML)), FirstReading)

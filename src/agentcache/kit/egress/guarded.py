@@ -51,6 +51,9 @@ class GuardedLimits:
     connect_seconds: float = 5.0
     total_seconds: float = 10.0
     body_bytes_max: int = 5 * 1024 * 1024
+    #: Whether an answer may come compressed by gzip although identity was asked for. It is then given as it came, and stays
+    #: so until somebody unpacks it within a bound of their own.
+    may_be_gzip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ class GuardedClient:
         deadline = asyncio.get_running_loop().time() + self._limits.total_seconds
         try:
             await connection.start(head, request.body, chunked=False, deadline=deadline)
-            if dict(connection.headers).get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
+            coding = dict(connection.headers).get(b"content-encoding", b"identity").strip().lower()
+            may_be = {b"", b"identity", *((b"gzip", b"x-gzip") if self._limits.may_be_gzip else ())}
+            if coding not in may_be:
                 raise EgressFailed("compressed although identity was asked for", is_of_answer=True)
             body = await self._read(connection, deadline)
             return GuardedResponse(connection.status, connection.headers, body, request.url)

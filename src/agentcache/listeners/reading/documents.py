@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 from typing import Final
 
+import msgspec
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
 from agentcache.listeners.reading.errors import NotReadable
 from agentcache.listeners.reading.messages import ReadDocument, Reading
+from agentcache.listeners.reading.packed import unpacked
 from agentcache.listeners.reading.texts import TEXT_CHARS_MAX, digest, plain, storable
 
 #: Control characters that no text holds.
@@ -20,13 +22,19 @@ def read(asked: ReadDocument) -> Reading:
 
     Other packages are loaded when they are needed first: most documents are pages.
     """
+    asked = msgspec.structs.replace(asked, body=unpacked(asked.body))
     kind = kind_of(asked.content_type, asked.body)
     charset = _charset(asked.content_type)
     is_list = kind in ("feed", "sitemap") and not asked.selector
     text = storable(_selected(asked, kind, charset) if asked.selector else _whole(asked, kind, charset))
     if not text and kind != "text":
         raise NotReadable("The selector matches nothing." if asked.selector else "The document says nothing.")
-    return Reading(kind, text if is_list else text[:TEXT_CHARS_MAX], digest(text), is_list)
+    parts: list[str] = []
+    if kind == "sitemap" and is_list:
+        from agentcache.listeners.reading.lists import parts_of
+
+        parts = parts_of(asked.body)
+    return Reading(kind, text if is_list else text[:TEXT_CHARS_MAX], digest(text), is_list, parts)
 
 
 def kind_of(content_type: str, body: bytes) -> str:

@@ -13,9 +13,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from agentcache.listeners.reading.errors import NotReadable
-from agentcache.listeners.reading.texts import comparable, digest
+from agentcache.listeners.reading.texts import ITEMS_MAX, comparable, digest
 
-ITEMS_MAX: Final = 10_000
 _URL_CHARS_MAX: Final = 2_048
 _TITLE_CHARS_MAX: Final = 200
 _SITEMAP: Final = "http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -23,20 +22,32 @@ _SITEMAP: Final = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
 def sitemap_text(body: bytes) -> str:
     """Return the addresses of a sitemap, or of an index of sitemaps, with their times of change, sorted."""
-    lines = []
+    lines = [f"{url}\t{changed}".rstrip() for _, url, changed in _places(body)]
+    return "\n".join(sorted(set(lines)))
+
+
+def parts_of(body: bytes) -> list[str]:
+    """Return the sitemaps that an index names; none for a sitemap."""
+    return list(dict.fromkeys(url for kind, url, _ in _places(body) if kind == "sitemap"))
+
+
+def _places(body: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield what a sitemap has: `url` or `sitemap`, address, time of change. Raises `NotReadable`."""
+    number = 0
     try:
         for _, element in iterparse(io.BytesIO(body), events=("end",), forbid_dtd=True):
-            if element.tag.rpartition("}")[2] not in ("url", "sitemap"):
+            kind = element.tag.rpartition("}")[2]
+            if kind not in ("url", "sitemap"):
                 continue
             members = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in element}
-            if url := members.get("loc", "")[:_URL_CHARS_MAX]:
-                lines.append(f"{_one_line(url)}\t{_one_line(members.get('lastmod', ''))}".rstrip())
-            if len(lines) > ITEMS_MAX:
+            if url := _one_line(members.get("loc", "")[:_URL_CHARS_MAX]):
+                number += 1
+                yield kind, url, _one_line(members.get("lastmod", ""))
+            if number > ITEMS_MAX:
                 raise NotReadable(f"The sitemap has more than {ITEMS_MAX:,} addresses; watch its parts.")
             element.clear()
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         raise NotReadable("The sitemap is not valid XML.") from None
-    return "\n".join(sorted(set(lines)))
 
 
 def feed_text(body: bytes, url: str) -> str:

@@ -53,6 +53,8 @@ class Reading(msgspec.Struct, tag="reading", frozen=True):
     text: str
     digest: bytes
     is_list: bool = False
+    #: URLs of the sitemaps that an index of sitemaps names.
+    parts: list[str] = []
 
 
 class Difference(msgspec.Struct, tag="difference", frozen=True):

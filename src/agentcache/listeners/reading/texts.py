@@ -9,6 +9,8 @@ from typing import Final
 
 #: So much of a reading is kept to show what changed; the digest is of the whole.
 TEXT_CHARS_MAX: Final = 100_000
+#: Items of a feed, addresses of a sitemap.
+ITEMS_MAX: Final = 10_000
 _DIGEST_BYTES: Final = 16
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DATE = rf"(?:\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|\d{{1,2}}\.? {_MONTHS},? \d{{4}}|{_MONTHS} \d{{1,2}},? \d{{4}})"

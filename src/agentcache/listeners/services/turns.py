@@ -47,6 +47,11 @@ def keep_host_delay(host: str, delay_seconds: float) -> None:
     Host.objects.filter(name=host).exclude(delay_seconds=delay_seconds).update(delay_seconds=delay_seconds)
 
 
+def hold_host(host: str, until: datetime) -> None:
+    """Leave a host to the check that asks it now, until a time."""
+    Host.objects.filter(name=host, free_at__lt=until).update(free_at=until)
+
+
 def release(rows: Collection[Listener]) -> None:
     """Give back listeners whose check did not come to its end; they are due as before."""
     Listener.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=None)
