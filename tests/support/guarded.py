@@ -98,12 +98,13 @@ class GuardedProcess:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0, what: str = "the condition") -> None:
-    """Ask `condition` every few milliseconds until it holds. Raises `TimeoutError`."""
-    deadline = time.monotonic() + seconds
+    """Ask `condition` until it holds, ever less often, at least every quarter second. Raises `TimeoutError`."""
+    deadline, pause = time.monotonic() + seconds, 0.005
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.25)
 
 
 def free_port(also_plus: int = 0) -> int:
