@@ -5,8 +5,8 @@ import pytest
 from agentcache.listeners.reading.differences import DIFF_CHARS_MAX, compare
 from agentcache.listeners.reading.documents import read
 from agentcache.listeners.reading.errors import NotReadable
-from agentcache.listeners.reading.lists import ITEMS_MAX
 from agentcache.listeners.reading.messages import ReadDocument
+from agentcache.listeners.reading.texts import ITEMS_MAX
 
 ATOM = """<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"><title>t</title><updated>{now}</updated>
 <entry><id>1</id><title>One</title><link href="/1"/><updated>{now}</updated><content type="html">&lt;p&gt;{one}&lt;/p&gt;</content></entry>
