@@ -63,10 +63,15 @@ def fits(page: Page, name: str) -> None:
 
 
 def inspect(page: Page, name: str) -> None:
-    """Check that a page fits its window in every look, and that axe-core has nothing serious to say of it."""
-    for look in each_look(page):
+    """Check that a page fits its window in every look, and that axe-core has nothing serious to say of it.
+
+    axe-core takes longer than all else. Pages are made of the same parts, so of each it judges one look, by the page's
+    name; every look where pictures are asked for.
+    """
+    for number, look in enumerate(each_look(page)):
         _fits(page, name, look)
-        findings = serious_findings(page)
+        is_judged = PICTURES or number == sum(name.encode()) % len(JUDGED)
+        findings = serious_findings(page) if is_judged else []
         assert not findings, f"{name} at {look}:\n" + "\n".join(findings)
 
 
