@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import httpcore2
 import pytest
 import redis
+from httpx._transports import default as httpx_transport
 
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.postgres_server import PostgresServer
@@ -37,15 +40,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_read_once() -> Iterator[None]:
-    """Share the default TLS context of HTTP clients: to read the system's certificates takes longer than many a test."""
-    original = httpcore2.default_ssl_context
+    """Share the default TLS contexts of HTTP clients: to read the system's certificates takes longer than many a test."""
     with pytest.MonkeyPatch.context() as patch:
-        shared = cache(lambda _certificates, trust_env: original(_trust_env=trust_env))
+        of_httpcore = cache(lambda _certificates, trust_env: make_of_httpcore(_trust_env=trust_env))
+        of_httpx = cache(lambda _certificates, trust_env: make_of_httpx(trust_env=trust_env))
+        make_of_httpcore, make_of_httpx = httpcore2.default_ssl_context, httpx_transport.create_ssl_context
+
+        def for_httpx(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+            if verify is True and cert is None:
+                return of_httpx(os.environ.get("SSL_CERT_FILE"), trust_env)
+            return make_of_httpx(verify=verify, cert=cert, trust_env=trust_env)
+
         patch.setattr(
             httpcore2,
             "default_ssl_context",
-            lambda _trust_env=True: shared(os.environ.get("SSL_CERT_FILE"), _trust_env),
+            lambda _trust_env=True: of_httpcore(os.environ.get("SSL_CERT_FILE"), _trust_env),
         )
+        patch.setattr(httpx_transport, "create_ssl_context", for_httpx)
         yield
 
 

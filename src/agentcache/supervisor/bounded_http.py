@@ -60,8 +60,10 @@ class BoundedHTTP(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._phase = Phase.IDLE
-        #: At least as many bytes as the head that is being read has so far.
+        #: At least as many bytes as the head that is being read has so far; without those that came in one piece with
+        #: the end of the body before it, where it has such.
         self._head_bytes = 0
+        self._head_began_behind_body = False
         self._refusal: AgentCacheError | None = None
         self._discarding = False
         #: Set when the server ends: the next answer on this connection is its last.
@@ -117,6 +119,10 @@ class BoundedHTTP(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or InvalidHTTP())
             return
+        if before is Phase.BODY and self._phase is Phase.HEAD:
+            # How much of the piece was body is not known, and it is not the head's fault.
+            self._head_bytes = 0
+            self._head_began_behind_body = True
         if self._phase is not Phase.IDLE:
             self._while_incomplete(len(data))
         elif self._served() is None:
@@ -149,10 +155,11 @@ class BoundedHTTP(HttpToolsProtocol):
         if len(self.url) > URL_BYTES_MAX + 1:
             self._raise(URLTooLong())
         if len(self.headers) > HEADER_COUNT_MAX or (
-            self._head_bytes > HEADER_BYTES_MAX
+            (self._head_bytes > HEADER_BYTES_MAX or self._head_began_behind_body)
             and sum(len(name) + len(value) for name, value in self.headers) > HEADER_BYTES_MAX
         ):
             self._raise(HeadersTooLarge())
+        self._head_began_behind_body = False
         self._phase = Phase.BODY
         self._overhead = 0
         super().on_headers_complete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 
 import pytest
 
@@ -191,6 +192,30 @@ def test_an_early_answer_is_read_and_the_connection_lives_if_the_rest_comes(serv
             while not answer.endswith(b"0\r\n\r\n"):
                 answer += connection.recv(65536)
             connection.sendall(b"x" * 499_000)
+
+
+def test_a_head_that_begins_behind_the_rest_of_a_body_is_judged_by_itself(server):
+    """A caller that was answered early sends the rest, and its next request right behind it."""
+    early = HEAD.replace(b"/x", b"/early") + b"content-length: 500000\r\n\r\n"
+    with connect(server) as connection:
+        for _ in range(20):
+            connection.sendall(early + b"x" * 1000)
+            answer = b""
+            while not answer.endswith(b"0\r\n\r\n"):
+                answer += connection.recv(65536)
+            connection.sendall(b"x" * 499_000 + HEAD)
+            # Until it is read, so that the head comes in two pieces.
+            time.sleep(0.01)
+            connection.sendall(b"\r\n")
+            answer = b""
+            while not answer.endswith(b"0\r\n\r\n"):
+                answer += connection.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+        connection.sendall(early + b"x" * 1000)
+        connection.sendall(b"x" * 499_000 + HEAD)
+        time.sleep(0.01)
+        connection.sendall(b"h: " + b"v" * 33_000 + b"\r\n\r\n")
+        assert b"HTTP/1.1 431" in read_all(connection)
 
 
 def test_an_early_answer_ends_the_connection_if_the_rest_does_not_come(server, quick):
