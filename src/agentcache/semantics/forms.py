@@ -50,7 +50,9 @@ class SettingsForm(forms.Form):
     allows_time_bound = forms.BooleanField(
         required=False, label="Let questions about today, now, prices or weather take part"
     )
-    allows_temperature = forms.BooleanField(required=False, label="Let requests with a temperature above 0 take part")
+    allows_temperature = forms.BooleanField(
+        required=False, label="Let requests that name a temperature above 0 take part"
+    )
     #: The revision that the form was filled in from.
     based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from django.db import DataError, IntegrityError
 
 from agentcache.engine.semantic.index.port import NeighbourIndex
+from agentcache.gateway.ports import SemanticEvent
 from agentcache.gateway.semantic.spool import read_semantic_events, waiting_semantic_files
 from agentcache.jobs import services as jobs
 from agentcache.jobs.database import DatabaseThreads
@@ -26,6 +29,7 @@ PRUNE: Final = "semantics.prune"
 PRUNE_EVERY_SECONDS: Final = 3600.0
 _FILES_AT_ONCE: Final = 200
 _WITHIN_SECONDS: Final = 600.0
+_REFUSED: Final = (IntegrityError, DataError, ValueError, OverflowError)
 _log = get_logger(__name__)
 
 
@@ -82,9 +86,20 @@ def take_files(secrets: ServerSecrets, folder: Path) -> int:
         except FileNotFoundError:
             continue  # another worker was faster
         except msgspec.DecodeError:
-            _log.warning("semantic_file_unreadable", file=path.name)
+            _log.warning("semantic_file_unreadable", path=path.name)
             events = []
-        taken += services.take_events(secrets, events)
+        taken += _take(secrets, events)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
     return taken
+
+
+def _take(secrets: ServerSecrets, events: Sequence[SemanticEvent]) -> int:
+    try:
+        return services.take_events(secrets, events)
+    except _REFUSED as error:
+        if len(events) == 1:
+            _log.warning("semantic_event_refused", event_id=events[0].id, reason=type(error).__name__)
+            return 0
+    # One event that the database will not have must not hold up the others.
+    return sum(_take(secrets, [event]) for event in events)

@@ -9,8 +9,10 @@ from typing import Any, Final, cast
 
 from django.db.models import Q, QuerySet, Sum
 
+from agentcache.analytics.errors import BeyondRetention
 from agentcache.engine.semantic.controller import wilson
 from agentcache.kit.errors import BadRequest
+from agentcache.quotas.queries import plan_of
 from agentcache.semantics.errors import NearQuestionNotFound, SemanticsNotFound
 from agentcache.semantics.models import (
     EVERY_NAMESPACE,
@@ -27,6 +29,7 @@ from agentcache.teams.tenancy import rows_of
 
 PAGE_ROWS: Final = 25
 DAYS_MAX: Final = 400
+_DAYS_OFFERED: Final = (14, 30, 90)
 _UNTOLD_AT_ONCE: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -237,8 +240,17 @@ def _mark(text: str) -> tuple[datetime, str]:
     return _EPOCH + int(micros) * _MICROSECOND, known[:32]
 
 
-def checked_days(days: int) -> int:
-    """Return how many days back figures are asked for. Raises `BadRequest`."""
+def checked_days(team: Team, days: int) -> int:
+    """Return how many days back figures are asked for. Raises `BadRequest`, `BeyondRetention`."""
     if not 1 <= days <= DAYS_MAX:
         raise BadRequest(f"days: give 1 to {DAYS_MAX}.", param="days")
+    plan = plan_of(team)
+    if plan.figures_days is not None and days > plan.figures_days:
+        raise BeyondRetention(f"The plan {plan.title} shows the last {plan.figures_days} days.", param="days")
     return days
+
+
+def choices_of_days(team: Team) -> tuple[int, ...]:
+    """Return how many days back pages offer figures."""
+    most = plan_of(team).figures_days
+    return _DAYS_OFFERED if most is None else (*(one for one in _DAYS_OFFERED if one < most), most)

@@ -19,6 +19,7 @@ from agentcache.analytics.queries import Filters
 from agentcache.audit.services import Actor
 from agentcache.design import formats
 from agentcache.design.charts import Chart
+from agentcache.gateway.semantic.looking import NORMALISED
 from agentcache.kit.errors import AgentCacheError, BadRequest
 from agentcache.kit.money import NANOS_PER_USD
 from agentcache.semantics import queries, services, words
@@ -39,7 +40,9 @@ from agentcache.teams.secrets import current_secrets
 
 _IN_FORCE: Final = "In force for every worker within 5 seconds."
 _LATER: Final = "The index could not be told yet; it is tried again every few seconds."
-_DAYS: Final = (14, 30, 90)
+_DAYS: Final = 30
+#: For fewer, figures come by hours.
+_DAYS_MIN: Final = 8
 
 
 @require_safe
@@ -48,7 +51,8 @@ def index(request: TeamRequest) -> HttpResponse:
     """Show settings by namespace, what came of them, and what takes no part."""
     team = request.team_context.team
     namespace = request.GET.get("namespace", "")[:128].replace("\0", "")
-    days = next((one for one in _DAYS if str(one) == request.GET.get("days")), _DAYS[1])
+    offered = queries.choices_of_days(team)
+    days = next((one for one in offered if str(one) == request.GET.get("days")), min(_DAYS, offered[-1]))
     today = datetime.now(UTC).date()
     views = queries.namespaces_of(team, today - timedelta(days=days - 1))
     chosen = [view for view in views if not namespace or view.namespace == namespace]
@@ -59,7 +63,7 @@ def index(request: TeamRequest) -> HttpResponse:
         "rows": [NamespaceRow(view) for view in views],
         "chosen": namespace,
         "days": days,
-        "all_days": _DAYS,
+        "all_days": offered,
         "names": [view.namespace for view in views if view.namespace != EVERY_NAMESPACE],
         "total": total,
         "wrong_note": _interval(total),
@@ -114,8 +118,9 @@ def _charts(team: Team, namespace: str, days: int, today: date, chosen: Sequence
     since = today - timedelta(days=days - 1)
     figures = queries.days_of(team, since - timedelta(days=TRAILING_DAYS - 1), today, namespace)
     starts = [datetime.combine(since + timedelta(days=at), time(), UTC) for at in range(days)]
-    period = last_days(days, datetime.combine(today, time(23, 59), UTC))
-    requests = [one.requests for one in analytics.timeseries(team, period, Filters(namespace=namespace or None))]
+    period = last_days(max(days, _DAYS_MIN), datetime.combine(today, time(23, 59), UTC))
+    asked = analytics.timeseries(team, period, Filters(namespace=namespace or None))
+    requests = [one.requests for one in asked[-days:]]
     targets = {view.settings.target for view in chosen if view.settings is not None and view.figures != Figures()}
     target = targets.pop() if len(targets) == 1 else None
     return (
@@ -217,6 +222,11 @@ class NearRow:
     def kind(self) -> str:
         """What it came to, in words."""
         return self.row.get_kind_display()
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both questions have one normal form, so that no score was needed."""
+        return self.row.verifier == NORMALISED
 
     @property
     def reasons(self) -> list[tuple[str, float, float]]:

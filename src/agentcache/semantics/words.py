@@ -44,7 +44,7 @@ EXCLUSIONS: Final = (
         "allows_time_bound", "By this namespace's settings",
     ),
     Exclusion(
-        "A temperature above 0",
+        "A request that names a temperature above 0",
         "Whoever asks for variety does not want an earlier answer.",
         "allows_temperature", "By this namespace's settings",
     ),
@@ -58,7 +58,7 @@ EXCLUSIONS: Final = (
         "In a long text a small difference weighs nothing, and changes the answer.",
     ),
     Exclusion(
-        "Tool results, images, files; several answers at once",
+        "Tool results, images, files, sound; several answers at once, log probabilities",
         "What decides stands outside the question's words.",
     ),
     Exclusion(

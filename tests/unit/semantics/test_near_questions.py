@@ -123,10 +123,14 @@ async def test_the_job_takes_files_learns_and_tells_the_index(team, tmp_path):
             files.add(event)
         for _ in range(60):
             files.add(await threads.run(partial(near_event, team, "shadow", agreed=True, score=0.97)))
+        impossible = await threads.run(partial(near_event, team))
+        impossible.at_ms = 10**18
+        files.add(impossible)
         await files.flush()
         (semantic_dir(tmp_path) / "000-broken.semantic").write_bytes(msgspec.msgpack.encode("no events"))
         await job({})
         assert list(semantic_dir(tmp_path).iterdir()) == []
+        assert await threads.run(NearQuestion.objects.count) == 62
         assert index.told == [("quarantine", team.pk, ENTRY_KEY, None, "reported")]
         learned = await threads.run(partial(Evidence.objects.get, team=team))
         assert (learned.decided, learned.learned_from, learned.verifier, learned.target) == (61, 61, "cosine", 0.02)

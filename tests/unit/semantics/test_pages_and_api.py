@@ -11,6 +11,8 @@ from agentcache.audit.services import Actor
 from agentcache.engine.semantic.index.opening import open_index
 from agentcache.gateway.ports import Scope
 from agentcache.kit.clock import SystemClock
+from agentcache.quotas.models import TeamPlan
+from agentcache.quotas.plans import PlanName
 from agentcache.semantics import queries, services
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.teams.secrets import current_secrets, current_settings
@@ -127,6 +129,11 @@ def test_evidence_is_shown_with_its_interval(team, viewer):
     assert 0 < figures["wrong_share_low"] < 0.025 < figures["wrong_share_high"] < 0.15
     days = call(viewer, "get", "/evidence/days?days=3&namespace=default")[1]
     assert [day["shadowed"] for day in days] == [0, 0, 40]
+    TeamPlan.objects.update_or_create(team=team, defaults={"plan": PlanName.FREE})
+    assert call(viewer, "get", "/evidence?days=7")[0] == 200
+    assert call(viewer, "get", "/evidence?days=8")[0] == 400
+    page = text(viewer.get("/dashboard/semantic?days=90"))
+    assert "<option selected>7</option>" in page and "40 questions would have been hits" in page
     assert call(viewer, "get", "/evidence?days=0")[0] == 400
     assert call(viewer, "get", "/evidence/days?days=4000")[0] == 400
 

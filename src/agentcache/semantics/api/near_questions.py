@@ -278,17 +278,18 @@ class ComparisonShown(Schema):
 
 @router.get("/evidence", auth=_READ, response=list[EvidenceShown], operation_id="semantics.evidence")
 def list_evidence(request: TeamRequest, days: int = 30) -> list[EvidenceShown]:
-    """Return what near questions of the last days (1 to 400) came to, by namespace, and the thresholds learned of them."""
-    since = _today() - timedelta(days=queries.checked_days(days) - 1)
-    return [EvidenceShown.of(view) for view in queries.namespaces_of(request.team_context.team, since)]
+    """Return what near questions of the last days (1 to 400, as far as the plan goes) came to, by namespace, and the thresholds learned of them."""
+    team = request.team_context.team
+    since = _today() - timedelta(days=queries.checked_days(team, days) - 1)
+    return [EvidenceShown.of(view) for view in queries.namespaces_of(team, since)]
 
 
 @router.get("/evidence/days", auth=_READ, response=list[DayShown], operation_id="semantics.evidence.days")
 def list_days(request: TeamRequest, days: int = 30, namespace: str = "") -> list[DayShown]:
-    """Return what near questions came to on each of the last days (1 to 400), UTC, of one namespace or of all together."""
-    until = _today()
-    since = until - timedelta(days=queries.checked_days(days) - 1)
-    found = queries.days_of(request.team_context.team, since, until, namespace)
+    """Return what near questions came to on each of the last days (1 to 400, as far as the plan goes), UTC, of one namespace or of all together."""
+    team, until = request.team_context.team, _today()
+    since = until - timedelta(days=queries.checked_days(team, days) - 1)
+    found = queries.days_of(team, since, until, namespace)
     return [
         DayShown(day=since + timedelta(days=at), **FiguresShown.of(figures).model_dump())
         for at, figures in enumerate(found)

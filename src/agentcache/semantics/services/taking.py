@@ -10,13 +10,14 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
+from agentcache.audit.services import Actor
 from agentcache.gateway.ports import SemanticEvent
 from agentcache.kit.logs import get_logger
 from agentcache.semantics.diversity import PROMPTS_MAX, PROMPTS_MIN, WINDOW_DAYS, diversity, is_diverse
 from agentcache.semantics.models import EventKind, NearQuestion, QuarantinedEntry, QuarantineReason
 from agentcache.semantics.sealed_texts import TeamTexts
 from agentcache.semantics.services.counting import count
-from agentcache.semantics.services.quarantining import Found, put_in
+from agentcache.semantics.services.quarantining import Found, name_of, put_in
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.tenancy import rows_of
@@ -55,7 +56,7 @@ def _row(event: SemanticEvent, texts: TeamTexts) -> NearQuestion:
     return NearQuestion(
         id=event.id[:32],
         team_id=event.tenant_id,
-        namespace=event.namespace[:128],
+        namespace=_plain(event.namespace, 128),
         at=datetime.fromtimestamp(event.at_ms / 1000, UTC),
         kind=event.kind if event.kind in EventKind else EventKind.JUDGED,
         request_id=_plain(event.request_id, 64),
@@ -89,8 +90,8 @@ def _plain(text: str, chars_max: int) -> str:
 def _quarantine_reported(teams: dict[str, Team], rows: Iterable[NearQuestion]) -> None:
     for row in rows:
         if row.kind == EventKind.REPORTED and row.agreed is False and row.entry_key:
-            by = f"API key {row.api_key_id}" if row.api_key_id else ""
-            put_in(teams[row.team_id], Found.of(row, QuarantineReason.REPORTED), by=by)
+            actor = Actor(api_key_id=row.api_key_id)
+            put_in(teams[row.team_id], Found.of(row, QuarantineReason.REPORTED), by=name_of(actor), actor=actor)
 
 
 def _answered(rows: Iterable[NearQuestion]) -> dict[str, set[str]]:
@@ -118,7 +119,7 @@ def _quarantine_diverse(team: Team, texts: TeamTexts, entry_keys: set[str]) -> N
         if is_diverse(prompts):
             found = Found.of(rows[0], QuarantineReason.DIVERSE, diversity=diversity(prompts), prompts=len(prompts))
             put_in(team, found, by="")
-            _log.info("entry_quarantined", tenant_id=team.pk, entry_key=entry_key, reason=found.reason.value)
+            _log.info("entry_quarantined", tenant_id=team.pk, object_id=entry_key, reason=found.reason.value)
 
 
 def _distinct(team: Team, entry_key: str, since: datetime) -> list[NearQuestion]:
