@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +44,9 @@ _EMBED_SECONDS: Final = 5.0
 #: From which score on a neighbour that was not served is worth comparing: far below any threshold, above chance.
 _JUDGED_FROM: Final = 0.5
 _JUDGED_FROM_COSINE: Final = 0.8
+#: With so many waiting, only a share of the neighbours that were not served is compared: it takes vectors of two answers.
+_BUSY: Final = 16
+_BUSY_SHARE: Final = 0.1
 _TROUBLE: Final = (EmbedderUnavailable, IndexUnavailable, StoreUnavailable)
 _log = get_logger(__name__)
 
@@ -93,8 +98,10 @@ class Learner:
         events: SemanticEvents,
         meter: Meter,
         clock: Clock,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._embedder = embedder
+        self._chance = chance
+        self.embedder = embedder
         self._index = index
         self._verifier = verifier
         self._entries = entries
@@ -183,7 +190,7 @@ class Learner:
     async def _learn(self, filled: Filled, look: Look) -> None:
         was_looked_up = look.result not in ("unasked", "skipped")
         if not was_looked_up:
-            look = prepare(look.asking, self._embedder, self._verifier)
+            look = prepare(look.asking, self.embedder, self._verifier)
         text = answer_text(filled.endpoint.name, filled.answer) if filled.answer is not None else None
         if look.question is None or text is None:
             return
@@ -196,11 +203,11 @@ class Learner:
         assert look.question is not None
         vector = look.vector
         if vector is None:
-            (vector,) = await self._embedder.embed([look.question.text], seconds=_EMBED_SECONDS)
+            (vector,) = await self.embedder.embed([look.question.text], seconds=_EMBED_SECONDS)
         row = IndexRow(
             key=filled.key,
             partition=look.partition,
-            embedder_id=self._embedder.id,
+            embedder_id=self.embedder.id,
             vector=vector,
             normal_digest=look.normal_digest,
             question=look.question.text,
@@ -213,9 +220,15 @@ class Learner:
 
     async def _compare(self, filled: Filled, look: Look, text: str) -> None:
         """Compare the provider's answer with the neighbour's, which might have been served in its place."""
-        candidate = look.found or _worth_comparing(look)
+        candidate = look.found or self._worth_comparing(look)
         if candidate is None:
             return
+        is_would_be = look.found is not None
+        share = 1.0 if is_would_be or len(self._waiting) < _BUSY else _BUSY_SHARE
+        if share < 1 and self._chance() >= share:
+            return
+        if is_would_be and look.asking.mode is not SemanticMode.SHADOW:
+            share = look.asking.settings.shadow_share
         entry = candidate.entry or (await self._entries.get(filled.tenant, candidate.key)).entry
         answer = stored_answer(filled.endpoint, entry) if entry is not None else None
         other = answer_text(filled.endpoint.name, answer) if answer is not None else None
@@ -224,12 +237,10 @@ class Learner:
         candidate.entry, candidate.writer = entry, entry.meta.writer
         agreed, judged_by = compare_at_once(text, other)
         if not judged_by:
-            ours, theirs = await self._embedder.embed(
+            ours, theirs = await self.embedder.embed(
                 [text[:COMPARED_CHARS_MAX], other[:COMPARED_CHARS_MAX]], seconds=_EMBED_SECONDS
             )
             agreed, judged_by = compare_by_meaning(text, other, float(ours @ theirs), self._verifier)
-        is_would_be = look.found is not None
-        is_sample = is_would_be and look.asking.mode is not SemanticMode.SHADOW
         self.note(
             filled,
             look,
@@ -237,12 +248,13 @@ class Learner:
             "shadow" if is_would_be else "judged",
             agreed=agreed,
             judged_by=judged_by if agreed is not None else "",
-            share=look.asking.settings.shadow_share if is_sample else 1.0,
+            share=share,
         )
 
-
-def _worth_comparing(look: Look) -> Candidate | None:
-    best = look.candidates[0] if look.candidates else None
-    if best is None or best.veto or best.verifier == NORMALISED:
-        return None
-    return best if best.score >= (_JUDGED_FROM_COSINE if best.verifier == COSINE else _JUDGED_FROM) else None
+    def _worth_comparing(self, look: Look) -> Candidate | None:
+        best = look.candidates[0] if look.candidates else None
+        if best is None or best.veto or best.verifier == NORMALISED:
+            return None
+        # Never above what the controller may let down to, or it would not see what it decides on.
+        least = _JUDGED_FROM_COSINE if best.verifier == COSINE else min(_JUDGED_FROM, self._verifier.balanced_threshold)
+        return best if best.score >= least else None

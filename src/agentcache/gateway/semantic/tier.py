@@ -40,11 +40,14 @@ if TYPE_CHECKING:
 
 #: Rows whose entry is gone are dropped and the next ones asked for, so many times.
 _ROUNDS_MAX: Final = 3
-#: So many look-ups in a row that were over the budget or failed, and the tier is left alone for a while (seconds).
+#: So many look-ups in a row that used the budget up or failed, and the tier is left alone: for a second, then for twice as
+#: long each time, until one is in time. An embedder that loads its model is soon well; one that is slow stays slow.
 _FAILURES_MAX: Final = 3
-_PAUSE_SECONDS: Final = 5.0
-#: What of the budget the vector may take: an embedder in trouble has a breaker of its own, and is not counted here.
+_PAUSE_SECONDS: Final = 1.0
+_PAUSE_SECONDS_MAX: Final = 30.0
+#: What of the budget the vector may take; a look-up that took more than the other share and then failed was slow.
 _EMBEDDING_SHARE: Final = 0.9
+_SLOW_SHARE: Final = 0.5
 #: So many look-ups at once; what comes beyond goes to the provider without one.
 _LOOKS_MAX: Final = 256
 _TROUBLE: Final = (EmbedderUnavailable, IndexUnavailable, StoreUnavailable)
@@ -81,6 +84,7 @@ class SemanticTier:
         self._chance = chance
         self._looking: dict[object, asyncio.Task[Look]] = {}
         self._failures = 0
+        self._pause_seconds = _PAUSE_SECONDS
         self._paused_until = 0.0
 
     async def find(self, call: Call) -> Candidate | None:
@@ -223,17 +227,20 @@ class SemanticTier:
         return Look(asking, "skipped")
 
     async def _look(self, asking: Asking) -> Look:
+        started = self._clock.monotonic()
         try:
             look = await self.look(asking, _EMBEDDING_SHARE * self._budget_seconds)
         except _TROUBLE as error:
-            # Each of these has a breaker or a budget of its own, and is back when it is well.
+            # Each of these has a breaker or a budget of its own; what is refused at once costs nothing.
             _log.debug("look_up_skipped", reason=error.code)
+            if self._clock.monotonic() - started >= _SLOW_SHARE * self._budget_seconds:
+                self._failed(error.code)
             return Look(asking, "skipped")
         except Exception:  # noqa: BLE001 - a defect of ours; the provider can answer all the same
             _log.exception("semantic_look_up_failed")
             self._failed("an error")
             return Look(asking, "skipped")
-        self._failures = 0
+        self._failures, self._pause_seconds = 0, _PAUSE_SECONDS
         return look
 
     def _forget_task(self, name: object, task: asyncio.Task[Look]) -> None:
@@ -244,8 +251,9 @@ class SemanticTier:
         self._failures += 1
         if self._failures >= _FAILURES_MAX:
             self._failures = 0
-            self._paused_until = self._clock.monotonic() + _PAUSE_SECONDS
-            _log.warning("semantic_tier_paused", reason=reason, seconds=_PAUSE_SECONDS)
+            self._paused_until = self._clock.monotonic() + self._pause_seconds
+            _log.warning("semantic_tier_paused", reason=reason, seconds=self._pause_seconds)
+            self._pause_seconds = min(2 * self._pause_seconds, _PAUSE_SECONDS_MAX)
 
     async def _normalised(self, look: Look) -> Candidate | None:
         """Return the entry of the same question in another spelling, if one may be served."""
