@@ -175,8 +175,8 @@ GARBAGE = ["truncated-chunk", "cl-and-te", "huge-header", "continue-flood", "gzi
 
 
 @pytest.mark.parametrize(("dialect", "path", "body"), ROUTES)
-async def test_f17_garbage_is_a_502_in_bounded_memory_and_costs_the_connection(gateway, provider, dialect, path, body):
-    process = psutil.Process()
+async def test_f17_garbage_is_a_502_in_bounded_memory_and_costs_the_connection(patient, provider, dialect, path, body):
+    gateway, process = patient, psutil.Process()
     async with client(gateway) as http:
 
         async def ask(wire: str, number: int) -> httpx.Response:

@@ -88,7 +88,7 @@ def test_every_grain_and_dimension_adds_up_to_the_events(team):
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])
 def test_totals_series_and_breakdowns_agree_with_the_events_and_each_other(team, zone):
-    events = various(team, 1500, days=40)
+    events = various(team, 600, days=40)
     services.record_events(events)
     period = preset_period(Preset.MONTH, zone, NOW)
     filters = Filters(model="gpt-5", namespace="prod")
