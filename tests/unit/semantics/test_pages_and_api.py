@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from agentcache.gateway.ports import Scope
 from agentcache.kit.clock import SystemClock
 from agentcache.quotas.models import TeamPlan
 from agentcache.quotas.plans import PlanName
-from agentcache.semantics import queries, services
+from agentcache.semantics import measuring, queries, services
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.teams.secrets import current_secrets, current_settings
 from agentcache.teams.services import create_api_key
@@ -237,6 +238,24 @@ def test_the_playground_refuses_what_it_cannot_compare(viewer, stranger):
     assert call(viewer, "post", "/compare", {"stored": " ", "asked": "x"})[1]["param"] == "stored"
     assert call(viewer, "post", "/compare", {"stored": "x" * 5000, "asked": "x"})[0] == 400
     assert call(viewer, "post", "/compare", {"stored": "x"})[0] == 400
+
+
+def test_a_server_without_an_embedder_says_so(team, admin, viewer, monkeypatch):
+    off = replace(current_settings(), semantic_embedder="off")
+    monkeypatch.setattr(measuring, "current_settings", lambda: off)
+    pair = {"stored": "How do I reset my password?", "asked": "How can I change my password?"}
+    page = text(viewer.post("/dashboard/semantic/playground", pair))
+    assert "No score without an embedder" in page and "rarest_unmatched" in page and "No score" in page
+    shown = call(viewer, "post", "/compare", pair)[1]
+    assert (shown["verdict"], shown["score"], shown["cosine"]) == ("unknown", None, None)
+    assert "switched semantic look-ups off" in shown["problem"]
+    status, problem = call(admin, "put", "/settings/prod", {"mode": "shadow"})
+    assert (status, problem["code"], problem["param"]) == (400, "semantic_not_installed", "mode")
+    form = {"namespace": "prod", "mode": "safe", "target": "2", "shadow_share": "5", "verifier": "trees"}
+    answer = admin.post("/dashboard/semantic/new", form)
+    assert (answer.status_code, "switched semantic look-ups off" in text(answer)) == (422, True)
+    assert call(admin, "put", "/settings/prod", {"mode": "off"})[0] == 200
+    assert "Not available." in text(viewer.get("/dashboard/semantic"))
 
 
 def test_a_key_with_the_scope_of_statistics_reads_no_questions(team, sqlite_project):
