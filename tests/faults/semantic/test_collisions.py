@@ -103,7 +103,7 @@ def _search(gateway: NearGateway, client: httpx.Client, targets: list[str], quer
         found = max(Search(gateway, target, queries // len(PLANTED)).best(planted) for planted in PLANTED)
         strongest = max(strongest, found[0])
         at_safe += found[0] >= safe
-        team = NearTeam(gateway, client, md5(target.encode()).hexdigest(), SERVES)
+        team = NearTeam(gateway, client, md5(f"{queries} {target}".encode()).hexdigest(), SERVES)
         assert team.send(found[2]).status_code == 200
         served += result(team.send(target)) == "hit"
         stranger = NearTeam(gateway, client, team.team + "-other", SERVES)

@@ -17,6 +17,7 @@ from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
 from agentcache.gateway.ports import Scope
 from agentcache.gateway.semantic.spool import open_note, open_texts
 from tests.support.near import NearGateway, NearTeam, result, text
+from tests.support.reliability import record
 from tests.support.sdk_results import plain
 
 SERVES = SemanticSettings(SemanticMode.CUSTOM, threshold=0.5, shadow_share=0.0)
@@ -217,8 +218,12 @@ def test_namespaces_and_tenants_are_apart(team, provider):
     team.send(ASKED, headers={"x-agentcache-namespace": "one"})
     assert result(team.send(NEAR, headers={"x-agentcache-namespace": "two"})) == "none"
     stranger = NearTeam(team.gateway, team.client, team.team + "-other", SERVES)
-    assert result(stranger.send(NEAR, headers={"x-agentcache-namespace": "one"})) == "none"
+    # The very same question, so the very same vector, and a near one: neither is met across tenants.
+    strange = [stranger.send(asked, headers={"x-agentcache-namespace": "one"}) for asked in (NEAR, ASKED)]
+    assert [result(one) for one in strange] == ["none", "hit"]
+    assert strange[1].headers["x-agentcache-matched"] == strange[0].headers["x-agentcache-key"]
     assert result(team.send(NEAR, headers={"x-agentcache-namespace": "one"})) == "hit"
+    record("T4 answers", leaks=0, hits_of_own=1)
 
 
 def test_who_may_not_write_places_nothing(team, provider):
