@@ -39,11 +39,16 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     ),
     "C14": ("the clock jumps, back and by years, also during a refresh", "nothing immortal, no negative age"),
     "C15": ("an invalidation while a fill is under way", "the old answer never comes back"),
+    "C19": (
+        "an embedder that changed, gives other dimensions or NaN, fails, or hangs",
+        "no vector is better than a wrong one; two calls pay the budget, then none",
+    ),
     "C21": ("random histories of gets, puts, removals, expiry, restarts", "every store equals a dictionary"),
     "C22": ("more entries than fit, and a tenant that wants all room", "the bound holds; others keep their share"),
     "C23": ("every way in which a request can be answered", "the headers say which one it was"),
     "T1": ("fifty tenants ask the same things, with faults", "no answer, header or event crosses a tenant"),
     "T2": ("a tenant repeats another's request", "a miss, with an unrelated key"),
+    "T4": ("the same vectors in two tenants, a crowd of others' nearer ones", "the filter comes before the search"),
     "T5": ("callers that give up at any moment, a slow store", "nobody gets a reply meant for another"),
     "T10": (
         "tenants with different provider keys, cookies from upstream",

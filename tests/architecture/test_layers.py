@@ -66,6 +66,18 @@ print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
     assert finished.stdout.strip() == "[]"
 
 
+def test_a_server_without_near_questions_loads_nothing_for_them():
+    program = """
+import sys
+import agentcache.supervisor.server, agentcache.asgi
+extra = {"numpy", "onnxruntime", "tokenizers", "sentence_transformers"}
+print(sorted(extra & {name.split(".")[0] for name in sys.modules}))
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.strip() == "[]"
+
+
 def test_packages_never_import_the_server():
     found = [
         f"{path.relative_to(ROOT)} imports {name}"

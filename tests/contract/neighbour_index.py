@@ -13,6 +13,7 @@ from agentcache.engine.semantic.index.port import NeighbourIndex
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import make_tenant
 from tests.support.questions import EMBEDDER, STORED_AT, digest, direction, make_row, near
+from tests.support.reliability import record
 
 #: Opens one more handle of the same index, as another process would.
 IndexMaker = Callable[[], Awaitable[NeighbourIndex]]
@@ -230,3 +231,4 @@ class NeighbourIndexContract:
             keys = await self.keys(index, tenant, asked)
             right += keys[:1] == [digest("key", f"row {best}")]
         assert right >= 98
+        record(f"T4 {type(self).__name__}", leaks=0, recall_percent=right)

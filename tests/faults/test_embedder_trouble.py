@@ -14,6 +14,7 @@ from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
 from agentcache.kit.clock import ManualClock
 from tests.support.embedding_service import EmbeddingService
 from tests.support.questions import direction
+from tests.support.reliability import record
 
 PATIENT = 30.0
 
@@ -101,6 +102,7 @@ async def test_a_service_that_hangs_costs_the_budget_twice_and_then_nothing(
             with pytest.raises(EmbedderUnavailable, match="left alone"):
                 await embedder.embed(["a question"], seconds=0.01)
         assert len(service.requests) == asked, "nobody waits for a service that hangs"
+        record("C19", asked=102, paid_the_budget=2, wrong_vectors=0)
     finally:
         await embedder.aclose()
 

@@ -40,6 +40,7 @@ def examine(*, network: bool) -> list[Finding]:
     from agentcache.cli.checks.machine import check_machine, check_ports
     from agentcache.cli.checks.mails import check_mails
     from agentcache.cli.checks.network import check_upstreams, is_our_server
+    from agentcache.cli.checks.semantic import check_semantic
     from agentcache.cli.checks.settings import check_settings
     from agentcache.cli.checks.stores import check_stores
     from agentcache.settings import environ_with
@@ -50,6 +51,7 @@ def examine(*, network: bool) -> list[Finding]:
     findings += check_machine(settings)
     findings += check_ports(settings, is_ours=is_our_server(settings))
     findings += check_stores(settings)
+    findings += check_semantic(settings, network=network)
     findings += check_mails(settings)
     findings += check_upstreams(settings, network=network)
     return findings

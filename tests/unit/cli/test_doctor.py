@@ -153,3 +153,60 @@ def test_an_smtp_server_is_asked_and_its_password_never_shown(monkeypatch):
 def test_a_server_for_others_that_can_send_no_mail(monkeypatch):
     monkeypatch.setenv("AGENTCACHE_PUBLIC_URL", "https://cache.example.com")
     assert examine()[2]["smtp"]["verdict"] == "warn"
+
+
+def test_semantic_look_ups_are_looked_at_without_making_anything(tmp_path, monkeypatch):
+    _, _, findings = examine()
+    assert findings["embedder"]["verdict"] == "ok"
+    assert "at first use" in findings["embedder"]["found"]
+    assert "semantic.db" in findings["index"]["found"]
+    models = tmp_path / "data" / "models"
+    models.mkdir(parents=True)
+    for name in ("minilm-l6-v2-int8.onnx", "minilm-l6-v2-tokens.json"):
+        (models / name).write_bytes(b"damaged")
+    _, _, findings = examine()
+    assert findings["embedder"]["verdict"] == "warn"
+    assert len(list(models.iterdir())) == 2, "the doctor changes nothing"
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_EMBEDDER", "off")
+    exit_code, _, findings = examine()
+    assert (exit_code, findings["embedder"]["verdict"], "index" in findings) == (0, "skip", False)
+
+
+def test_an_embedding_service_or_an_index_that_is_away_is_named(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_EMBEDDER", f"openai:some-model@http://127.0.0.1:{port}")
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_API_KEY", "sk-hunter2")
+    _, _, findings = examine()
+    assert findings["embedder"]["verdict"] == "skip"
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_INDEX_URL", f"redis://127.0.0.1:{port}/0")
+    exit_code, report, findings = examine("--network")
+    assert exit_code == 1
+    assert findings["embedder"]["verdict"] == findings["index"]["verdict"] == "fail"
+    assert "hunter2" not in json.dumps(report)
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_INDEX_URL", f"postgresql://127.0.0.1:{port}/x")
+    assert examine()[2]["index"]["verdict"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMBEDDER", "openai:model-without-url"),
+        ("EMBEDDER", "openai:m@ftp://host"),
+        ("EMBEDDER", "openai:m@https://user:pw@host/v1"),
+        ("EMBEDDER", "minilm:other"),
+        ("EMBEDDER", "sentence-transformers:"),
+        ("EMBEDDER", "gpt"),
+        ("INDEX_URL", "redis+cluster://host"),
+        ("INDEX_URL", "redis://host/3"),
+        ("INDEX_URL", "mysql://host/x"),
+        ("INDEX_URL", "postgresql://host"),
+        ("MAX_ROWS", "10"),
+        ("BUDGET_MS", "0"),
+    ],
+)
+def test_semantic_settings_that_cannot_work_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"AGENTCACHE_SEMANTIC_{name}", value)
+    exit_code, _, findings = examine()
+    assert exit_code == 1
+    assert findings[f"AGENTCACHE_SEMANTIC_{name}"]["verdict"] == "fail"

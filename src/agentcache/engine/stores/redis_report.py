@@ -23,6 +23,8 @@ class RedisReport:
     maxmemory_bytes: int
     maxmemory_policy: str
     round_trip_ms: float
+    #: Whether it can search among vectors (Redis 8, Redis Stack).
+    has_query_engine: bool = False
 
     @property
     def is_old(self) -> bool:
@@ -42,6 +44,7 @@ def report(url: str, within_seconds: float = 3.0) -> RedisReport:
             client.ping()
             round_trip_ms = (time.perf_counter() - started) * 1000
             about = client.info()
+            has_query_engine = _answers(client, "FT._LIST")
     except (redis.RedisError, OSError, ValueError) as error:
         raise StoreUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
     is_valkey = "valkey_version" in about
@@ -51,4 +54,13 @@ def report(url: str, within_seconds: float = 3.0) -> RedisReport:
         maxmemory_bytes=int(about.get("maxmemory", 0)),
         maxmemory_policy=str(about.get("maxmemory_policy", "unknown")),
         round_trip_ms=round_trip_ms,
+        has_query_engine=has_query_engine,
     )
+
+
+def _answers(client: redis.Redis, command: str) -> bool:
+    try:
+        client.execute_command(command)  # type: ignore[no-untyped-call]  # the client's types end here
+    except redis.ResponseError:
+        return False
+    return True

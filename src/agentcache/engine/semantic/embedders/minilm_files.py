@@ -107,7 +107,17 @@ def make_files(folder: Path) -> None:
             draft.write(content)
             draft.flush()
             os.fsync(draft.fileno())
+        # No secret: another user may have made them ahead for the one that runs the server.
+        Path(draft.name).chmod(0o644)
         Path(draft.name).replace(folder / name)
+
+
+def are_whole(folder: Path) -> bool | None:
+    """Say whether the files are what was made; None while there are none. Changes nothing."""
+    if not _are_there(folder):
+        return None
+    digests = ((MODEL_NAME, MODEL_DIGEST), (TOKENS_NAME, TOKENS_DIGEST))
+    return all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in digests)
 
 
 def _are_there(folder: Path) -> bool:

@@ -7,9 +7,7 @@ from importlib.util import find_spec
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
 from agentcache.engine.semantic.embedders.minilm_files import missing_parts
-from agentcache.engine.semantic.embedders.openai import OpenAIEmbedder
 from agentcache.engine.semantic.embedders.port import Embedder
-from agentcache.engine.semantic.embedders.sentence_transformers import SentenceTransformersModel
 from agentcache.engine.semantic.embedders.threaded import ThreadedEmbedder
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.settings import Settings
@@ -40,6 +38,8 @@ def open_embedder(settings: Settings, clock: Clock | None = None) -> GuardedEmbe
     if kind == "off":
         return None
     if kind == "openai":
+        from agentcache.engine.semantic.embedders.openai import OpenAIEmbedder
+
         model, _, url = rest.rpartition("@")
         embedder = OpenAIEmbedder(
             model,
@@ -49,6 +49,8 @@ def open_embedder(settings: Settings, clock: Clock | None = None) -> GuardedEmbe
             clock=clock,
         )
     elif kind == "sentence-transformers":
+        from agentcache.engine.semantic.embedders.sentence_transformers import SentenceTransformersModel
+
         embedder = ThreadedEmbedder(SentenceTransformersModel(rest, is_multilingual=settings.semantic_multilingual))
     else:
         embedder = ThreadedEmbedder(MinilmModel(settings.models_dir))

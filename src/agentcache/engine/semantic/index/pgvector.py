@@ -261,3 +261,20 @@ class PgvectorIndex:
 
 def _literal(vector: Vector) -> str:
     return "[" + ",".join(f"{component:.8g}" for component in vector.tolist()) + "]"
+
+
+def pgvector_version(url: str) -> tuple[str, bool]:
+    """Return the version of pgvector that a database offers, "" for none, and whether it is set up. Changes nothing.
+
+    Blocks; raises `IndexUnavailable`. For `agentcache doctor`.
+    """
+    import psycopg
+
+    query = "SELECT default_version, installed_version IS NOT NULL FROM pg_available_extensions WHERE name = 'vector'"
+    try:
+        with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
+            found = connection.execute(query).fetchone()
+    except (psycopg.Error, OSError) as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise IndexUnavailable(f"PostgreSQL: {reason[0]}") from error
+    return (str(found[0]), bool(found[1])) if found else ("", False)

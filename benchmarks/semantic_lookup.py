@@ -1,0 +1,127 @@
+"""What looking for a near question costs: loading the model, embedding, searching among 10,000 and 100,000 questions.
+
+    make bench-lookup
+
+In one process, on one thread at a time; minutes of nothing else on the machine make it honest. `--pgvector URL` and
+`--redis URL` measure the search on servers of yours, too. Prints milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from agentcache.engine.entries import Tenant
+from agentcache.kit.clock import SystemClock
+from agentcache.settings import Settings
+
+CALLS = 400
+TENANT = Tenant("team_bench", bytes(32))
+SEALED = Tenant("team_bench", bytes(32), bytes(range(32)))
+#: Questions of 8, 16, 22 and 60 word pieces.
+QUESTIONS = {
+    8: "How do I reset my password?",
+    16: "How do I reset the password of my account when I am logged out?",
+    22: "How do I reset the password of my work account when I am logged out and have no phone with me?",
+    60: "I am logged out of my work account and have no phone with me, because it was stolen last week on a journey. How do I reset "
+    "the password without it, and how long does it usually take until somebody of the support team answers a request of that kind?",
+}
+
+
+def memory_mb() -> float:
+    """Return what this process holds in memory now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+async def timed(call: Callable[[int], Awaitable[object]], calls: int = CALLS) -> str:
+    """Return p50 and p99 of a call, in milliseconds."""
+    taken = []
+    for number in range(calls):
+        started = time.perf_counter()
+        await call(number)
+        taken.append((time.perf_counter() - started) * 1000)
+    taken.sort()
+    return f"p50 {taken[calls // 2]:7.2f}   p99 {taken[calls * 99 // 100]:7.2f}"
+
+
+async def measure_embedder(settings: Settings) -> None:
+    """Print how long the built-in embedder takes to be made, to load, and for texts of several lengths."""
+    from agentcache.engine.semantic.embedders.minilm_files import ensure_files
+    from agentcache.engine.semantic.embedders.opening import open_embedder
+
+    started = time.perf_counter()
+    ensure_files(settings.models_dir)
+    print(f"made from the package's weights       {time.perf_counter() - started:7.2f} s, once")
+    before, embedder = memory_mb(), open_embedder(settings)
+    assert embedder is not None
+    started = time.perf_counter()
+    await embedder.warm()
+    print(f"cold start: imports, check, load      {(time.perf_counter() - started) * 1000:7.0f}")
+    for question in QUESTIONS.values():
+        count = embedder.count_tokens(question) + 2
+        print(
+            f"embed {count:3} tokens             {await timed(lambda _, q=question: embedder.embed([q], seconds=60))}"
+        )  # type: ignore[misc]
+    print(f"memory of the embedder                {memory_mb() - before:7.0f} MB")
+    await embedder.aclose()
+
+
+async def measure_index(name: str, url: str | None, rows: int, tenant: Tenant, folder: Path) -> None:
+    """Fill an index with one partition of `rows`, and print what searching, adding and memory come to."""
+    import numpy as np
+
+    from agentcache.engine.semantic.index.opening import open_index
+    from tests.support.questions import EMBEDDER, STORED_AT, digest, make_row
+
+    environ = {"AGENTCACHE_DATA_DIR": str(folder)} | ({"AGENTCACHE_SEMANTIC_INDEX_URL": url} if url else {})
+    index = open_index(Settings.from_env(environ), SystemClock())
+    await index.forget_tenant(tenant)
+    generator = np.random.default_rng(3)
+    centres = generator.standard_normal((rows // 20, 384)).astype(np.float32)
+    partition, before, started = digest("partition", "p"), memory_mb(), time.perf_counter()
+
+    def vector() -> np.ndarray:  # type: ignore[type-arg]
+        made = centres[generator.integers(len(centres))] + 0.5 * generator.standard_normal(384)
+        return (made / np.linalg.norm(made)).astype(np.float32)
+
+    for start in range(0, rows, 64):
+        batch = (make_row(f"row {n}", vector(), expires_at=STORED_AT * 2) for n in range(start, min(start + 64, rows)))
+        await asyncio.gather(*(index.add(tenant, row) for row in batch))
+    added = (time.perf_counter() - started) / rows * 1e6
+    asked = [vector() for _ in range(CALLS)]
+    started = time.perf_counter()
+    await index.nearest(tenant, partition, EMBEDDER, asked[0])
+    first = (time.perf_counter() - started) * 1000
+    nearest = await timed(lambda n: index.nearest(tenant, partition, EMBEDDER, asked[n]))
+    normal = await timed(lambda n: index.find_normalised(tenant, partition, digest("normal", f"row {n}")))
+    print(f"{name}, {rows:,} questions in one partition: +{memory_mb() - before:.0f} MB here, {added:.0f} us to add")
+    print(f"  first search (reads the partition)  {first:7.1f}")
+    print(f"  nearest                  {nearest}")
+    print(f"  normalised               {normal}")
+    await index.forget_tenant(tenant)
+    await index.aclose()
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Measure everything, in the order of a look-up."""
+    with tempfile.TemporaryDirectory() as folder:
+        await measure_embedder(Settings.from_env({"AGENTCACHE_DATA_DIR": folder}))
+    indexes = [("embedded", None, TENANT), ("embedded, sealed", None, SEALED)]
+    indexes += [("pgvector", arguments.pgvector, TENANT)] if arguments.pgvector else []
+    indexes += [("Redis", arguments.redis, TENANT)] if arguments.redis else []
+    for name, url, tenant in indexes:
+        for rows in (10_000, 100_000):
+            with tempfile.TemporaryDirectory() as folder:
+                await measure_index(name, url, rows, tenant, Path(folder))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pgvector", metavar="URL", help="a PostgreSQL with pgvector")
+    parser.add_argument("--redis", metavar="URL", help="a Redis with the query engine")
+    asyncio.run(main(parser.parse_args()))

@@ -1,0 +1,92 @@
+"""What semantic look-ups need: an embedder, and the index of questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from agentcache.cli.checks.finding import Finding, fail, ok, skip, warn
+from agentcache.engine.semantic.embedders.minilm_files import are_whole
+from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
+from agentcache.kit.errors import AgentCacheError
+from agentcache.settings import Settings
+
+PART = "semantic look-ups"
+#: A service far away may take its time with the first answer.
+_SERVICE_SECONDS = 10.0
+
+
+def check_semantic(settings: Settings, *, network: bool) -> Iterator[Finding]:
+    """Look at embedder and index; asks an embedding service only with `network`."""
+    reason = why_not(settings)
+    if reason is not None:
+        is_off = settings.semantic_embedder == "off"
+        yield skip(
+            PART, "embedder", reason, "" if is_off else "Without it everything else works; exact hits need none."
+        )
+        return
+    yield _embedder(settings, network=network)
+    yield _index(settings)
+
+
+def _embedder(settings: Settings, *, network: bool) -> Finding:
+    kind = settings.semantic_embedder.partition(":")[0]
+    if kind == "minilm":
+        whole = are_whole(settings.models_dir)
+        if whole is None:
+            return ok(PART, "embedder", f"minilm, to be made in {settings.models_dir} at first use (3 s)")
+        if not whole:
+            mend = "Nothing to do: it is made again at first use. Look at the disk if that happens again."
+            return warn(PART, "embedder", f"the model in {settings.models_dir} is damaged", mend)
+        return ok(PART, "embedder", f"minilm, in {settings.models_dir}")
+    if kind == "openai" and not network:
+        return skip(PART, "embedder", f"{settings.semantic_embedder}, not asked", "Run: agentcache doctor --network")
+    if kind == "openai":
+        try:
+            dimensions = asyncio.run(_dimensions(settings))
+        except EmbedderUnavailable as error:
+            mend = "Mend AGENTCACHE_SEMANTIC_EMBEDDER or AGENTCACHE_SEMANTIC_API_KEY, or start the service."
+            return fail(PART, "embedder", f"{settings.semantic_embedder}: {error.message}", mend)
+        return ok(PART, "embedder", f"{settings.semantic_embedder}, {dimensions} dimensions")
+    return ok(PART, "embedder", settings.semantic_embedder)
+
+
+async def _dimensions(settings: Settings) -> int:
+    embedder = open_embedder(settings)
+    assert embedder is not None
+    try:
+        (vector,) = await embedder.embed(["Is the embedder well?"], seconds=_SERVICE_SECONDS)
+        return len(vector)
+    finally:
+        await embedder.aclose()
+
+
+def _index(settings: Settings) -> Finding:
+    url = settings.semantic_index_url
+    if url is None:
+        return ok(PART, "index", f"embedded: {settings.semantic_db}")
+    try:
+        return _pgvector(url) if url.startswith("postgres") else _redis(url)
+    except AgentCacheError as error:
+        mend = "Start the server, mend the URL, or unset it for the embedded index."
+        return fail(PART, "index", f"AGENTCACHE_SEMANTIC_INDEX_URL: no answer ({error.message})", mend)
+
+
+def _redis(url: str) -> Finding:
+    from agentcache.engine.stores.redis_report import report
+
+    found = report(url)
+    what = f"{found.product} {found.version}"
+    if not found.has_query_engine:
+        return fail(PART, "index", f"{what} has no query engine", "Use Redis 8 or Redis Stack, or unset the URL.")
+    return ok(PART, "index", f"{what} with the query engine")
+
+
+def _pgvector(url: str) -> Finding:
+    from agentcache.engine.semantic.index.pgvector import pgvector_version
+
+    version, is_set_up = pgvector_version(url)
+    if not version:
+        return fail(PART, "index", "this PostgreSQL has no pgvector", "Install the extension pgvector there.")
+    return ok(PART, "index", f"pgvector {version}" + ("" if is_set_up else ", to be set up at first use"))
