@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch soak-watch build lock docs
+.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch bench-semantic train-verifier soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -43,6 +43,12 @@ bench-policies: ## measure hits without and with policies, their patterns, and a
 
 bench-watch: ## measure how late 10,000 watched sources are checked, for ten minutes
 	@scripts/bench-watch
+
+bench-semantic: ## measure hits and false hits of the semantic tier, beside a plain cosine
+	@scripts/bench-semantic
+
+train-verifier: ## train the verifier of the semantic tier, and write its model file and card
+	@scripts/train-verifier
 
 soak-watch: ## change 200 watched pages under load for an hour, and count answers from before a change
 	@scripts/soak-watch

@@ -44,7 +44,8 @@ def _certificates_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         of_httpcore = cache(lambda _certificates, trust_env: make_of_httpcore(_trust_env=trust_env))
         of_httpx = cache(lambda _certificates, trust_env: make_of_httpx(trust_env=trust_env))
-        make_of_httpcore, make_of_httpx = httpcore2.default_ssl_context, httpx_transport.create_ssl_context
+        make_of_httpcore = httpcore2.default_ssl_context
+        make_of_httpx = httpx_transport.create_ssl_context  # type: ignore[attr-defined]  # patched where it is used
 
         def for_httpx(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
             if verify is True and cert is None:

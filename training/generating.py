@@ -95,8 +95,9 @@ class Generator:
         group = f"own/{intent.name}"
         for _ in range(rounds):
             filled = self._fill(intent)
-            one, other = self._two(intent.wordings)
-            yield Pair(_put(one, filled), _put(other, filled), True, "paraphrase", group, "own")
+            for _ in range(2):
+                one, other = self._two(intent.wordings)
+                yield Pair(_put(one, filled), _put(other, filled), True, "paraphrase", group, "own")
             for slots in intent.commutative:
                 one, other = self._any_two(intent.wordings)
                 yield Pair(_put(one, filled), _put(other, _swapped(filled, slots)), True, "commutative", group, "own")

@@ -24,6 +24,8 @@ TARGETS = (
     "bench-pages",
     "bench-policies",
     "bench-watch",
+    "bench-semantic",
+    "train-verifier",
     "soak-watch",
     "build",
     "lock",

@@ -130,7 +130,9 @@ def _carry_out(request: TeamRequest, asked: InvalidateRequest, selector: Selecto
             actor=Actor.of(request),
         )  # fmt: skip
         if again.requests:
-            messages.success(request, f"{again.requests:,} kept requests are asked again; Jobs shows how far that is.")
+            messages.success(
+                request, f"{again.requests:,} of the kept requests asked again: Jobs shows how far that is."
+            )
         else:
             messages.warning(request, f"Nothing is asked again. {again.detail}")
     return record.id

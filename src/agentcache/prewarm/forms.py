@@ -59,7 +59,7 @@ class BatchForm(forms.Form):
         required=False,
         max_length=12,
         initial="24h",
-        help_text="Of kept ones: 6h, 24h, 7d, at most 30d.",
+        help_text="6h, 24h, 7d, at most 30d.",
     )
     limit = forms.IntegerField(
         label="How many, at most",
@@ -67,16 +67,15 @@ class BatchForm(forms.Form):
         min_value=1,
         max_value=REQUESTS_MAX,
         initial=100,
-        help_text="Of kept ones.",
     )
     source_url = forms.CharField(
-        label="Only those made from", required=False, max_length=2048, help_text="Of kept ones: the URL of a source."
+        label="Only those made from", required=False, max_length=2048, help_text="The URL of a source."
     )
     tags = forms.CharField(
         label="Only those with a tag",
         required=False,
         max_length=2000,
-        help_text="Of kept ones: tags, separated by commas.",
+        help_text="Several are separated by commas.",
     )
     lines = forms.CharField(
         label="Requests, one JSON object a line",

@@ -19,10 +19,11 @@ from agentcache.webhooks.jobs import LIMITS, UNREACHABLE, EndpointDelivery
 from agentcache.webhooks.models import Attempt, Delivery, Endpoint
 from agentcache.webhooks.services import DELIVER
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.support.webhooks import make_endpoint, sample
 from tests.unit.kit.egress.test_addresses import INTERNAL
 
-GOOD, BAD, MESSAGES = 10, 10, 8
+GOOD, BAD, MESSAGES = 10, 10, count(8, 100)
 REDIRECTS = (301, 302, 303, 307, 308)
 
 

@@ -18,10 +18,12 @@ from agentcache.webhooks import services
 from agentcache.webhooks.models import Delivery, DeliveryState, Endpoint
 from agentcache.webhooks.services import Range
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.support.webhooks import make_endpoint, sample
 
 ROOT = Path(__file__).parents[3]
-EVENTS, KILLS = 100, 4
+#: Each event goes to three endpoints: ten thousand deliveries before a release.
+EVENTS, KILLS = count(100, 3_400), count(4, 100)
 REDELIVERED = 250
 #: Long enough for a busy machine: a lease that ends while its worker lives is a repetition, too.
 LEASE_SECONDS = 3.0

@@ -22,9 +22,10 @@ from agentcache.teams.models import Team
 from tests.faults.scenes import CHAT_PATH, chat, client, headers, status_of
 from tests.support.gateway import LightGateway
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.support.watched_site import page, watched_site
 
-PAGES, CALLERS, SECONDS = 20, 8, 4.0
+PAGES, CALLERS, SECONDS = count(20, 200), 8, count(4, 60)
 VERSION = re.compile(r"Version (\d+)\.")
 
 

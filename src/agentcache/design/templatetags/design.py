@@ -185,6 +185,8 @@ def field(bound: BoundField, hint: str = "", *, label: str = "", autofocus: bool
     return {
         "bound": bound, "control": bound.as_widget(attrs=attributes), "help_text": help_text, "kind": kind,
         "label": label or bound.label,
+        # One of several is always chosen.
+        "is_optional": not bound.field.required and isinstance(widget, CheckboxSelectMultiple),
     }  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
+from agentcache.engine.semantic.asking import distance
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, rarity, relation
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.words import (
@@ -44,7 +46,10 @@ DIRECTION_OF: Final[dict[str, int]] = {
     "names_changed": -1,
     "names_added": -1,
     "inversions": -1,
+    "inversions_without_one": -1,
     "breaks": -1,
+    "neighbours": 1,
+    "exchanged": -1,
     "order_conflict": -1,
     "passive_conflict": -1,
     "role_changes": -1,
@@ -70,7 +75,6 @@ FEATURES: Final = tuple(DIRECTION_OF)
 _SYNONYM_WORTH: Final = 0.85
 #: A word of a prompt beyond so many content words is not paired one by one: it costs quadratic time.
 _PAIRED_MAX: Final = 24
-_SPECIFIC: Final = frozenset({"when", "where", "who", "why"})
 
 
 def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> list[float]:
@@ -81,13 +85,13 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     total = sum(map(_weight, ours)) + sum(map(_weight, theirs)) or 1.0
     same = total - sum(_weight(ours[index]) for index in left) - sum(_weight(theirs[index]) for index in right)
     left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
-    related, synonyms, antonyms, kinds = _relate(left_words, right_words)
+    related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
+    synonyms = len(pairs)
+    links = sorted([*links, *((left[one], right[other]) for one, other in pairs)])
+    antonyms += _opposed(first.function_words - second.function_words, second.function_words - first.function_words)
     unmatched = sorted((sum(map(_weight, left_words)) - related / 2, sum(map(_weight, right_words)) - related / 2))
-    open_words = [*left_words, *right_words]
     parity = (first.negations + second.negations) % 2
     function = first.function_words ^ second.function_words
-    inversions, breaks = _order(links)
-    passive = first.is_passive != second.is_passive
     words = set(first.words), set(second.words)
     return [
         cosine,
@@ -107,19 +111,16 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         float((parity + antonyms) % 2 if parity + antonyms < 3 else 1),
         float(kinds),
         *_names(first, second, left_words, right_words),
-        inversions,
-        float(breaks),
-        float(inversions > 0 and not passive),
-        float(passive and inversions == 0),
+        *_arrangement(first, second, links),
         float(_role_changes(first, second, links)),
-        _question(first, second),
+        distance(first.question, second.question),
         float(len(function & SCOPES) + _open(open_words, SCOPES)),
         float(len(function & ORDERS) + _open(open_words, ORDERS)),
         float(len(function & DIRECTIONS)),
         float(len(function & MODALS)),
         float(len(function & CONNECTORS)),
         float(len(function & CONDITIONS) + _open(open_words, CONDITIONS)),
-        float(len(function & DEGREES) + _open(open_words, DEGREES)),
+        float(len(function & DEGREES) + _open(open_words, DEGREES) + 2 * len(first.degrees ^ second.degrees)),
         float(bool(_people(first) and _people(second)) and _people(first) != _people(second)),
         float(bool(first.tense and second.tense and first.tense != second.tense) + ("used" in function)),
         float(len(first.literals ^ second.literals)),
@@ -135,7 +136,7 @@ def _weight(word: str) -> float:
 
 
 def _dice(ours: frozenset[str] | set[str], theirs: frozenset[str] | set[str]) -> float:
-    return 2 * len(ours & theirs) / (len(ours) + len(theirs) or 1)
+    return 2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0
 
 
 def _match(ours: list[str], theirs: list[str]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
@@ -154,12 +155,23 @@ def _match(ours: list[str], theirs: list[str]) -> tuple[list[tuple[int, int]], l
     return links, left, right
 
 
-def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, int, int, int]:
-    """Pair unmatched words by what they mean to each other; return the weight of synonyms, and the numbers of pairs."""
-    weight, synonyms, antonyms, kinds = 0.0, 0, 0, 0
+def _opposed(ours: frozenset[str], theirs: frozenset[str]) -> int:
+    """Count opposites among function words ("before" and "after")."""
+    return sum(any(relation(word, other) == ANTONYM for other in theirs) for word in ours)
+
+
+def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[tuple[int, int]], int, int, list[str]]:
+    """Pair unmatched words by what they mean to each other.
+
+    Return the weight of synonyms and their places, the numbers of opposites and of things of a kind, and the words that
+    have no synonym on the other side.
+    """
+    weight, antonyms, kinds = 0.0, 0, 0
+    synonyms: list[tuple[int, int]] = []
+    alone = list(ours[_PAIRED_MAX:])
     taken: set[int] = set()
     opposed: set[int] = set()
-    for word in ours[:_PAIRED_MAX]:
+    for place, word in enumerate(ours[:_PAIRED_MAX]):
         found = [
             (index, relation(word, other)) for index, other in enumerate(theirs[:_PAIRED_MAX]) if index not in taken
         ]
@@ -167,15 +179,18 @@ def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, int, int
         if opposite is not None and opposite not in opposed:
             antonyms += 1
             opposed.add(opposite)
+            alone.append(word)
             continue
         synonym = next((index for index, how in found if how == SYNONYM), None)
         if synonym is not None:
-            synonyms += 1
+            synonyms.append((place, synonym))
             taken.add(synonym)
             weight += _weight(word) + _weight(theirs[synonym])
-        elif any(how == KIND for _, how in found):
-            kinds += 1
-    return weight, synonyms, antonyms, kinds
+            continue
+        alone.append(word)
+        kinds += any(how == KIND for _, how in found)
+    alone += [word for index, word in enumerate(theirs) if index not in taken]
+    return weight, synonyms, antonyms, kinds, alone
 
 
 def _numbers(first: Text, second: Text) -> tuple[float, float, float, float]:
@@ -204,31 +219,99 @@ def _names(first: Text, second: Text, left: list[str], right: list[str]) -> tupl
     return float(min(gone, new)), float(abs(gone - new))
 
 
-def _order(links: list[tuple[int, int]]) -> tuple[float, int]:
-    """Return the share of pairs of common words whose order differs, and how many neighbours are no longer so."""
+def _arrangement(first: Text, second: Text, links: list[tuple[int, int]]) -> list[float]:
+    """Return the features from `inversions` to `passive_conflict`."""
+    inversions, rest, breaks = _order(links)
+    exchanged, conflicts = _exchanges(first, second, links)
+    passive = _passive(first, second, links)
+    if passive < 0:
+        # The same doer in active and passive explains the order.
+        inversions = rest = 0.0
+        conflicts = 0
+    neighbours = _dice(_neighbours(list(first.content)), _neighbours(list(second.content)))
+    return [inversions, rest, float(breaks), neighbours, float(exchanged), float(conflicts), float(passive > 0)]
+
+
+def _order(links: list[tuple[int, int]]) -> tuple[float, float, int]:
+    """Return how far the order of common words differs.
+
+    That is the share of pairs whose order differs, the same when the one word that moved most is left out (a verb goes to
+    the end of a passive), and how many neighbours are no longer so.
+    """
     places = [there for _, there in links][:_PAIRED_MAX]
     count = len(places)
     if count < 2:
-        return 0.0, 0
-    inverted = sum(places[one] > places[two] for one in range(count) for two in range(one + 1, count))
+        return 0.0, 0.0, 0
     ranks = {place: rank for rank, place in enumerate(sorted(places))}
     breaks = sum(ranks[places[index + 1]] - ranks[places[index]] != 1 for index in range(count - 1))
-    return inverted / (count * (count - 1) / 2), breaks
+    if not breaks:
+        return 0.0, 0.0, 0
+    moves = [0] * count
+    for one in range(count):
+        for other in range(one + 1, count):
+            if places[one] > places[other]:
+                moves[one] += 1
+                moves[other] += 1
+    inverted = sum(moves) / 2
+    if count == 2:
+        return 1.0, 1.0, breaks
+    # "If A, B" became "B if A": two whole parts changed places.
+    first_part = places.index(min(places))
+    if breaks == 1 and min(first_part, count - first_part) > 1:
+        return 0.0, 0.0, breaks
+    whole, rest = count * (count - 1) / 2, (count - 1) * (count - 2) / 2
+    return inverted / whole, (inverted - max(moves)) / rest, breaks
+
+
+def _neighbours(words: list[str]) -> set[str]:
+    """Return the pairs of neighbouring words, whichever stands first."""
+    return {f"{one} {other}" if one < other else f"{other} {one}" for one, other in pairwise(words)}
+
+
+def _passive(first: Text, second: Text, links: list[tuple[int, int]]) -> int:
+    """Return 1 where an active and a passive sentence have the doer exchanged, -1 where they have the same, else 0."""
+    if first.is_passive == second.is_passive:
+        return 0
+    if second.is_passive:
+        first, second = second, first
+        links = sorted((there, here) for here, there in links)
+    agent = next((pair for pair in links if first.before[pair[0]] == "by"), None)
+    if agent is None or agent == links[0]:
+        return 0
+    return 1 if agent[1] > links[0][1] else -1
+
+
+def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many pairs of common words stand in each other's place, and how many alike ones changed order without reason.
+
+    In each other's place: after the function words of the other ("than Java", "than Go"). A reason for another order is
+    that each took its function word along ("from Rome to Oslo", "to Oslo from Rome").
+    """
+    exchanged = conflicts = 0
+    links = links[:_PAIRED_MAX]
+    for number, (here, there) in enumerate(links):
+        for other_here, other_there in links[number + 1 :]:
+            if there < other_there:
+                continue
+            one, other = first.before[here], first.before[other_here]
+            one_then, other_then = second.before[there], second.before[other_there]
+            if one == one_then and other == other_then and (one or other):
+                continue
+            exchanged += one == other_then and other == one_then and one != other
+            conflicts += _are_alike(first, first.content[here], first.content[other_here])
+    return exchanged, conflicts
+
+
+def _are_alike(text: Text, one: str, other: str) -> bool:
+    if one in text.names and other in text.names:
+        return True
+    return (one[0].isdigit() and other[0].isdigit()) or relation(one, other) in {KIND, ANTONYM}
 
 
 def _role_changes(first: Text, second: Text, links: list[tuple[int, int]]) -> int:
     """Count the common words that stand after the opposite function word ("to Paris", "from Paris")."""
     pairs = ((first.before[one], second.before[two]) for one, two in links)
     return sum(one != two and frozenset((one, two)) in OPPOSITE_DIRECTIONS for one, two in pairs)
-
-
-def _question(first: Text, second: Text) -> float:
-    ours, theirs = first.question, second.question
-    if ours == theirs:
-        return 0.0
-    if ours in _SPECIFIC or theirs in _SPECIFIC or ours.startswith("how-") or theirs.startswith("how-"):
-        return 1.0
-    return 0.5 if "whether" in {ours, theirs} else 0.2
 
 
 def _open(words: list[str], of: frozenset[str]) -> int:

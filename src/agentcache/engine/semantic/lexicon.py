@@ -19,6 +19,11 @@ ANTONYM: Final = "antonym"
 KIND: Final = "kind"
 UNRELATED: Final = ""
 
+#: End like an adjective's degree, and are none.
+_NO_DEGREES: Final = frozenset(
+    """forest former latter number honest modest request interest invest arrest harvest guest quest corner teacher reader
+    writer helper buyer seller lender sender leader opener starter closer winter center inner outer under over paper tester""".split()
+)
 _DOUBLED: Final = frozenset("bdfgklmnprtvz")
 
 
@@ -38,8 +43,14 @@ class Lexicon:
         self.groups: dict[str, set[int]] = defaultdict(set)
         self.kinds: dict[str, set[int]] = defaultdict(set)
         self.opposites: dict[str, set[str]] = defaultdict(set)
-        for number, line in enumerate([*_lines("relations.txt"), *_lines("own.txt")]):
+        #: Kinds of our own list: their members are alternatives even where WordNet knows a sense in which they are one.
+        self.strict_kinds: dict[str, set[int]] = defaultdict(set)
+        chosen = _lines("relations.txt")
+        for number, line in enumerate([*chosen, *_lines("own.txt")]):
             sort, *words = line.split()
+            if sort == "k" and number >= len(chosen):
+                for word in words:
+                    self.strict_kinds[word].add(number)
             if sort == "a":
                 self.opposites[words[0]].add(words[1])
                 self.opposites[words[1]].add(words[0])
@@ -80,6 +91,12 @@ def base_form(word: str) -> str:
     ):
         if word.endswith(suffix) and len(word) > len(suffix) + 1:
             return word[: -len(suffix)] + repaired
+    for suffix in ("iest", "ier", "est", "er"):
+        stem = word[: -len(suffix)] + ("y" if suffix[0] == "i" else "")
+        if word.endswith(suffix) and len(stem) > 2 and word not in _NO_DEGREES:
+            for positive in (stem, stem + "e"):
+                if positive in lists.opposites and rarity(positive) < 1:
+                    return positive
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
         return word[:-1]
     for suffix in ("ied", "ing", "ed"):
@@ -105,11 +122,32 @@ def relation(first: str, second: str) -> str:
     lists = lexicon()
     if second in lists.opposites.get(first, ()) or _is_prefixed_opposite(first, second):
         return ANTONYM
+    if lists.strict_kinds.get(first, set()) & lists.strict_kinds.get(second, set()):
+        return KIND
     if lists.groups.get(first, set()) & lists.groups.get(second, set()):
         return SYNONYM
     if lists.kinds.get(first, set()) & lists.kinds.get(second, set()):
         return KIND
-    return UNRELATED
+    return SYNONYM if _is_misspelt(first, second) else UNRELATED
+
+
+def _is_misspelt(first: str, second: str) -> bool:
+    """Tell whether one is no known word and the other one letter away from it."""
+    known = lexicon().words
+    if (first in known) == (second in known) or min(len(first), len(second)) < 5 or abs(len(first) - len(second)) > 1:
+        return False
+    if not (first.isalpha() and second.isalpha()):
+        return False
+    start = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), None)
+    if start is None:
+        return True
+    one, other = first[start:], second[start:]
+    return (
+        one[1:] == other[1:]
+        or one[1:] == other
+        or one == other[1:]
+        or (one[:2] == other[1::-1] and one[2:] == other[2:])
+    )
 
 
 def _is_prefixed_opposite(first: str, second: str) -> bool:

@@ -62,7 +62,7 @@ _PREFIX: Final = re.compile(
 )
 _SUFFIX: Final = re.compile(
     r"[\s,.!;:?-]+(?:please|pls|plz|thanks(?: a lot| so much| in advance| again)?|thank you(?: very much| so much| in advance)?|thx|cheers"
-    r"|many thanks|ty)[\s.!?]*$",
+    r"|many thanks|ty|any help (?:is|would be) (?:welcome|appreciated)|i(?: would|'d) (?:be grateful|appreciate it|appreciate any help))[\s.!?]*$",
     re.IGNORECASE,
 )
 _END: Final = re.compile(r"[\s.!?…。！？]+$")

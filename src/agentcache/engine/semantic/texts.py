@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
+from agentcache.engine.semantic.asking import WORDS_OF, kind_of
 from agentcache.engine.semantic.lexicon import base_form, lexicon
 from agentcache.engine.semantic.literals import find_literals
 from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
 from agentcache.engine.semantic.words import (
-    AUXILIARIES,
+    ALIKE_DIRECTIONS,
     FUTURE,
-    INTERROGATIVES,
     NUMBER_WORDS,
     PAST,
     PRESENT,
-    QUANTITIES,
     STOP,
     STRICT_NEGATIONS,
     UNITS,
@@ -29,11 +28,19 @@ _TOKEN: Final = re.compile(
 _NUMBER: Final = re.compile(r"\d")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MULTIPLES: Final = {"k": 1e3, "m": 1e6, "bn": 1e9, "b": 1e9}
+_SPELLINGS: Final = (
+    (re.compile(r"(?<=\w)-(?=\w)"), " "),
+    (re.compile(r"'s\b"), ""),
+    (re.compile(r"\s?%"), " percent"),
+    (re.compile(r"\$\s?(\d[\d,.]*\d|\d)"), r"\1 dollars"),
+    (re.compile(r"€\s?(\d[\d,.]*\d|\d)|(\d)\s?€"), r"\1\2 euros"),
+    (re.compile(r"\b(are|me|have) some (?:of the )?", re.IGNORECASE), r"\1 "),
+)
 _PHRASES: Final = (
-    (re.compile(r"\bat least\b|\bno (?:less|fewer) than\b|\bminimum of\b", re.IGNORECASE), "at-least"),
-    (re.compile(r"\bat most\b|\bno more than\b|\bmaximum of\b", re.IGNORECASE), "at-most"),
-    (re.compile(r"\bmore than\b(?= \$?\d)", re.IGNORECASE), "more-than"),
-    (re.compile(r"\b(?:less|fewer) than\b(?= \$?\d)", re.IGNORECASE), "less-than"),
+    (re.compile(r"\bat least\b|\bno (?:less|fewer) than\b|\bminimum of\b", re.IGNORECASE), "atleast"),
+    (re.compile(r"\bat most\b|\bno more than\b|\bmaximum of\b", re.IGNORECASE), "atmost"),
+    (re.compile(r"\bmore than\b(?= \$?\d)", re.IGNORECASE), "morethan"),
+    (re.compile(r"\b(?:less|fewer) than\b(?= \$?\d)", re.IGNORECASE), "lessthan"),
     (re.compile(r"\bin order to\b", re.IGNORECASE), "to"),
     (re.compile(r"\bas well as\b|\balong with\b|&", re.IGNORECASE), " and "),
     (re.compile(r"\bversus\b|\bvs\b\.?", re.IGNORECASE), " and "),
@@ -44,6 +51,12 @@ _PHRASES: Final = (
     (re.compile(r"\bgive(?:n)? up\b", re.IGNORECASE), "quit"),
     (re.compile(r"\blook(?:ing)? for\b", re.IGNORECASE), "seek"),
     (re.compile(r"\bfigure out\b|\bwork out\b", re.IGNORECASE), "solve"),
+)
+#: Most prompts hold none of them, and this is quicker than trying each.
+_PHRASE_HINT: Final = re.compile(
+    r"\bat (?:least|most)|\bno (?:less|more|fewer)|imum of|\bthan \$?\d|in order to|as well as|along with|&|\bversus|\bvs\b"
+    r"|\b(?:turn|switch)\w* o|\bset\w* up|\bget\w* rid|\bgiven? up|\blook\w* for|\bfigure out|\bwork out",
+    re.IGNORECASE,
 )
 
 
@@ -76,6 +89,8 @@ class Text:
     negations: int
     question: str
     tense: str
+    #: Degrees of adjectives: `er`, `est`, `as`.
+    degrees: frozenset[str]
     is_passive: bool
     trigrams: frozenset[str]
     #: How many times content words stand in a coordination ("a and b", "a or b").
@@ -90,29 +105,34 @@ def analyse(text: str) -> Text:
     literals = frozenset((one.kind, one.text) for one in found)
     quoted_out = text
     for one in reversed(found):
-        if one.kind in {"code", "quoted", "url", "email"}:
+        if one.kind in {"url", "email"}:
             quoted_out = f"{quoted_out[: one.start]} {quoted_out[one.end :]}"
     prose = expand_contractions(plain(quoted_out))
-    for pattern, word in _PHRASES:
+    for pattern, word in _SPELLINGS:
         prose = pattern.sub(word, prose)
+    if _PHRASE_HINT.search(prose):
+        for pattern, word in _PHRASES:
+            prose = pattern.sub(word, prose)
     tokens = _TOKEN.findall(prose)
     words = tuple(token.lower() for token in tokens if token[0].isalnum())
-    content, before, coordinations = _content(tokens)
+    question = kind_of(prose.lower().strip())
+    content, before, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()))
     function_words = frozenset(word for word in words if word not in content)
     return Text(
         raw=text, normal=fold(text), words=words, content=tuple(content), before=tuple(before),
         numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
-        negations=sum(word in STRICT_NEGATIONS for word in words), question=_question(words), tense=_tense(words),
+        negations=sum(word in STRICT_NEGATIONS for word in words), question=question, tense=_tense(words), degrees=_degrees(words),
         is_passive=_is_passive(words), trigrams=_trigrams(" ".join(words)), coordinations=coordinations,
     )  # fmt: skip
 
 
-def _content(tokens: list[str]) -> tuple[list[str], list[str], int]:
+def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list[str], int]:
     """Return content words, the function word before each, and the number of coordinations."""
     content: list[str] = []
     before: list[str] = []
     last = ""
     coordinations = 0
+    known, misspelt = lexicon().words, misspelt_stop_words()
     joined = -1
     for token in tokens:
         lower = token.lower()
@@ -125,10 +145,12 @@ def _content(tokens: list[str]) -> tuple[list[str], list[str], int]:
                 joined = len(content)
             elif lower not in {"a", "an", "the"}:
                 joined = -1
-                last = lower
+                last = ALIKE_DIRECTIONS.get(lower, lower) or last
             if lower not in NUMBER_WORDS:
                 continue
         word = NUMBER_WORDS.get(lower) or base_form(lower)
+        if word in asking or (len(lower) > 3 and lower not in known and lower in misspelt):
+            continue
         if joined == len(content) and content:
             coordinations += 1
             # "b and a" is "a and b": order says nothing there.
@@ -145,6 +167,17 @@ def _content(tokens: list[str]) -> tuple[list[str], list[str], int]:
         joined = -1
         last = ""
     return content, before, coordinations
+
+
+@cache
+def misspelt_stop_words() -> frozenset[str]:
+    """Return stop words with a letter left out or two exchanged: they carry no content either."""
+    found = set()
+    for word in (*STOP, "please", "thanks"):
+        if len(word) > 3:
+            found |= {word[:at] + word[at + 1 :] for at in range(len(word))}
+            found |= {word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)}
+    return frozenset(found - STOP)
 
 
 def _numbers(tokens: list[str]) -> list[Number]:
@@ -176,7 +209,7 @@ def _names(tokens: list[str]) -> frozenset[str]:
     """Return the capitalised words; of a sentence's first word only if no ordinary word is written so."""
     found = set()
     starts = True
-    rarities = lexicon().rarity
+    known = lexicon().words
     for token in tokens:
         if not token[0].isalnum():
             starts = token in {".", "?", "!", ":"} or (starts and token == '"')
@@ -186,23 +219,11 @@ def _names(tokens: list[str]) -> frozenset[str]:
             token[0].isupper()
             and lower not in STOP
             and len(token) > 1
-            and (not starts or token[1:].isupper() or rarities.get(lower, 1) >= 1)
+            and (not starts or token[1:].isupper() or (lower not in known and base_form(lower) not in known))
         ):
             found.add(base_form(lower))
         starts = False
     return frozenset(found)
-
-
-def _question(words: tuple[str, ...]) -> str:
-    """Return what is asked for: a question word, `how-many` and the like, `whether`, or `order`."""
-    for index, word in enumerate(words[:14]):
-        if word in INTERROGATIVES:
-            if word == "how" and index + 1 < len(words) and words[index + 1] in QUANTITIES:
-                return f"how-{words[index + 1]}"
-            return {"whom": "who", "which": "what"}.get(word, word)
-        if word in AUXILIARIES and index == 0:
-            return "whether"
-    return "order"
 
 
 def _tense(words: tuple[str, ...]) -> str:
@@ -214,6 +235,18 @@ def _tense(words: tuple[str, ...]) -> str:
         if word in PRESENT:
             return "present"
     return ""
+
+
+def _degrees(words: tuple[str, ...]) -> frozenset[str]:
+    found = set()
+    for index, word in enumerate(words):
+        if word == "than" or word in {"more", "less", "fewer"}:
+            found.add("er")
+        elif word in {"most", "least", "best", "worst"} or (word.endswith("est") and base_form(word) != word):
+            found.add("est")
+        elif word == "as" and "as" in words[index + 2 : index + 4]:
+            found.add("as")
+    return frozenset(found)
 
 
 def _is_passive(words: tuple[str, ...]) -> bool:

@@ -44,7 +44,7 @@ class Verifier:
         self.version: str = document["version"]
         #: At most 1 % of the development sets' non-equivalent pairs are served at this score.
         self.safe_threshold: float = document["thresholds"]["safe"]
-        #: At most 3 % of them.
+        #: At most 10 % of them: evidence from a namespace's own traffic may lead down to here, nothing else.
         self.balanced_threshold: float = document["thresholds"]["balanced"]
         #: The values of a pair with nothing between the two prompts: reasons are told against it.
         self._neutral: list[float] = document["neutral"]

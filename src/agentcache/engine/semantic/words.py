@@ -10,8 +10,11 @@ STOP: Final = frozenset(
     be am is are was were been being do does did done have has had having will would shall should can could may might must
     of to in on at by for with from as into about and or but if so than then too very also just really actually indeed truly
     please what which who whom whose when where why how need want like get know tell let go some any such own
+inside within onto upon toward towards through via using during under over above below behind across between among near prior off out
+explain describe calculate compute give show provide recommend suggest
+    before after without against until while since when where
     he him his she her hers they them their theirs one ones s t re ve ll d m not no up out
-    way thing there's basically simply quite kindly possible able wonder curious etc one's""".split()
+    way thing there's basically simply quite kindly possible able wonder curious possibly etc one's""".split()
 )
 NEGATIONS: Final = frozenset(
     "not no never none nobody nothing neither nor nowhere without cannot hardly barely scarcely avoid stop refuse lack "
@@ -20,20 +23,27 @@ NEGATIONS: Final = frozenset(
 #: Those that simply negate; the rest of the above counts as half a negation when compared.
 STRICT_NEGATIONS: Final = frozenset("not no never none nobody nothing neither nor nowhere cannot".split())
 SCOPES: Final = frozenset(
-    """only all some any every each both either neither none no most few many several least always never sometimes often usually
+    """only all some any every each both either neither none no most few several least always never sometimes often usually
     exactly about approximately almost entirely partially without except excluding including besides once twice first last
-    at-least at-most more-than less-than up-to simultaneously alone together everyone someone anyone nobody everything something
+    atleast atmost morethan lessthan simultaneously alone together everyone someone anyone nobody everything something
     anything half whole total average per nearly rarely seldom mostly mainly merely solely purely strictly other another else
     additional extra still already yet again currently previously formerly ever original next previous second third""".split()
 )
-ORDERS: Final = frozenset("before after until since during while when once prior following".split())
+ORDERS: Final = frozenset("before after until during while prior following".split())
 DIRECTIONS: Final = frozenset(
     """to from into out off onto over under above below within outside inside through without with against between among by
     for than toward towards across behind beyond near""".split()
 )
+#: Function words that say the same place or means.
+ALIKE_DIRECTIONS: Final = {
+    "inside": "in", "within": "in", "into": "in", "at": "in", "onto": "on", "upon": "on", "toward": "to", "towards": "to", "prior": "before",
+    "via": "with", "using": "with", "through": "with", "off": "from", "out": "from", "during": "in", "is": "", "are": "", "was": "", "were": "", "be": "",
+    "do": "", "does": "", "did": "", "i": "", "my": "", "you": "", "your": "", "it": "", "what": "", "which": "", "how": "", "why": "", "have": "", "has": "",
+    "can": "", "will": "", "should": "", "would": "", "could": "", "there": "", "we": "", "our": "", "this": "", "that": "", "these": "", "the": "", "me": "",
+}  # fmt: skip
 OPPOSITE_DIRECTIONS: Final = frozenset(
     frozenset(pair.split("/"))
-    for pair in "to/from into/from into/out with/without before/after over/under above/below for/against inside/outside on/off".split()
+    for pair in "to/from in/from with/without before/after over/under above/below for/against inside/outside on/off".split()
 )
 MODALS: Final = frozenset("can could should must may might shall ought would need".split())
 CONNECTORS: Final = frozenset("and or but nor versus vs".split())
@@ -68,14 +78,6 @@ UNITS: Final = {
     ).split("|")
     for word in names.split()
 }
-INTERROGATIVES: Final = frozenset("what which who whom whose when where why how".split())
-AUXILIARIES: Final = frozenset(
-    "is are am was were do does did can could should would will may might must has have had shall".split()
-)
-#: How + this asks for a quantity of its own.
-QUANTITIES: Final = frozenset(
-    "many much long often far old big tall fast large high deep soon early late heavy wide".split()
-)
 #: The answer to a question that holds any of these is another tomorrow.
 TIME_BOUND: Final = frozenset(
     """today tonight now currently latest newest recent recently yesterday tomorrow nowadays weather forecast price prices

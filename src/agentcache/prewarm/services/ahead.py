@@ -31,6 +31,8 @@ LEASE = timedelta(minutes=15)
 #: After a failure it is tried again so much later, doubled with each one; after so many it is left to its callers.
 AGAIN = timedelta(minutes=1)
 FAILURES_MAX = 5
+#: One change has at most so many asked anew: a page that changes all day must not cost a fortune.
+MARKED_MAX = 1_000
 #: Of what is taken at once, one team has at most this share.
 TEAM_SHARE = 0.5
 _LOOKED_PER_TAKEN = 4
@@ -75,8 +77,8 @@ def working_team(secrets: ServerSecrets, team: Team, *, encrypt_entries: bool) -
 
 
 def mark_outdated(team: Team, selectors: Sequence[Selector], at: datetime, now: datetime) -> int:
-    """Have the kept requests asked anew whose answers fell under a selector at a time; return how many."""
-    ids = meant(team, selectors, at)
+    """Have the kept requests asked anew whose answers fell under a selector at a time, the newest; return how many."""
+    ids = meant(team, selectors, at)[:MARKED_MAX]
     marked = 0
     for first in range(0, len(ids), 500):
         rows = rows_of(team, KeptRequest).filter(pk__in=ids[first : first + 500])

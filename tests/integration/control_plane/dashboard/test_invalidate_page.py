@@ -3,16 +3,19 @@
 import json
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import msgspec
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from agentcache.analytics import services as usage
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.dashboard.entry_access import close_entry_access, entry_access, tenant_of
 from agentcache.engine.entries import Entry, EntryMeta, Selector
+from agentcache.gateway.kept_requests import seal_request
 from agentcache.gateway.ports import InvalidationRecord
 from agentcache.invalidations.jobs import InvalidationRecording
 from agentcache.invalidations.queries import list_invalidations, that_meant
@@ -20,6 +23,8 @@ from agentcache.invalidations.services import record_invalidation
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.worker import GiveUp
 from agentcache.kit.ids import new_id
+from agentcache.prewarm.models import Batch, Keeping, KeptRequest, ProviderCredential
+from agentcache.teams.secrets import current_secrets
 from agentcache.webhooks.models import Message
 from tests.support.django_project import use_settings
 from tests.support.sessions import browser_of
@@ -162,6 +167,36 @@ def test_who_may_not_purge_sees_no_such_page(team):
     assert PAGE not in opened(viewer, "/dashboard/cache")
     assert PAGE not in opened(viewer, f"/dashboard/cache/{KEYS[0].hex()}")
     assert len(left(team)) == 4
+
+
+def keep_request(team):
+    """Have the team keep one request, and a credential to ask it again."""
+    Keeping.objects.create(team=team)
+    row = ProviderCredential(team=team, provider="openai", last_four="8Qz4")
+    row.sealed = current_secrets().seal_for_team(team.pk, bytes(team.wrapped_data_key), row.place, b"sk-of-the-team")
+    row.save()
+    key, now = KEYS[0].hex(), timezone.now()
+    KeptRequest.objects.create(
+        team=team, cache_key=key, provider="openai", model="gpt-5-mini", stored_at=now - timedelta(minutes=1),
+        expires_at=now + timedelta(hours=1), path="default/openai/gpt-5-mini/x", tags=["prices"],
+        sealed=seal_request(tenant_of(team), key, "/v1/chat/completions", {}, b"{}"),
+    )  # fmt: skip
+
+
+def test_admins_can_have_it_asked_again(team, member):
+    store_entries(team)
+    keep_request(team)
+    admin = browser_of(join(team, "admin@example.com", "admin").user)
+    assert 'name="pre_warm"' not in opened(member, PAGE)
+    assert "1 kept request would then be asked again" in opened(admin, f"{PAGE}?tags=prices&preview=1&pre_warm=on")
+    member.post(PAGE, {"tags": "prices", "pre_warm": "on"})
+    assert not Batch.objects.exists()
+    answer = admin.post(PAGE, {"tags": "prices", "pre_warm": "on"}, follow=True)
+    assert "1 of the kept requests asked again" in answer.content.decode()
+    batch = Batch.objects.get()
+    assert (batch.team_id, batch.total, batch.started_by) == (team.pk, 1, "admin@example.com")
+    answer = admin.post(PAGE, {"namespace": "eval", "pre_warm": "on"}, follow=True)
+    assert "Nothing is asked again. No kept request fits." in answer.content.decode()
 
 
 def test_another_teams_entries_and_invalidations_are_not_there(team, member):

@@ -1,0 +1,74 @@
+"""The sets that are measured, scored by models that saw nothing of what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agentcache.engine.semantic.verifier import Verifier
+from benchmarks.semantic.measuring import Floats
+from training.collecting import neighbour_pairs, own_pairs, shippable_pairs
+from training.embedding import VectorCache
+from training.judging import gated, gates_of, out_of_fold, rows_of
+from training.pairs import Pair, is_quora, sampled, shared_pairs
+
+QUORA_PAIRS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Pairs of one set with their truths, their cosines and the verifier's scores after normalising and vetoes."""
+
+    name: str
+    pairs: list[Pair]
+    labels: Floats
+    cosines: Floats
+    scores: Floats
+
+    def only(self, name: str, inside: Floats) -> Scored:
+        """Return a part of the set."""
+        pairs = [pair for pair, keep in zip(self.pairs, inside, strict=True) if keep]
+        return Scored(name, pairs, self.labels[inside], self.cosines[inside], self.scores[inside])
+
+
+def trained_sets(data: Path, cache: VectorCache) -> list[Scored]:
+    """Return the sets that the verifier is trained on, scored out of fold: no model saw the intent, test or class."""
+    pairs = own_pairs(seed=1)
+    if data.is_dir():
+        pairs += shippable_pairs(data) + neighbour_pairs(data, cache)
+    rows = rows_of(pairs, cache)
+    whole = _scored("all", pairs, rows, out_of_fold(pairs, rows))
+    names = {
+        "own generator, unseen intents": ("own", "synth"),
+        "CheckList, unseen tests": ("checklist",),
+        "real prompts rewritten by rule": ("perturbed",),
+    }
+    sources = np.array([pair.source for pair in pairs])
+    return [whole.only(name, np.isin(sources, of)) for name, of in names.items()]
+
+
+def other_sets(data: Path, cache: VectorCache, verifier: Verifier) -> list[Scored]:
+    """Return the sets that the verifier never saw, scored by the model that ships."""
+    found = []
+    quora = sampled(shared_pairs(data, "qqp_dev"), QUORA_PAIRS)
+    checklist = [pair for pair in shared_pairs(data, "checklist_dev") if is_quora(pair)]
+    mock, cai = shared_pairs(data, "gptcache_mock_dev"), shared_pairs(data, "cai_dev")
+    unseen = mock[len(mock) // 2 :] + cai[len(cai) // 2 :]
+    sets = {
+        "Quora pairs": quora,
+        "CheckList, names and places changed": checklist,
+        "paraphrases (GPTCache mock and CAI)": unseen,
+    }
+    for name, pairs in sets.items():
+        if pairs:
+            rows = rows_of(pairs, cache)
+            found.append(_scored(name, pairs, rows, np.array([verifier.score(list(values)) for values in rows])))
+    return found
+
+
+def _scored(name: str, pairs: Sequence[Pair], rows: Floats, scores: Floats) -> Scored:
+    labels = np.array([pair.is_same for pair in pairs], float)
+    return Scored(name, list(pairs), labels, rows[:, 0], gated(scores, gates_of(pairs)))

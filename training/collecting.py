@@ -1,0 +1,100 @@
+"""All pairs that the verifier is fitted to: our own, and what of the development data may go into a model that ships."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from training.deeds import deeds
+from training.embedding import VectorCache
+from training.families import families
+from training.generating import Generator, Intent, read_intents
+from training.pairs import Pair, by_class, is_quora, read_rows, sampled, shared_pairs
+from training.perturbing import perturbed
+
+#: Rounds of the generator for each intent.
+ROUNDS: Final = 8
+#: The data of this source is for non-commercial use.
+UNFIT_SOURCES: Final = frozenset({"alpaca_eval"})
+PROMPT_CHARS_MAX: Final = 450
+#: What a pair of each source counts; CheckList's few templates would teach themselves otherwise.
+WEIGHTS: Final = {"own": 1.0, "synth": 1.0, "checklist": 0.25, "gptcache_mock": 1.3, "cai": 2.0}
+
+
+def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:
+    """Return pairs of the generator and of rules that rewrite its prompts."""
+    generator = Generator(seed)
+    rng = random.Random(seed + 1)
+    found = []
+    for intent in read_intents():
+        found += list(generator.pairs(intent, rounds))
+        found += list(_rewritten(intent, found, rng))
+    for intent in [*deeds(), *families()]:
+        found += list(generator.pairs(intent, rounds // 2))
+    return _unique(found)
+
+
+def _rewritten(intent: Intent, pairs: list[Pair], rng: random.Random) -> Iterator[Pair]:
+    group = f"own/{intent.name}"
+    prompts = sorted({pair.stored for pair in pairs if pair.group == group and pair.is_same})
+    for text in rng.sample(prompts, min(4, len(prompts))):
+        yield from perturbed(text, rng, group=group, source="own", same=2, traps=4, weight=0.7)
+
+
+def shippable_pairs(folder: Path, *, halves: bool = True) -> list[Pair]:
+    """Return pairs of the development data that may be trained on; of positives the first half, unless `halves` is off."""
+    rng = random.Random(5)
+    found = []
+    for name in ("synth_dev", "checklist_dev", "gptcache_mock_dev", "cai_dev"):
+        pairs = [pair for pair in shared_pairs(folder, name) if not is_quora(pair)]
+        if name in {"gptcache_mock_dev", "cai_dev"}:
+            pairs = pairs[: len(pairs) // 2] if halves else pairs
+            for pair in pairs:
+                found += perturbed(pair.stored, rng, group=pair.group, source="perturbed", same=1, traps=3, weight=0.6)
+        found += [replace(pair, weight=WEIGHTS[pair.source]) for pair in pairs]
+    for row in read_rows(folder / "prompts_dev.jsonl"):
+        if row["src"] not in UNFIT_SOURCES and len(row["text"]) <= PROMPT_CHARS_MAX and row["text"].isascii():
+            found += perturbed(
+                row["text"], rng, group=f"prompts/{row['id']}", source="perturbed", same=3, traps=6, weight=0.7
+            )
+    questions = sorted(by_class(folder))
+    for text, of in rng.sample(questions, min(2500, len(questions))):
+        found += perturbed(text, rng, group=f"banking/{of}", source="perturbed", same=2, traps=5, weight=0.5)
+    return _unique(found)
+
+
+def neighbour_pairs(folder: Path, cache: VectorCache, count: int = 2500) -> list[Pair]:
+    """Return Banking77's questions with their nearest neighbours: the same class is the same answer, loosely."""
+    questions = sampled(sorted(by_class(folder)), 5000, seed=2)
+    cache.add(text for text, _ in questions)
+    vectors = cache.matrix([text for text, _ in questions])
+    found = []
+    for index, (text, of) in enumerate(questions[:count]):
+        cosines = vectors @ vectors[index]
+        cosines[index] = -1
+        best = int(np.argmax(cosines))
+        other, other_class = questions[best]
+        is_same = of == other_class
+        kind = "neighbour-same" if is_same else "neighbour-other"
+        found.append(Pair(other, text, is_same, kind, f"banking/{of}", "banking", 0.12 if is_same else 0.35))
+    return found
+
+
+def _unique(pairs: list[Pair]) -> list[Pair]:
+    """Return the pairs without repetitions, and without those that two rules call different things."""
+    truths: dict[tuple[str, str], set[bool]] = {}
+    for pair in pairs:
+        truths.setdefault((pair.stored.lower(), pair.asked.lower()), set()).add(pair.is_same)
+    seen = set()
+    found = []
+    for pair in pairs:
+        key = pair.stored.lower(), pair.asked.lower()
+        if key not in seen and len(truths[key]) == 1:
+            seen.add(key)
+            found.append(pair)
+    return found

@@ -1,0 +1,90 @@
+"""Train the verifier and write its model file and card: `make train-verifier`.
+
+Development data is read from `--data` where there is such a folder; without it the model is fitted to our own pairs alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from training.card import write_card
+from training.collecting import neighbour_pairs, own_pairs, shippable_pairs
+from training.embedding import VectorCache
+from training.fit import document, fit, threshold_for, write
+from training.judging import Floats, gated, gates_of, out_of_fold, rows_of, shares
+from training.pairs import Pair
+
+ROOT: Final = Path(__file__).parent.parent
+MODEL_FOLDER: Final = ROOT / "src/agentcache/engine/semantic/model"
+DATA: Final = ROOT.parent / "shared/data/semantic"
+#: The sets that thresholds are set on: near misses of every kind, each scored by a model that did not see its intent or test.
+ADVERSARIAL: Final = ("own", "synth", "perturbed", "checklist")
+#: Share of traps that may be served: at the safe threshold, and at the balanced one, down to which evidence may lead.
+SAFE_SHARE: Final = 0.0095
+BALANCED_SHARE: Final = 0.10
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Collect pairs, score them out of fold, set thresholds, fit the whole, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/semantic", help="folder for vectors")
+    parser.add_argument("--version", default="2026-11-27", help="what the model is called")
+    options = parser.parse_args(arguments)
+    cache = VectorCache(options.work)
+    pairs = own_pairs(seed=1)
+    if options.data.is_dir():
+        pairs += shippable_pairs(options.data) + neighbour_pairs(options.data, cache)
+    else:
+        print(f"no development data in {options.data}: our own pairs only")
+    print(len(pairs), "pairs:", dict(Counter(pair.source for pair in pairs)), flush=True)
+    rows, gates = rows_of(pairs, cache), gates_of(pairs)
+    labels = np.array([pair.is_same for pair in pairs], float)
+    scores = gated(out_of_fold(pairs, rows), gates)
+    traps = scores[np.isin([pair.source for pair in pairs], ADVERSARIAL) & (labels == 0)]
+    thresholds = {
+        "safe": round(threshold_for(traps, SAFE_SHARE), 4),
+        "balanced": round(threshold_for(traps, BALANCED_SHARE), 4),
+    }
+    booster = fit(rows, labels, np.array([pair.weight for pair in pairs]))
+    write(document(booster, options.version, thresholds), MODEL_FOLDER / "verifier.json")
+    write_card(
+        MODEL_FOLDER / "card.md",
+        options.version,
+        pairs,
+        thresholds,
+        report(pairs, scores, labels, thresholds["safe"]),
+        booster,
+    )
+    print(thresholds)
+
+
+def report(
+    pairs: Sequence[Pair], scores: Floats, labels: Floats, threshold: float
+) -> list[tuple[str, str, int, float]]:
+    """Print and return, per source and kind, how many there are and which percentage is served; out of fold."""
+    found = []
+    names = sorted(
+        {
+            (pair.source, pair.kind if pair.source != "checklist" else pair.kind.split(":")[0], pair.is_same)
+            for pair in pairs
+        }
+    )
+    for source, kind, is_same in names:
+        inside = np.array([
+            pair.source == source and pair.is_same == is_same and (pair.kind == kind or pair.kind.startswith(f"{kind}:")) for pair in pairs
+        ])  # fmt: skip
+        served, _ = shares(scores[inside], np.ones(int(inside.sum())), threshold)
+        found.append((source, f"{kind} ({'same' if is_same else 'trap'})", int(inside.sum()), 100 * served))
+        print(f"{found[-1][0]:14} {found[-1][1]:34} {found[-1][2]:6d} {found[-1][3]:6.2f} % served", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()
