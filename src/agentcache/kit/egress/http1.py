@@ -137,6 +137,9 @@ class Connection(asyncio.Protocol):
         try:
             while not self._body and not self._body_done:
                 await self._wait(deadline)
+            if not self._body_done and deadline <= self._loop.time():
+                # Of an endless answer there is always more, so nobody ever waits.
+                raise ExchangeFailed(Failure.LATE, "the deadline passed")
         except BaseException:
             self.close()
             raise

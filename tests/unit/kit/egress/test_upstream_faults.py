@@ -6,6 +6,7 @@ import resource
 import socket
 import ssl
 import struct
+import time
 from contextlib import suppress
 
 import pytest
@@ -226,6 +227,27 @@ async def test_an_endless_answer_ends_at_the_total_deadline(client):
     async with serving(endless) as server:
         with pytest.raises(UpstreamTimeout):
             await fetch(client, server.url, UpstreamTimeouts(total=0.2))
+        await server.until_all_gone()
+
+
+async def test_an_endless_answer_ends_at_the_total_deadline_however_slowly_it_is_taken(client):
+    """Where more has always come already nobody waits for it, so no timer of a wait can end it."""
+
+    async def endless(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED)
+        while True:
+            await visit.send(b"10000\r\n%b\r\n" % bytes(0x10000))
+
+    async with serving(endless) as server:
+        response = await client.send("GET", server.url, [], b"", UpstreamTimeouts(total=0.3))
+        pieces = 0
+        with pytest.raises(UpstreamTimeout):
+            async for _ in response.chunks():
+                pieces += 1
+                assert pieces < 400
+                time.sleep(0.005)  # noqa: ASYNC251 - the loop has no time to wait in
+                await asyncio.sleep(0)
         await server.until_all_gone()
 
 
