@@ -248,6 +248,16 @@ def test_tags_and_sources_are_kept_to_invalidate_by(honest, form):
     assert not honest.is_stored(bodies[1])
 
 
+# -- X-AgentCache-Semantic: what it does is tried in tests/integration/semantic
+
+
+@pytest.mark.parametrize("wanted", ["off", "safe", "balanced", "shadow", "0.9"])
+def test_who_asks_for_near_answers_where_there_are_none_gets_exact_ones(honest, wanted):
+    assert honest.ask(x_agentcache_semantic=wanted).status["fwd"] == "miss"
+    assert "hit" in honest.ask(x_agentcache_semantic=wanted).status
+    assert "hit" in honest.ask().status, "it is no part of the key"
+
+
 # -- what is refused
 
 MALFORMED = [
@@ -277,6 +287,9 @@ MALFORMED = [
     ("x-agentcache-ignore", "messages["),
     ("x-agentcache-ignore", "a," * 33 + "a"),
     ("x-agentcache-agent", "a" * 129),
+    ("x-agentcache-semantic", "on"),
+    ("x-agentcache-semantic", "1.5"),
+    ("x-agentcache-semantic", ""),
     ("x-agentcache-cache", "on"),
     ("x-agentcache-tag", "a"),
 ]

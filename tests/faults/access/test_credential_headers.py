@@ -90,7 +90,7 @@ async def test_every_route_reads_credentials_the_same_way(gateway, provider, sco
 async def test_each_route_wants_its_own_scope_whichever_header_carries_the_key(gateway):
     reader = gateway.key("acme", scopes=frozenset({Scope.CACHE_READ}))
     dialects = settings_dialects(gateway.settings)
-    for_writers = {"cache.set", "cache.invalidate", "cache.purge", "cache.entries.delete"}
+    for_writers = {"cache.set", "cache.invalidate", "cache.purge", "cache.entries.delete", "cache.feedback"}
     async with RawClient(gateway.url) as client:
         for route in guarded_routes(dialects):
             needs_more = route.name in for_writers or route.group == "health"
