@@ -143,9 +143,9 @@ def snapshot(site):
 def test_pages_of_other_sites_change_nothing(ada, sqlite_site, attacker, targets):
     """E3: forms, fetch, images; from another site, and from a sibling that browsers send the cookie for."""
     # Of most answers browsers tell only that they must not be read (Cross-Origin-Resource-Policy).
-    sent, statuses = [], []
+    sent, answers = [], []
     ada.page.context.on("request", lambda request: sent.append((request.method, request)))
-    ada.page.context.on("response", lambda answer: statuses.append((answer.request.method, answer.url, answer.status)))
+    ada.page.context.on("response", lambda answer: answers.append((answer.request.method, answer)))
     before = snapshot(sqlite_site)
     # The cookie comes along from the sibling only, so all addresses are for it, and some for the other site.
     for origin, chosen in ((attacker.sibling, targets), (attacker.stranger, targets[::4])):
@@ -155,10 +155,12 @@ def test_pages_of_other_sites_change_nothing(ada, sqlite_site, attacker, targets
     ada.page.goto("about:blank")
     assert snapshot(sqlite_site) == before
     posts = [one for method, one in sent if method == "POST" and one.url.startswith(sqlite_site.url)]
-    with_cookie = [one for one in posts if "agentcache_session" in one.all_headers().get("cookie", "")]
+    answered = [one for method, one in answers if method == "POST" and one.url.startswith(sqlite_site.url)]
+    # Of what was answered only: the cookies of a request that the next page cut off are never told.
+    with_cookie = [one for one in answered[:100] if "agentcache_session" in one.request.all_headers().get("cookie", "")]
     assert len(posts) > 1.25 * len(targets)
     assert len(with_cookie) > 20, "no request had a cookie to abuse"
-    assert {status for method, url, status in statuses if method == "POST" and url.startswith(sqlite_site.url)} == {403}
+    assert {one.status for one in answered} == {403}
     assert ada.open("/dashboard/team/settings").locator("[name=name]").first.input_value() != "forged"
     record("E3 browser", addresses=len(targets), posts=len(posts), with_cookie=len(with_cookie), changes=0)
 

@@ -134,7 +134,7 @@ async def test_a_smaller_bound_after_a_restart_is_reached_by_sweeping(tmp_path: 
 async def test_removing_much_is_done_in_short_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Slices of no time at all: each transaction removes one step, and others get in between.
     monkeypatch.setattr(sqlite_writes, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(sqlite_writes, "_REMOVED_AT_ONCE", 10)
+    monkeypatch.setattr(sqlite_writes, "_REMOVED_AT_ONCE", 1)
     clock = ManualClock(STORED_AT)
     store, other = open_sqlite(tmp_path, clock), open_sqlite(tmp_path, clock)
     tenant = make_tenant()

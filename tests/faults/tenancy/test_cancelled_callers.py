@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from agentcache.engine.stores import open_stores
+from agentcache.engine.stores import redis_entries
 from agentcache.engine.stores.redis_entries import RedisEntries
 from tests.support.canary_load import canaries
 from tests.support.chaos import ChaosProxy
@@ -59,7 +59,7 @@ async def check_what_is_left(gateway, provider):
 async def test_an_answer_belongs_to_whoever_asked(tmp_path, provider, redis_server, seed, monkeypatch):
     # Patient, so that nearly every call really waits for Redis at some moment in which its caller may hang up.
     patient = partial(RedisEntries, pool_size=128, pool_wait_seconds=5, socket_seconds=5)
-    monkeypatch.setattr(open_stores, "RedisEntries", patient)
+    monkeypatch.setattr(redis_entries, "RedisEntries", patient)
     chance = random.Random(seed)
     outcomes: Counter[str] = Counter()
     with ChaosProxy(redis_server.port, seed=seed) as proxy:

@@ -43,6 +43,7 @@ CROSSING = {
     ("prewarm/services/running.py", "note_outcomes"),
     ("prewarm/services/running.py", "count_ended"),
     ("prewarm/services/running.py", "note_end"),
+    ("prewarm/services/ahead.py", "claim_due"),  # the worker asks anew for every team
     ("prewarm/services/schedules.py", "start_due"),  # the worker starts what is due of every team
     ("prewarm/services/keeping.py", "_keep"),  # a file holds what callers of many teams asked
     ("prewarm/services/keeping.py", "prune_kept"),
