@@ -130,6 +130,7 @@ async def test_c13_a_hanging_refresh_holds_nobody_up(gateway, provider):
     assert {answer.content for answer in answers} == {first.content}
     # Whoever takes nothing that old waits for the refresh that is under way, and shares it.
     insisting = asyncio.create_task(ask(gateway, "c13 news hanging", Cache_Control="max-age=60"))
+    await asyncio.to_thread(provider.wait_for_calls, calls + 1)
     await asyncio.sleep(0.1)
     assert not insisting.done()
     provider.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -65,6 +66,8 @@ async def test_c13_what_is_marked_stale_is_served_while_one_refresh_is_under_way
             assert answer.content == first.content
             assert "detail=stale-while-revalidate" in answer.headers["cache-status"]
             assert answer.headers["x-agentcache-freshness"] == "stale"
+        # What comes after the release would be held anew.
+        await asyncio.to_thread(provider.wait_for_calls, calls + 1)
         provider.release()
         for worker in (one, other):
             landed(worker)
