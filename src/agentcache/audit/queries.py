@@ -67,7 +67,7 @@ def page_of(
 ) -> AuditPage:
     """Return one page; a cursor that is not ours begins at the newest."""
     events = events_of(team_id, filters)
-    after = AuditEvent.objects.filter(pk=cursor).first() if cursor else None
+    after = events_of(team_id).filter(pk=cursor).first() if cursor else None
     if after is not None:
         events = events.filter(Q(at__lt=after.at) | Q(at=after.at, id__lt=after.pk))
     found = list(events[: rows + 1])

@@ -101,6 +101,14 @@ def test_pages_follow_each_other_without_gap_or_repetition():
     assert queries.page_of("t1", cursor="nonsense", rows=3).events
 
 
+def test_an_event_of_another_team_is_no_place_to_go_on_from():
+    note(target_id="ours")
+    note(team_id="t2", target_id="theirs")
+    [theirs] = queries.events_of("t2")
+    AuditEvent.objects.filter(pk=theirs.pk).update(at=datetime(2026, 1, 1, tzinfo=UTC))  # before all of ours
+    assert [event.target_id for event in queries.page_of("t1", cursor=theirs.pk).events] == ["ours"]
+
+
 def test_exports_hold_everything_and_nothing_a_spreadsheet_would_run():
     note(target_name='=HYPERLINK("http://evil")', after={"name": 'ü, "quoted"\nline'})
     note()

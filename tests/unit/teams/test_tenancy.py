@@ -13,7 +13,10 @@ from agentcache.teams.services import create_api_key, create_team
 from agentcache.teams.tenancy import rows_of
 
 SOURCE = Path(agentcache.__file__).parent
-APPS = ("accounts", "teams", "tasks", "webhooks", "analytics", "prewarm", "web")
+APPS = (
+    "accounts", "teams", "tasks", "webhooks", "analytics", "prewarm", "listeners", "policies", "invalidations", "semantics",
+    "quotas", "dashboard", "audit", "mails", "web",
+)  # fmt: skip
 
 #: Functions that cross tenants on purpose.
 CROSSING = {
@@ -47,6 +50,31 @@ CROSSING = {
     ("prewarm/services/schedules.py", "start_due"),  # the worker starts what is due of every team
     ("prewarm/services/keeping.py", "_keep"),  # a file holds what callers of many teams asked
     ("prewarm/services/keeping.py", "prune_kept"),
+    ("listeners/queries.py", "count_watched"),  # for operators
+    ("listeners/queries.py", "count_overdue"),
+    ("listeners/services/turns.py", "claim_due"),  # the worker checks for every team
+    ("listeners/services/turns.py", "release"),
+    ("listeners/services/turns.py", "_due"),
+    ("listeners/services/records.py", "_record"),  # the very row that was checked
+    ("semantics/queries.py", "untold"),  # the worker tells the index of every team's
+    ("semantics/services/quarantining.py", "note_told"),
+    (
+        "semantics/services/taking.py",
+        "take_events",
+    ),  # a file holds what callers of many teams asked; known by their ids
+    ("semantics/services/counting.py", "count"),  # of those, each to its own team
+    ("semantics/services/learning.py", "learn_due"),  # the worker learns for every team
+    ("semantics/services/pruning.py", "prune"),  # what is old, whosesoever it is
+    ("semantics/services/pruning.py", "_delete_old"),
+    ("quotas/queries.py", "retention_days_by_team"),  # a batch of usage holds that of many teams
+    ("quotas/jobs.py", "_limited_teams"),  # the worker tells every team
+    ("quotas/services.py", "note_counted"),  # by the id of the team that the counters are of
+    ("quotas/services.py", "_bounded"),
+    ("quotas/services.py", "_change_plan"),  # the team's one row, made where there is none
+    ("audit/queries.py", "events_of"),  # the app knows teams by their ids only, and narrows by the id
+    ("audit/queries.py", "actions_of"),
+    ("audit/services.py", "prune"),  # what is old, whosesoever it is
+    ("dashboard/services.py", "choose_checklist"),  # a member's one row in the team
 }
 #: Adding a row names its team.
 ADDING = {"create", "bulk_create"}
