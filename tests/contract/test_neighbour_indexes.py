@@ -71,6 +71,8 @@ def query_engine() -> Iterator[RedisServer]:
         yield server
 
 
+# The query engine is in Redis 8 and Redis Stack. No wheel brings a server with it that starts on a bare machine (that of
+# Redis Stack wants OpenSSL 1.1), so nothing can stand in for it; docs/how-to/semantic-engine.md says what was run.
 @pytest.mark.skipif(find_query_engine() is None, reason="no Redis with the query engine starts on this machine")
 class TestRedisIndex(NeighbourIndexContract):
     @pytest.fixture

@@ -111,19 +111,21 @@ def fold(text: str) -> str:
     """Return the text with case, white space, contractions and end punctuation folded outside its literals."""
     parts = []
     position = 0
+    # Of the whole text: a lone "US" between two literals is no shouting.
+    is_shouted = text.isupper()
     for literal in find_literals(text):
         parts += [
-            _fold_words(text[position : literal.start], is_start=not position),
+            _fold_words(text[position : literal.start], is_start=not position, is_shouted=is_shouted),
             text[literal.start : literal.end].translate(_QUOTES),
         ]
         position = literal.end
-    parts.append(_END.sub("", _fold_words(text[position:], is_start=not position)))
+    parts.append(_END.sub("", _fold_words(text[position:], is_start=not position, is_shouted=is_shouted)))
     return "".join(parts).strip()
 
 
-def _fold_words(text: str, *, is_start: bool) -> str:
+def _fold_words(text: str, *, is_start: bool, is_shouted: bool) -> str:
     text = _SPACE.sub(" ", expand_contractions(plain(text)))
-    if text.isupper() or text.islower():
+    if is_shouted:
         return text.lower()
     first = _WORD.search(text) if is_start else None
     spared = first.start() if first and first[0].istitle() else -1

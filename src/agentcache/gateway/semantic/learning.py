@@ -47,7 +47,8 @@ _JUDGED_FROM_COSINE: Final = 0.8
 #: With so many waiting, only a share of the neighbours that were not served is compared: it takes vectors of two answers.
 _BUSY: Final = 16
 _BUSY_SHARE: Final = 0.1
-_TROUBLE: Final = (EmbedderUnavailable, IndexUnavailable, StoreUnavailable)
+#: What of embedder, index and store is no defect, but passes.
+TROUBLE: Final = (EmbedderUnavailable, IndexUnavailable, StoreUnavailable)
 _log = get_logger(__name__)
 
 
@@ -180,7 +181,7 @@ class Learner:
             filled, look = self._waiting.popleft()
             try:
                 await self._learn(filled, look)
-            except _TROUBLE as error:
+            except TROUBLE as error:
                 self._meter.count_semantic("dropped")
                 _log.debug("answer_not_learned", reason=error.code)
             except Exception:  # noqa: BLE001 - a defect of ours must not end the task

@@ -16,16 +16,16 @@ import msgspec
 
 from agentcache.engine.entries import EntryMeta, Tenant
 from agentcache.engine.freshness import may_serve
-from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable
+from agentcache.engine.semantic.embedders.port import Embedder
 from agentcache.engine.semantic.index.port import IndexUnavailable, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode, settings_for
 from agentcache.engine.semantic.verifier import Verifier
-from agentcache.engine.stores.port import EntryStore, StoreUnavailable
+from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.asgi_types import HeaderList
 from agentcache.gateway.limit_headers import with_headers
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import Principal, SemanticEvent
-from agentcache.gateway.semantic.learning import Filled, Learner
+from agentcache.gateway.semantic.learning import TROUBLE, Filled, Learner
 from agentcache.gateway.semantic.looking import NORMALISED, Asking, Candidate, Look, judge, prepare, result_of
 from agentcache.gateway.semantic.replies import near_headers, passed_headers
 from agentcache.gateway.semantic.reported import Served, ServedRecently
@@ -50,7 +50,6 @@ _EMBEDDING_SHARE: Final = 0.9
 _SLOW_SHARE: Final = 0.5
 #: So many look-ups at once; what comes beyond goes to the provider without one.
 _LOOKS_MAX: Final = 256
-_TROUBLE: Final = (EmbedderUnavailable, IndexUnavailable, StoreUnavailable)
 _log = get_logger(__name__)
 
 
@@ -230,7 +229,7 @@ class SemanticTier:
         started = self._clock.monotonic()
         try:
             look = await self.look(asking, _EMBEDDING_SHARE * self._budget_seconds)
-        except _TROUBLE as error:
+        except TROUBLE as error:
             # Each of these has a breaker or a budget of its own; what is refused at once costs nothing.
             _log.debug("look_up_skipped", reason=error.code)
             if self._clock.monotonic() - started >= _SLOW_SHARE * self._budget_seconds:

@@ -17,6 +17,8 @@ DIFFERENT = [
     ('Say "Hello" in Greek', 'Say "hello" in Greek'),
     ("Read https://example.com/A", "Read https://example.com/a"),
     ("What should I tell us?", "What should I tell US?"),
+    ("How is `VAT` treated in the US `federal` code?", "How is `VAT` treated in the us `federal` code?"),
+    ("Compare `a` US `b`", "Compare `a` us `b`"),
     ("Is it on?", "Is it not on?"),
     ("Version 1.0", "Version 10"),
     ("Could you swim?", "Swim"),
