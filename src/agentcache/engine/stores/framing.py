@@ -2,7 +2,9 @@
 
     head = magic "AC" | frame version u8 | 0 u8 | metadata length u32 | body length u32 | crc u32 | crc u32 | metadata
     body = the bytes as they came
-    trailer (only where head and body lie in one value, and only of an outdated entry) = "ACst" | since f64 | crc u32
+    trailers, only where head and body lie in one value:
+        "ACmk" | mark u64 | crc u32    the tenant's mark when it was written
+        "ACst" | since f64 | crc u32   only of an outdated entry
 
 The first checksum covers cache key and metadata, the second continues it over the body, so a frame that was
 damaged, cut or moved to another key does not open. Values are bytes and MessagePack only; nothing is ever unpickled.
@@ -15,7 +17,7 @@ from zlib import crc32
 
 import msgspec
 
-from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta
+from agentcache.engine.entries import ENTRY_FORMAT, Entry, EntryMeta, Mark
 
 #: Frame versions. A store opens only the one it writes: what was sealed is never served as it lies, nor the reverse.
 PLAIN = 1
@@ -25,9 +27,12 @@ SEAL_BYTES = 29
 _HEADER = struct.Struct("<2sBBIIII")
 HEADER_BYTES = _HEADER.size
 _MAGIC = b"AC"
+_MARK_TRAILER = struct.Struct("<4sQI")
+_STALE_TRAILER = struct.Struct("<4sdI")
+_MARK_MAGIC = b"ACmk"
 _STALE_MAGIC = b"ACst"
-_TRAILER = struct.Struct("<4sdI")
-STALE_TRAILER_BYTES = _TRAILER.size
+#: The same for both.
+TRAILER_BYTES = _STALE_TRAILER.size
 #: Longest metadata that is believed; `parts` of a request with thousands of members stays below.
 META_BYTES_MAX = 1 << 20
 
@@ -100,36 +105,45 @@ def head_bytes(frame: bytes) -> int:
     return HEADER_BYTES + int(meta_bytes)
 
 
-def split_frame(frame: bytes) -> tuple[bytes, bytes]:
-    """Cut a joined frame into head and body, without its trailer; raise `Corrupt`."""
-    cut, end = _bounds(frame)
-    return frame[:cut], frame[cut:end]
-
-
-def outdated_since(frame: bytes) -> float | None:
-    """Return since when (Unix seconds) a joined frame's answer is outdated, None for one that stands; raise `Corrupt`."""
-    _, end = _bounds(frame)
-    if end == len(frame):
-        return None
-    trailer = frame[end:]
-    magic, since, crc = _TRAILER.unpack(trailer)
-    if magic != _STALE_MAGIC or crc != crc32(trailer[:-4]):
-        raise Corrupt("trailer")
-    return float(since)
-
-
-def _bounds(frame: bytes) -> tuple[int, int]:
-    """Return where the body begins and where it ends."""
+def split_frame(frame: bytes) -> tuple[bytes, bytes, bytes]:
+    """Cut a joined frame into head, body and trailers; raise `Corrupt`."""
     cut = head_bytes(frame)
-    body_bytes = int(_unpack_header(frame)[4])
-    has_trailer = len(frame) == cut + body_bytes + STALE_TRAILER_BYTES
-    return cut, len(frame) - STALE_TRAILER_BYTES if has_trailer else len(frame)
+    end = cut + int(_unpack_header(frame)[4])
+    if len(frame) - end not in (TRAILER_BYTES, 2 * TRAILER_BYTES):
+        # Without trailers, or damaged: then the length of the body is wrong.
+        end = len(frame)
+    return frame[:cut], frame[cut:end], frame[end:]
 
 
-def stale_trailer(since: float) -> bytes:
-    """Return what is appended to a joined frame to say since when (Unix seconds) its answer is outdated.
+def read_trailers(trailers: bytes) -> tuple[Mark, float | None]:
+    """Return an entry's mark (0 without one) and since when (Unix seconds) it is outdated; raise `Corrupt`."""
+    mark, stale_at = 0, None
+    for start in range(0, len(trailers), TRAILER_BYTES):
+        trailer = trailers[start : start + TRAILER_BYTES]
+        magic, said, crc = _MARK_TRAILER.unpack(trailer)
+        if crc != crc32(trailer[:-4]):
+            raise Corrupt("trailer")
+        if magic == _MARK_MAGIC:
+            mark = said
+        elif magic == _STALE_MAGIC:
+            stale_at = float(_STALE_TRAILER.unpack(trailer)[1])
+        else:
+            raise Corrupt("trailer")
+    return mark, stale_at
+
+
+def mark_trailer(mark: Mark) -> bytes:
+    """Return what is appended to a joined frame to say at which mark it was written.
 
     Releases that do not know it find a frame of the wrong length, and take the entry for none.
     """
-    packed = _TRAILER.pack(_STALE_MAGIC, since, 0)[:-4]
-    return packed + struct.pack("<I", crc32(packed))
+    return _checked(_MARK_TRAILER.pack(_MARK_MAGIC, mark, 0))
+
+
+def stale_trailer(since: float) -> bytes:
+    """Return what comes last in a joined frame to say since when (Unix seconds) its answer is outdated."""
+    return _checked(_STALE_TRAILER.pack(_STALE_MAGIC, since, 0))
+
+
+def _checked(trailer: bytes) -> bytes:
+    return trailer[:-4] + crc32(trailer[:-4]).to_bytes(4, "little")

@@ -15,9 +15,10 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import OutOfMemoryError
 
-from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, outdated
+from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, earlier, outdated
 from agentcache.engine.freshness import kept_until
 from agentcache.engine.stores import redis_queries as queries
+from agentcache.engine.stores import redis_upkeep as upkeep
 from agentcache.engine.stores import redis_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.framing import (
@@ -26,12 +27,13 @@ from agentcache.engine.stores.framing import (
     SEALED,
     Corrupt,
     open_frame,
-    outdated_since,
     pack_head,
+    read_trailers,
     split_frame,
 )
+from agentcache.engine.stores.invalidations import Invalidation, judge
 from agentcache.engine.stores.port import Page, Put, StoreFull, StoreStats, StoreUnavailable, UnsuitableStore
-from agentcache.engine.stores.redis_keys import TENANTS_KEY, CatalogRow, TenantKeys, decode_row, describe
+from agentcache.engine.stores.redis_keys import TENANTS_KEY, TenantKeys, describe
 from agentcache.engine.stores.redis_link import (
     CONNECT_SECONDS,
     POOL_SIZE,
@@ -40,7 +42,17 @@ from agentcache.engine.stores.redis_link import (
     Lane,
     RedisLink,
 )
-from agentcache.engine.stores.redis_writes import REMOVED_PER_TRANSACTION, Framed
+from agentcache.engine.stores.redis_log import (
+    Logged,
+    ensure_mark,
+    lease_one,
+    log_invalidation,
+    pending_in,
+    read_invalidations,
+    read_pending,
+)
+from agentcache.engine.stores.redis_reach import survey, survey_logged
+from agentcache.engine.stores.redis_writes import Framed
 from agentcache.kit.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -51,9 +63,11 @@ _USES_SECONDS = 2.0
 _USES_AT_ONCE = 500
 #: The policy and the tenant's registration are looked at again after this long.
 _CHECK_SECONDS = 60.0
-#: Catalog rows that a sweep checks per round for entries that Redis evicted by itself.
-_SAMPLE = 200
-_SAMPLE_ROUNDS = 20
+#: So long an invalidation waits for the removal of its rows, which for a few is enough. What remains goes on without it:
+#: until it is done, look-ups and totals cost a little more.
+_WORK_SECONDS = 0.02
+#: Each holds a connection of the pool.
+_WORKED_OFF_AT_ONCE = 4
 #: Share of a tenant that is evicted when Redis itself is full.
 _RELIEF = 0.05
 
@@ -101,6 +115,9 @@ class RedisEntries:
         #: tenant id -> cache key -> [uses since last written down, time of the last]
         self._uses: dict[str, dict[bytes, list[float]]] = {}
         self._uses_written_at = clock.monotonic()
+        #: tenant id -> (marks, what they are) of the pending invalidations that a look-up saw last.
+        self._pending: dict[str, tuple[bytes, Sequence[Invalidation]]] = {}
+        self._working = asyncio.Semaphore(_WORKED_OFF_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._relief: asyncio.Task[None] | None = None
         self._closed = False
@@ -110,22 +127,31 @@ class RedisEntries:
         keys = self._keys_of(tenant.id)
         name = keys.entry(key)
 
-        async def work(lane: Lane) -> tuple[Mark, bytes | None]:
-            # The mark first: it may be older than the entry, never younger.
-            mark, frame = await lane.ask(("HGET", keys.log, "mark"), ("GET", name))
-            return (int(mark) if mark is not None else await self._first_mark(lane, keys)), frame
+        async def work(lane: Lane) -> tuple[Mark, Sequence[Invalidation], bytes | None]:
+            # One command, so that all of it is of one moment.
+            ((marks, frame),) = await lane.ask(("MGET", keys.marks, name))
+            if marks is None:
+                return await self._first_mark(lane, keys), (), frame
+            mark, _, pending = marks.partition(b" ")
+            return int(mark), await self._pending_of(lane, keys, marks) if pending and frame else (), frame
 
-        mark, frame = await self._run(keys, work)
+        mark, pending, frame = await self._run(keys, work)
         if frame is None:
             return Lookup(None, mark)
         try:
-            entry = open_frame(key, *split_frame(frame), self._frame_version)
-            stale_at = outdated_since(frame)
+            head, body, trailers = split_frame(frame)
+            entry = open_frame(key, head, body, self._frame_version)
+            its_mark, stale_at = read_trailers(trailers)
         except Corrupt:
             self.counters.corrupt += 1
             await self._remove_corrupt(keys, key, frame)
             return Lookup(None, mark)
         now = self._clock.now()
+        if pending:
+            verdict = judge(pending, its_mark, key, entry.meta)
+            if verdict.is_gone:
+                return Lookup(None, mark)
+            stale_at = earlier(stale_at, verdict.stale_at)
         if kept_until(entry.meta, self._grace_seconds) <= now:
             return Lookup(None, mark)
         self._note_use(tenant.id, key, now)
@@ -136,18 +162,26 @@ class RedisEntries:
             entry = Entry(key, meta, entry.body, since)
         return Lookup(entry, mark)
 
+    async def _pending_of(self, lane: Lane, keys: TenantKeys, marks: bytes) -> Sequence[Invalidation]:
+        """Return pending invalidations; they are read once, for no two have the same marks."""
+        known = self._pending.get(keys.tenant_id)
+        if known is None or known[0] != marks:
+            known = self._pending[keys.tenant_id] = (marks, await read_invalidations(lane, keys, pending_in(marks)))
+        return known[1]
+
     async def put(self, tenant: Tenant, entry: Entry, since: Mark | None = None) -> Put:
         """Store an entry: two round trips."""
         if len(entry.body) > self._entry_max_bytes:
             return Put.TOO_LARGE
         keys = self._keys_of(tenant.id)
         now = self._clock.now()
-        frame = pack_head(entry.key, entry.meta, entry.body, self._frame_version) + entry.body
+        head = pack_head(entry.key, entry.meta, entry.body, self._frame_version)
         dead_at = kept_until(entry.meta, self._grace_seconds)
-        framed = Framed(entry, frame, describe(entry.meta, dead_at, len(entry.body), len(frame)))
+        framed = Framed(entry, head)
+        row = describe(entry.meta, dead_at, len(entry.body), len(head) + len(entry.body))
         await self._register(tenant.id)
         try:
-            return await self._run(keys, lambda lane: writes.put(lane, keys, framed, since, now))
+            return await self._run(keys, lambda lane: writes.put(lane, keys, framed, row, since, now))
         except StoreFull:
             self._start_relief()
             raise
@@ -157,47 +191,47 @@ class RedisEntries:
         return (await self.withdraw(tenant, selector)).entries
 
     async def withdraw(self, tenant: Tenant, selector: Selector, *, soft: bool = False) -> Reach:
-        """Remove what matches or mark it stale, and tell what was met."""
+        """Invalidate what matches: final once the log has it, whatever time the rows take."""
         keys = self._keys_of(tenant.id)
         now = self._clock.now()
 
-        async def work(lane: Lane) -> None:
-            await writes.log_invalidation(lane, keys, selector, now)
+        async def log_it(lane: Lane) -> Logged:
+            return await log_invalidation(lane, keys, selector, now, is_soft=soft)
 
         try:
             await self._register(tenant.id)
-            await self._run(keys, work)
+            logged = await self._run(keys, log_it)
         except StoreFull:
             # What is to be removed is not known yet, but a full Redis must not stand in the way of a purge.
             await self._relieve()
             await self._register(tenant.id)
-            await self._run(keys, work)
+            logged = await self._run(keys, log_it)
+        try:
+            reach = await self._run(keys, lambda lane: survey_logged(lane, keys, logged, now))
+        finally:
+            # Also if nobody waits any more: it is final.
+            working = self._start(self._work_off(keys, logged.one))
+        await asyncio.wait({working}, timeout=_WORK_SECONDS)
+        return reach
 
-        async def find(lane: Lane) -> dict[bytes, CatalogRow]:
-            return {key: row async for key, row in queries.find(lane, keys, selector)}
+    async def _work_off(self, keys: TenantKeys, one: Invalidation) -> None:
+        try:
+            async with self._working:
+                await self._run(keys, lambda lane: upkeep.work_off(lane, keys, one, self._clock.now()))
+        except StoreUnavailable as error:
+            # Nothing is lost: the log has it, look-ups obey it, and a sweep goes on with it.
+            log.warning("invalidated rows not removed yet", reason=error.message)
 
-        found = await self._run(keys, find)
-        if soft:
-            await self._mark_stale(keys, found, now)
-            return queries.reach_of(found.values(), now)
-        gone = await self._remove(keys, {key: row.stored_at for key, row in found.items()})
-        return queries.reach_of([row for row in gone if row is not None], now)
-
-    async def _mark_stale(self, keys: TenantKeys, found: dict[bytes, CatalogRow], now: float) -> None:
-        names = list(found)
-        for start in range(0, len(names), REMOVED_PER_TRANSACTION):
-            some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
-            try:
-                await self._run(keys, lambda lane, some=some: writes.mark_stale(lane, keys, some, now))  # type: ignore[misc]
-            except StoreFull:
-                # No room for a mark of sixteen bytes: an entry that is gone is a miss, one that is unmarked a lie.
-                await self._remove(keys, {name: row.stored_at for name, row in some.items()})
+    async def _work_off_what_is_left(self, keys: TenantKeys) -> None:
+        """Finish invalidations whose worker ended before they did."""
+        while one := await self._run(keys, lambda lane: lease_one(lane, keys)):
+            await self._run(keys, lambda lane, one=one: upkeep.work_off(lane, keys, one, self._clock.now()))  # type: ignore[misc]
 
     async def survey(self, tenant: Tenant, selector: Selector) -> Reach:
         """Say what `withdraw` would meet now."""
         keys = self._keys_of(tenant.id)
         now = self._clock.now()
-        return await self._run(keys, lambda lane: queries.survey(lane, keys, selector, now))
+        return await self._run(keys, lambda lane: survey(lane, keys, selector, now))
 
     async def which(self, tenant: Tenant, selector: Selector, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` whose entries a selector means now."""
@@ -224,7 +258,15 @@ class RedisEntries:
     async def stats(self, tenant: Tenant) -> StoreStats:
         """Return totals. Entries that Redis dropped by itself count until a sweep has missed them."""
         keys = self._keys_of(tenant.id)
-        return await self._run(keys, lambda lane: queries.read_stats(lane, keys))
+        now = self._clock.now()
+
+        async def work(lane: Lane) -> StoreStats:
+            if not any(not one.is_soft for one in await read_pending(lane, keys)):
+                return await queries.read_stats(lane, keys)
+            reach = await survey(lane, keys, Selector(), now)
+            return StoreStats(reach.entries, reach.body_bytes, reach.namespaces)
+
+        return await self._run(keys, work)
 
     async def sweep(self) -> int:
         """Delete what is past lifetime and grace, forget what Redis evicted, and evict down to the size bound."""
@@ -233,9 +275,14 @@ class RedisEntries:
         tenants = await self._list_tenants()
         for tenant_id in tenants:
             keys = self._keys_of(tenant_id)
-            swept += await self._remove_dead(keys)
-            await self._forget_evicted(keys)
-            await self._run(keys, lambda lane, keys=keys: self._tidy(lane, keys))  # type: ignore[misc]
+            await self._work_off_what_is_left(keys)
+            now = self._clock.now()
+            while dead := await self._run(keys, lambda lane, keys=keys, now=now: upkeep.remove_dead(lane, keys, now)):  # type: ignore[misc]
+                swept += dead
+            await self._run(keys, lambda lane, keys=keys: upkeep.forget_evicted(lane, keys))  # type: ignore[misc]
+            await self._run(keys, lambda lane, keys=keys, now=now: upkeep.tidy(lane, keys, now))  # type: ignore[misc]
+            with suppress(StoreFull):
+                await self._run(keys, lambda lane, keys=keys, now=now: upkeep.mend_sums(lane, keys, now))  # type: ignore[misc]
         self.counters.swept += swept
         evicted = await self._evict(tenants)
         self.counters.evicted += evicted
@@ -292,7 +339,7 @@ class RedisEntries:
 
     async def _first_mark(self, lane: Lane, keys: TenantKeys) -> Mark:
         try:
-            return await writes.ensure_mark(lane, keys)
+            return await ensure_mark(lane, keys)
         except OutOfMemoryError:
             # Nothing can be stored now anyway; a fill from mark 0 is refused.
             return 0
@@ -343,62 +390,13 @@ class RedisEntries:
                 some = {name: uses[name] for name in names[start : start + _USES_AT_ONCE]}
                 await self._run(keys, lambda lane, keys=keys, some=some: writes.record_uses(lane, keys, some))  # type: ignore[misc]
 
-    async def _remove(self, keys: TenantKeys, found: dict[bytes, float | None]) -> list[CatalogRow | None]:
-        """Remove in short transactions; return the rows that were there."""
-        gone: list[CatalogRow | None] = []
-        names = list(found)
-        for start in range(0, len(names), REMOVED_PER_TRANSACTION):
-            some = {name: found[name] for name in names[start : start + REMOVED_PER_TRANSACTION]}
-            gone += await self._run(keys, lambda lane, some=some: writes.remove_even_if_full(lane, keys, some))  # type: ignore[misc]
-        return gone
-
     async def _remove_corrupt(self, keys: TenantKeys, key: bytes, frame: bytes) -> None:
         async def work(lane: Lane) -> None:
             (now_there,) = await lane.ask(("GET", keys.entry(key)))
             if now_there == frame:
-                await writes.remove(lane, keys, {key: None})
+                await writes.remove(lane, keys, [key])
 
         await self._run(keys, work)
-
-    async def _remove_dead(self, keys: TenantKeys) -> int:
-        now = self._clock.now()
-        swept = 0
-
-        async def work(lane: Lane) -> int:
-            (dead,) = await lane.ask(("ZRANGEBYSCORE", keys.by_death, "-inf", now, "LIMIT", 0, REMOVED_PER_TRANSACTION))
-            if dead:
-                await lane.ask(("ZREM", keys.by_death, *dead))
-                await writes.remove(lane, keys, dict.fromkeys(dead))
-            return len(dead)
-
-        while removed := await self._run(keys, work):
-            swept += removed
-        return swept
-
-    async def _forget_evicted(self, keys: TenantKeys) -> None:
-        """Take entries that Redis evicted out of the indexes, as long as a sample shows many."""
-
-        async def work(lane: Lane) -> int:
-            (sample,) = await lane.ask(("HRANDFIELD", keys.catalog, _SAMPLE))
-            if not sample:
-                return 0
-            present = await lane.ask(*(("EXISTS", keys.entry(key)) for key in sample))
-            missing = [key for key, there in zip(sample, present, strict=True) if not there]
-            for start in range(0, len(missing), REMOVED_PER_TRANSACTION):
-                await writes.remove(lane, keys, dict.fromkeys(missing[start : start + REMOVED_PER_TRANSACTION]))
-            return len(missing)
-
-        for _ in range(_SAMPLE_ROUNDS):
-            if await self._run(keys, work) <= _SAMPLE // 10:
-                return
-
-    async def _tidy(self, lane: Lane, keys: TenantKeys) -> None:
-        await writes.prune_log(lane, keys, self._clock.now())
-        stats = await queries.read_stats(lane, keys)
-        (names,) = await lane.ask(("SMEMBERS", keys.namespaces))
-        empty = [name for name in names if name.decode() not in stats.namespaces]
-        if empty:
-            await lane.ask(("SREM", keys.namespaces, *empty))
 
     async def _evict(self, tenants: list[str]) -> int:
         """Evict least recently used entries, always of the tenant that holds most, until all fit the bound."""
@@ -407,32 +405,16 @@ class RedisEntries:
         while sizes and sum(sizes.values()) > self._max_bytes:
             largest = max(sizes, key=lambda tenant_id: sizes[tenant_id])
             excess = sum(sizes.values()) - self._max_bytes
-            rows, freed = await self._evict_some(self._keys_of(largest), excess)
+            rows, freed = await self._evict_some(largest, excess)
             if not rows:
                 break
             evicted += rows
             sizes[largest] -= freed
         return evicted
 
-    async def _evict_some(self, keys: TenantKeys, excess: int) -> tuple[int, int]:
-        """Evict up to one transaction's worth of a tenant; return entries and bytes."""
-
-        async def work(lane: Lane) -> tuple[int, int]:
-            (oldest,) = await lane.ask(("ZRANGE", keys.by_use, 0, REMOVED_PER_TRANSACTION // 4 - 1))
-            if not oldest:
-                return 0, 0
-            chosen: dict[bytes, float | None] = {}
-            freed = 0
-            (packed,) = await lane.ask(("HMGET", keys.catalog, *oldest))
-            for key, row in zip(oldest, map(decode_row, packed), strict=True):
-                chosen[key] = None
-                freed += row.memory_bytes if row is not None else 0
-                if freed >= excess:
-                    break
-            await writes.remove_even_if_full(lane, keys, chosen)
-            return len(chosen), freed
-
-        return await self._run(keys, work)
+    async def _evict_some(self, tenant_id: str, excess: int) -> tuple[int, int]:
+        keys = self._keys_of(tenant_id)
+        return await self._run(keys, lambda lane: upkeep.evict_some(lane, keys, excess))
 
     async def _memory_bytes(self, tenant_id: str) -> int:
         keys = self._keys_of(tenant_id)
@@ -456,7 +438,7 @@ class RedisEntries:
         largest = max(sizes, key=lambda tenant_id: sizes[tenant_id])
         wanted = max(64 * 1024, int(sizes[largest] * _RELIEF))
         while wanted > 0:
-            rows, freed = await self._evict_some(self._keys_of(largest), wanted)
+            rows, freed = await self._evict_some(largest, wanted)
             if not rows:
                 return
             self.counters.evicted += rows

@@ -8,6 +8,7 @@ the answer to the next caller's command.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -41,6 +42,8 @@ POOL_WAIT_SECONDS = 0.02
 SOCKET_SECONDS = 0.2
 CONNECT_SECONDS = 2.0
 _REDIRECTS_MAX = 3
+#: Attempts at a transaction whose watched keys keep changing.
+ATTEMPTS = 12
 
 
 def translate(error: Exception) -> StoreUnavailable:
@@ -52,6 +55,11 @@ def translate(error: Exception) -> StoreUnavailable:
     if isinstance(error, MovedError):
         return StoreUnavailable("this Redis is part of a cluster; write its URL as redis+cluster://")
     return StoreUnavailable(f"Redis: {str(error) or type(error).__name__}")
+
+
+async def step_back(attempt: int) -> None:
+    """Let others finish first, longer each time; random, so that two do not dance."""
+    await asyncio.sleep(random.random() * 0.0005 * (attempt + 1))  # noqa: S311 - no secret
 
 
 class Lane:

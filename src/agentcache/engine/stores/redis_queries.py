@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeAlias
 
-from agentcache.engine.entries import Reach, Selector, outdated
+from agentcache.engine.entries import Selector, earlier, outdated
 from agentcache.engine.sources import normal_source
 from agentcache.engine.stores.framing import PLAIN, Corrupt, head_bytes, open_head
+from agentcache.engine.stores.invalidations import Invalidation, judge
 from agentcache.engine.stores.port import EntrySummary, Page, StoreStats
-from agentcache.engine.stores.redis_keys import CatalogRow, TenantKeys, decode_row
+from agentcache.engine.stores.redis_keys import KEY_BYTES, CatalogRow, TenantKeys, decode_row
 from agentcache.engine.stores.redis_link import Command, Lane
+from agentcache.engine.stores.redis_log import read_pending
 from agentcache.engine.stores.selection import matches
 from agentcache.kit.errors import BadRequest
 
 Found: TypeAlias = tuple[bytes, CatalogRow]
 
+#: Rows that are read with one command.
 _SCANNED_AT_ONCE = 500
 #: Enough for the head of nearly every entry; a longer one is read again in full.
 _HEAD_BYTES = 4096
 _CURSOR_TIME = struct.Struct(">d")
-_KEY_BYTES = 32
 
 
-async def find(lane: Lane, keys: TenantKeys, selector: Selector) -> AsyncIterator[Found]:
-    """Yield everything that matches, dead entries too, in no order; an entry may come twice."""
+async def find(lane: Lane, keys: TenantKeys, selector: Selector) -> AsyncIterator[list[Found]]:
+    """Yield everything that matches, dead entries too, in no order and in lists; an entry may come twice."""
     async for candidates in _candidates(lane, keys, selector):
-        for key, row in candidates:
-            if row is not None and matches(selector, key, row):
-                yield key, row
+        found = [(key, row) for key, row in candidates if row is not None and matches(selector, key, row)]
+        if found:
+            yield found
 
 
 async def _candidates(
     lane: Lane, keys: TenantKeys, selector: Selector
 ) -> AsyncIterator[list[tuple[bytes, CatalogRow | None]]]:
-    """Go through the narrowest index there is for the selector."""
+    """Go through the narrowest index that surely has every row: other releases know these, too."""
     if selector.keys:
         for start in range(0, len(selector.keys), _SCANNED_AT_ONCE):
-            yield await _read_rows(lane, keys, list(selector.keys[start : start + _SCANNED_AT_ONCE]))
+            yield await read_rows(lane, keys, list(selector.keys[start : start + _SCANNED_AT_ONCE]))
         return
     labels = [f"t:{tag}" for tag in selector.tags]
     if not labels and selector.source is not None:
@@ -50,7 +51,7 @@ async def _candidates(
     if labels:
         for label in labels:
             async for members in _scan(lane, "SSCAN", keys.label(label)):
-                yield await _read_rows(lane, keys, members)
+                yield await read_rows(lane, keys, members)
         return
     async for flat in _scan(lane, "HSCAN", keys.catalog):
         yield [(key, decode_row(packed)) for key, packed in zip(flat[::2], flat[1::2], strict=True)]
@@ -66,37 +67,26 @@ async def _scan(lane: Lane, command: str, name: str) -> AsyncIterator[list[bytes
             return
 
 
-async def _read_rows(lane: Lane, keys: TenantKeys, names: list[bytes]) -> list[tuple[bytes, CatalogRow | None]]:
+async def read_rows(lane: Lane, keys: TenantKeys, names: list[bytes]) -> list[tuple[bytes, CatalogRow | None]]:
+    """Return the rows of cache keys."""
     (packed,) = await lane.ask(("HMGET", keys.catalog, *names))
     return [(key, decode_row(row)) for key, row in zip(names, packed, strict=True)]
-
-
-async def survey(lane: Lane, keys: TenantKeys, selector: Selector, now: float) -> Reach:
-    """Count and price what a selector means and is not past lifetime and grace."""
-    found = {key: row async for key, row in find(lane, keys, selector)}
-    return reach_of(found.values(), now)
-
-
-def reach_of(rows: Iterable[CatalogRow], now: float) -> Reach:
-    """Add up the rows that are not past lifetime and grace."""
-    alive = [row for row in rows if row.dead_at > now]
-    namespaces = Counter(row.namespace for row in alive)
-    return Reach(
-        len(alive),
-        sum(row.body_bytes for row in alive),
-        sum(row.cost_usd_nanos for row in alive),
-        dict(sorted(namespaces.items())),
-    )
 
 
 async def which(lane: Lane, keys: TenantKeys, selector: Selector, names: Sequence[bytes], now: float) -> set[bytes]:
     """Return those of `names` whose entries a selector means now."""
     found: set[bytes] = set()
     for start in range(0, len(names), _SCANNED_AT_ONCE):
-        for key, row in await _read_rows(lane, keys, list(names[start : start + _SCANNED_AT_ONCE])):
-            if row is not None and row.dead_at > now and matches(selector, key, row):
+        # What is pending comes first: whatever is dealt with after that is gone.
+        pending = await read_pending(lane, keys)
+        for key, row in await read_rows(lane, keys, list(names[start : start + _SCANNED_AT_ONCE])):
+            if row is not None and _stands(pending, key, row, now) and matches(selector, key, row):
                 found.add(key)
     return found
+
+
+def _stands(pending: list[Invalidation], key: bytes, row: CatalogRow, now: float) -> bool:
+    return row.dead_at > now and not judge(pending, row.mark, key, row).is_gone
 
 
 async def list_page(
@@ -104,25 +94,33 @@ async def list_page(
 ) -> Page:
     """Return a page, newest first; rows that do not open are left out."""
     after = _open_cursor(cursor) if cursor else None
+    pending = await read_pending(lane, keys)
     narrow = selector.keys or selector.tags or selector.source is not None
     if narrow:
-        found = {key: row.stored_at async for key, row in find(lane, keys, selector) if row.dead_at > now}
+        found = {
+            key: row.stored_at
+            async for rows in find(lane, keys, selector)
+            for key, row in rows
+            if _stands(pending, key, row, now)
+        }
         places = sorted(((stored_at, key) for key, stored_at in found.items()), reverse=True)
         places = [place for place in places if after is None or place < after][: limit + 1]
     else:
         places = []
-        async for place in _newest_first(lane, keys, selector, after, now):
+        async for place, row in _newest_first(lane, keys, selector, after):
+            if not _stands(pending, place[1], row, now):
+                continue
             places.append(place)
             if len(places) > limit:
                 break
-    rows = await _summarise(lane, keys, [key for _, key in places[:limit]], version)
-    return Page(rows, _make_cursor(places[limit - 1]) if len(places) > limit else "")
+    summaries = await _summarise(lane, keys, [key for _, key in places[:limit]], pending, version)
+    return Page(summaries, _make_cursor(places[limit - 1]) if len(places) > limit else "")
 
 
 async def _newest_first(
-    lane: Lane, keys: TenantKeys, selector: Selector, after: tuple[float, bytes] | None, now: float
-) -> AsyncIterator[tuple[float, bytes]]:
-    """Walk the entries by age and yield (stored at, key) of those that match, below `after`."""
+    lane: Lane, keys: TenantKeys, selector: Selector, after: tuple[float, bytes] | None
+) -> AsyncIterator[tuple[tuple[float, bytes], CatalogRow]]:
+    """Walk the entries by age and yield (stored at, key) and row of those that match, below `after`."""
     start = 0
     if after is not None:
         stored_at, key = after
@@ -136,14 +134,15 @@ async def _newest_first(
             return
         start += len(flat) // 2
         scores = dict(zip(flat[::2], map(float, flat[1::2]), strict=True))
-        for key, row in await _read_rows(lane, keys, list(scores)):
+        for key, row in await read_rows(lane, keys, list(scores)):
             place = (scores[key], key)
-            is_meant = row is not None and row.dead_at > now and matches(selector, key, row)
-            if is_meant and (after is None or place < after):
-                yield place
+            if row is not None and matches(selector, key, row) and (after is None or place < after):
+                yield place, row
 
 
-async def _summarise(lane: Lane, keys: TenantKeys, names: list[bytes], version: int) -> tuple[EntrySummary, ...]:
+async def _summarise(
+    lane: Lane, keys: TenantKeys, names: list[bytes], pending: list[Invalidation], version: int
+) -> tuple[EntrySummary, ...]:
     commands: list[Command] = []
     for key in names:
         commands.append(("GETRANGE", keys.entry(key), 0, _HEAD_BYTES - 1))
@@ -162,7 +161,9 @@ async def _summarise(lane: Lane, keys: TenantKeys, names: list[bytes], version: 
         except Corrupt:
             continue
         row = decode_row(packed)
-        stale_at = row.stale_at if row is not None and row.stale_at else None
+        stale_at = None
+        if row is not None:
+            stale_at = earlier(row.stale_at or None, judge(pending, row.mark, key, row).stale_at)
         used = float(used_at or meta.stored_at)
         if stale_at is not None and version == PLAIN:
             meta = outdated(meta, stale_at)
@@ -180,13 +181,13 @@ def _open_cursor(cursor: str) -> tuple[float, bytes]:
         (stored_at,) = _CURSOR_TIME.unpack_from(packed)
     except (ValueError, struct.error):
         packed, stored_at = b"", 0.0
-    if len(packed) != _CURSOR_TIME.size + _KEY_BYTES or stored_at != stored_at:  # noqa: PLR0124 - NaN
+    if len(packed) != _CURSOR_TIME.size + KEY_BYTES or stored_at != stored_at:  # noqa: PLR0124 - NaN
         raise BadRequest("This cursor is not one that a listing gave out.", param="cursor")
     return stored_at, packed[_CURSOR_TIME.size :]
 
 
 async def read_stats(lane: Lane, keys: TenantKeys) -> StoreStats:
-    """Add up a tenant's namespaces."""
+    """Add up a tenant's namespaces; rows that a pending invalidation means are in it."""
     names, body_bytes = await lane.ask(("SMEMBERS", keys.namespaces), ("HGET", keys.totals, "body_bytes"))
     namespaces = {name.decode(): 0 for name in sorted(names)}
     if namespaces:

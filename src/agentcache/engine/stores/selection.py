@@ -56,6 +56,70 @@ def matches_glob(pattern: str, path: str) -> bool:
     return compiled is not None and compiled.fullmatch(path) is not None
 
 
+def literal_beginning(pattern: str) -> str:
+    """Return what every path that matches a glob begins with."""
+    end = min((at for at in map(pattern.find, "*?[") if at >= 0), default=len(pattern))
+    return pattern[:end]
+
+
+def literals(pattern: str) -> list[str] | None:
+    """Return texts that are in every path which matches a glob, in its order; None when nothing can match.
+
+    The last one is what such paths end with; it is empty if there is nothing of that kind.
+    """
+    found = [""]
+    index = 0
+    while index < len(pattern):
+        char = pattern[index]
+        index += 1
+        if char == "[":
+            bracket = _translate_bracket(pattern, index)
+            if bracket is None:
+                return None
+            index = bracket[1]
+        if char in "*?[":
+            found.append("")
+        else:
+            found[-1] += char
+    return [*filter(None, found[:-1]), found[-1]]
+
+
+def rests(pattern: str, prefix: str) -> set[str]:
+    """Return the globs that match, all of them together, what behind `prefix` makes a path that `pattern` matches."""
+    tokens: list[tuple[int, str]] = []
+    index = 0
+    while index < len(pattern):
+        start, end = index, index + 1
+        if pattern[start] == "[":
+            bracket = _translate_bracket(pattern, end)
+            if bracket is None:
+                return set()
+            end = bracket[1]
+        tokens.append((start, pattern[start:end]))
+        index = end
+    places = {0}
+    for char in prefix:
+        reached: set[int] = set()
+        for first in places:
+            for place in range(first, len(tokens)):
+                token = tokens[place][1]
+                if token == "*":
+                    reached.add(place)
+                    continue
+                if matches_glob(token, char):
+                    reached.add(place + 1)
+                break
+        # What stands right behind a star, it means too.
+        places = {place for place in reached if not (place - 1 in reached and tokens[place - 1][1] == "*")}
+    return {pattern[tokens[place][0] :] if place < len(tokens) else "" for place in places}
+
+
+def means_everything_below(pattern: str, prefix: str) -> bool:
+    """Return whether a glob surely matches every path that begins with `prefix`."""
+    # With a star at its end, what it matches may go on in any way. (A star in an open bracket: matches nothing at all.)
+    return pattern.endswith("*") and matches_glob(pattern, prefix)
+
+
 @lru_cache(maxsize=256)
 def _compile_glob(pattern: str) -> re.Pattern[str] | None:
     """Translate a glob, or return None for one that can match nothing (an unclosed bracket)."""

@@ -22,13 +22,12 @@ from agentcache.engine.stores import sqlite_queries as queries
 from agentcache.engine.stores import sqlite_writes as writes
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.framing import PLAIN, SEAL_BYTES, SEALED, Corrupt, open_frame, pack_head
+from agentcache.engine.stores.invalidations import Invalidation, judge
 from agentcache.engine.stores.port import Page, Put, StoreStats, StoreUnavailable
 from agentcache.engine.stores.recent import Recent, RecentLookups, SharedCounters
 from agentcache.engine.stores.sqlite_file import CacheFile, Link, one_row
 from agentcache.engine.stores.sqlite_invalidations import (
-    Invalidation,
     end_invalidation,
-    judge,
     log_invalidation,
     pending_invalidations,
     prune_log,

@@ -1,47 +1,18 @@
-"""The log of invalidations in the cache file: what they mean, and which still have rows to deal with.
-
-An invalidation is final as soon as its row in the log is committed: from then on a look-up compares the entry that it
-finds with every invalidation that is *pending*, and a fill with every one that came after it began. Removing a million
-rows takes its time after that, and nobody has to wait for it.
-"""
+"""The log of invalidations in the cache file, and which of them still have rows to deal with."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import apsw
 import msgspec
 
-from agentcache.engine.entries import Entry, EntryMeta, Mark, Selector
+from agentcache.engine.entries import Entry, Mark, Selector
+from agentcache.engine.stores.invalidations import LOG_SECONDS, Invalidation
 from agentcache.engine.stores.selection import matches
 from agentcache.engine.stores.sqlite_file import all_rows, one_row
 from agentcache.engine.stores.sqlite_tenants import TenantRow, ensure_tenant
 
-#: Invalidations stay in the log this long: longer than any fill takes.
-LOG_SECONDS = 3600.0
-
 _encode_selector = msgspec.msgpack.Encoder().encode
 _decode_selector = msgspec.msgpack.Decoder(Selector).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Invalidation:
-    """One row of the log: it means the rows with smaller marks that its selector matches."""
-
-    mark: Mark
-    #: Unix seconds.
-    at: float
-    selector: Selector
-    #: Whether its entries are marked stale, not removed.
-    is_soft: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What pending invalidations say of an entry."""
-
-    is_gone: bool = False
-    stale_at: float | None = None
 
 
 def log_invalidation(
@@ -83,17 +54,6 @@ def pending_invalidations(connection: apsw.Connection, owner: TenantRow) -> list
 def tenants_with_pending(connection: apsw.Connection) -> list[TenantRow]:
     """Return the tenants that have some."""
     return [TenantRow(*row) for row in all_rows(connection, "SELECT number, salt FROM tenants WHERE pending > 0")]
-
-
-def judge(pending: list[Invalidation], row_mark: Mark, key: bytes, meta: EntryMeta) -> Verdict:
-    """Say what pending invalidations make of a row that was written at `row_mark`."""
-    stale_at: float | None = None
-    for one in pending:
-        if row_mark < one.mark and matches(one.selector, key, meta):
-            if not one.is_soft:
-                return Verdict(is_gone=True)
-            stale_at = one.at if stale_at is None else min(stale_at, one.at)
-    return Verdict(stale_at=stale_at)
 
 
 def is_superseded(connection: apsw.Connection, owner: TenantRow, entry: Entry, since: Mark) -> bool:

@@ -11,9 +11,10 @@ import apsw
 
 from agentcache.engine.entries import Selector, earlier, outdated
 from agentcache.engine.stores.framing import PLAIN, Corrupt, open_head
+from agentcache.engine.stores.invalidations import judge
 from agentcache.engine.stores.port import EntrySummary, Page, StoreStats
 from agentcache.engine.stores.sqlite_file import all_rows
-from agentcache.engine.stores.sqlite_invalidations import judge, pending_invalidations
+from agentcache.engine.stores.sqlite_invalidations import pending_invalidations
 from agentcache.engine.stores.sqlite_reach import selected, still_there, survey
 from agentcache.engine.stores.sqlite_tenants import TenantRow
 from agentcache.engine.stores.sqlite_writes import as_json

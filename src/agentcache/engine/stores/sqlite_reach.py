@@ -16,6 +16,7 @@ import apsw
 import msgspec
 
 from agentcache.engine.entries import Mark, Reach, Selector
+from agentcache.engine.stores.selection import literal_beginning
 from agentcache.engine.stores.sqlite_file import all_rows
 from agentcache.engine.stores.sqlite_invalidations import pending_invalidations
 from agentcache.engine.stores.sqlite_tenants import TenantRow
@@ -183,12 +184,6 @@ def _ranges(connection: apsw.Connection, owner: TenantRow, selector: Selector) -
             # The range is the pattern; comparing a million paths with it once more would take longer than counting them.
             details = _details(Selector(stored_before=selector.stored_before))
         yield scope, where.and_("c.scope = ?", scope) + details
-
-
-def literal_beginning(pattern: str) -> str:
-    """Return what every path that matches a glob begins with."""
-    end = min((at for at in map(pattern.find, "*?[") if at >= 0), default=len(pattern))
-    return pattern[:end]
 
 
 def _beyond(prefix: str) -> str:

@@ -14,10 +14,11 @@ from agentcache.engine.stores.framing import (
     SEALED,
     Corrupt,
     head_meta,
+    mark_trailer,
     open_frame,
     open_head,
-    outdated_since,
     pack_head,
+    read_trailers,
     split_frame,
     stale_trailer,
 )
@@ -30,7 +31,7 @@ FRAME = HEAD + ENTRY.body
 
 def test_a_frame_opens_to_what_was_packed() -> None:
     assert open_frame(ENTRY.key, HEAD, ENTRY.body) == ENTRY
-    assert open_frame(ENTRY.key, *split_frame(FRAME)) == ENTRY
+    assert open_frame(ENTRY.key, *split_frame(FRAME)[:2]) == ENTRY
     assert open_head(ENTRY.key, FRAME[: len(HEAD)]) == (ENTRY.meta, len(ENTRY.body))
 
 
@@ -41,15 +42,15 @@ def test_every_flipped_bit_is_noticed() -> None:
         if bit // 8 == 3:
             continue  # the reserved byte means nothing yet
         with pytest.raises(Corrupt):
-            open_frame(ENTRY.key, *split_frame(bytes(damaged)))
+            open_frame(ENTRY.key, *split_frame(bytes(damaged))[:2])
 
 
 def test_every_cut_and_every_addition_is_noticed() -> None:
     for length in range(len(FRAME)):
         with pytest.raises(Corrupt):
-            open_frame(ENTRY.key, *split_frame(FRAME[:length]))
+            open_frame(ENTRY.key, *split_frame(FRAME[:length])[:2])
     with pytest.raises(Corrupt):
-        open_frame(ENTRY.key, *split_frame(FRAME + b"x"))
+        open_frame(ENTRY.key, *split_frame(FRAME + b"x")[:2])
 
 
 def test_a_frame_opens_under_its_own_key_and_kind_only() -> None:
@@ -80,7 +81,7 @@ def test_a_pickle_is_only_a_corrupt_frame(tmp_path: Path, protocol: int) -> None
     bomb = pickle.dumps(_Bomb(str(tmp_path / "exploded")), protocol)
     for planted in (bomb, b"AC\x01\x00" + bomb):
         with pytest.raises(Corrupt):
-            open_frame(ENTRY.key, *split_frame(planted))
+            open_frame(ENTRY.key, *split_frame(planted)[:2])
         with pytest.raises(Corrupt):
             open_frame(ENTRY.key, planted, bomb)
     assert list(tmp_path.iterdir()) == []
@@ -96,25 +97,28 @@ def test_noise_never_opens(head: bytes, body: bytes) -> None:
             open_head(ENTRY.key, packed)
 
 
-def test_a_trailer_says_since_when_an_answer_is_outdated() -> None:
-    marked = FRAME + stale_trailer(1_800_000_000.25)
-    assert outdated_since(FRAME) is None
-    assert outdated_since(marked) == 1_800_000_000.25
-    assert open_frame(ENTRY.key, *split_frame(marked)) == ENTRY
+@pytest.mark.parametrize("mark", [None, 0, 2**63])
+@pytest.mark.parametrize("stale_at", [None, 1_800_000_000.25])
+def test_trailers_say_the_mark_and_since_when_an_answer_is_outdated(mark: int | None, stale_at: float | None) -> None:
+    frame = FRAME + (mark_trailer(mark) if mark is not None else b"")
+    frame += stale_trailer(stale_at) if stale_at is not None else b""
+    head, body, trailers = split_frame(frame)
+    assert open_frame(ENTRY.key, head, body) == ENTRY
+    assert read_trailers(trailers) == (mark or 0, stale_at)
 
 
-def test_every_flipped_bit_of_a_trailer_is_noticed() -> None:
-    trailer = stale_trailer(1_800_000_000.25)
+@pytest.mark.parametrize("trailer", [stale_trailer(1_800_000_000.25), mark_trailer(77)])
+def test_every_flipped_bit_of_a_trailer_is_noticed(trailer: bytes) -> None:
     for bit in range(len(trailer) * 8):
         damaged = bytearray(trailer)
         damaged[bit // 8] ^= 1 << (bit % 8)
         with pytest.raises(Corrupt):
-            outdated_since(FRAME + bytes(damaged))
+            read_trailers(split_frame(FRAME + bytes(damaged))[2])
 
 
 def test_half_a_trailer_is_no_frame() -> None:
     with pytest.raises(Corrupt):
-        open_frame(ENTRY.key, *split_frame(FRAME + stale_trailer(1.0)[:-1]))
+        open_frame(ENTRY.key, *split_frame(FRAME + stale_trailer(1.0)[:-1])[:2])
 
 
 @pytest.mark.parametrize("version", [PLAIN, SEALED])

@@ -15,8 +15,8 @@ from agentcache.engine.freshness import may_serve
 from agentcache.engine.stores import sqlite_entries
 from agentcache.engine.stores.framing import pack_head
 from agentcache.engine.stores.port import Put
+from agentcache.engine.stores.selection import literal_beginning
 from agentcache.engine.stores.sqlite_entries import SqliteEntries
-from agentcache.engine.stores.sqlite_reach import literal_beginning
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
 
