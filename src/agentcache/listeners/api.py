@@ -28,29 +28,33 @@ Interval = Annotated[int, Field(ge=1000, le=INTERVAL_SECONDS_MAX * 1000, multipl
 
 
 class _Given(Schema):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class ListenerGiven(_Given):
     """A source to watch."""
 
-    url: str
-    """What is watched: a page, JSON, text, a PDF, a feed or a sitemap."""
-    checkInterval: Interval  # noqa: N815 - the roadmap's spelling
-    """Milliseconds between two checks, whole seconds; at least what the plan allows."""
-    namespace: str = ""
-    """Where the tags are invalidated; without tags, the whole namespace is."""
-    tags: list[str] = Field(default_factory=list)
-    """Entries with one of these tags are invalidated, too."""
-    invalidateOnChange: bool = True  # noqa: N815
-    """Whether a change removes what names the URL as its source, and what namespace and tags mean."""
-    refreshOnChange: bool = False  # noqa: N815
-    """Whether what the change means is asked for anew in the background, with requests that the team keeps and its provider
-    credentials. Costs money, so it needs the permission to prewarm."""
-    webhook: str = ""
-    """URL that is told of each change, signed with the team's key."""
-    selector: str = ""
-    """CSS selector, or JSON path that begins with `$`: only this part is compared."""
+    url: str = Field(description="What is watched: a page, JSON, text, a PDF, a feed or a sitemap.")
+    checkInterval: Interval = Field(  # noqa: N815 - the roadmap's spelling
+        description="Milliseconds between two checks, whole seconds; at least what the plan allows."
+    )
+    namespace: str = Field(
+        default="", description="Where the tags are invalidated; without tags, the whole namespace is."
+    )
+    tags: list[str] = Field(default_factory=list, description="Entries with one of these tags are invalidated, too.")
+    invalidateOnChange: bool = Field(  # noqa: N815
+        default=True,
+        description="Whether a change removes what names the URL as its source, and what namespace and tags mean.",
+    )
+    refreshOnChange: bool = Field(  # noqa: N815
+        default=False,
+        description="Whether what the change means is asked for anew in the background, with requests that the team "
+        "keeps and its provider credentials. Costs money, so it needs the permission to prewarm.",
+    )
+    webhook: str = Field(default="", description="URL that is told of each change, signed with the team's key.")
+    selector: str = Field(
+        default="", description="CSS selector, or JSON path that begins with `$`: only this part is compared."
+    )
 
 
 class ListenerChanges(_Given):

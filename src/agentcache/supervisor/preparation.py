@@ -8,6 +8,7 @@ one line on standard error.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import Any
@@ -19,6 +20,8 @@ from agentcache.supervisor.errors import CannotStart, DatabaseUnreachable
 
 def bring_up_to_date(settings: Settings) -> dict[str, Any]:
     """Migrate the database; make the local team with its first key, and a link for the first operator, where none is."""
+    # See `server.main`.
+    gc.disable()
     open_control_plane(settings)
     from agentcache.operators.queries import has_operator
     from agentcache.operators.services import create_setup_link
@@ -27,6 +30,7 @@ def bring_up_to_date(settings: Settings) -> dict[str, Any]:
     from agentcache.teams.services import ensure_local_team
     from agentcache.web.schema import migrate
 
+    gc.enable()
     with database_errors(settings):
         applied = migrate()
         first = ensure_local_team(ServerSecrets.of(settings))

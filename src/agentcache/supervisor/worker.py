@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -32,6 +33,8 @@ def run_worker(
     # Where the machine is short of time, answers come before the keeping of books.
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    # See `server.main`.
+    gc.disable()
     open_control_plane(settings)
     from agentcache.web.schema import require_current_schema
 
@@ -56,6 +59,8 @@ async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener:
         ingest = await stack.enter_async_context(open_usage_ingest(settings))
         watch = await stack.enter_async_context(open_watch(settings))
         refreshing = await stack.enter_async_context(open_refreshing(settings))
+        gc.freeze()
+        gc.enable()
         if lifeline is not None:
             lifeline.ready()
         async with asyncio.TaskGroup() as all_four:

@@ -15,123 +15,82 @@ BODY_BYTES_MAX: Final = 20_000
 
 
 class _EventData(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class CacheInvalidated(_EventData):
     """Entries were invalidated: by a call, on a page, by the command line or because a watched source changed."""
 
-    invalidated: int = Field(ge=0)
-    """Entries that no longer answer, or are marked stale."""
-    namespaces: list[str]
-    """Where they were."""
-    criteria: dict[str, Any]
-    """What was asked for, as in the call: pattern, tags, url and so on."""
-    soft: bool = False
-    """Whether they are marked stale rather than removed."""
-    reason: str = ""
-    """What the caller said."""
-    cause: Literal["api", "page", "command", "listener"] = "api"
-    """Who asked for it."""
-    estimated_cost_impact_usd: str | None = None
-    """What answering again would cost, decimal US dollars; null when it cannot be told."""
-    job_id: str | None = None
-    """The job that did it, for large ones."""
+    invalidated: int = Field(ge=0, description="Entries that no longer answer, or are marked stale.")
+    namespaces: list[str] = Field(description="Where they were.")
+    criteria: dict[str, Any] = Field(description="What was asked for, as in the call: pattern, tags, url and so on.")
+    soft: bool = Field(default=False, description="Whether they are marked stale rather than removed.")
+    reason: str = Field(default="", description="What the caller said.")
+    cause: Literal["api", "page", "command", "listener"] = Field(default="api", description="Who asked for it.")
+    estimated_cost_impact_usd: str | None = Field(
+        default=None, description="What answering again would cost, decimal US dollars; null when it cannot be told."
+    )
+    job_id: str | None = Field(default=None, description="The job that did it, for large ones.")
 
 
 class ListenerChanged(_EventData):
     """A watched source changed."""
 
-    listener_id: str
-    """Which listener saw it."""
-    url: str
-    """The source."""
-    checked_at: datetime
-    """When it was seen."""
-    namespace: str | None = None
-    """What the listener is bound to."""
-    tags: list[str] = Field(default_factory=list)
-    """What the listener is bound to."""
-    summary: str = ""
-    """The beginning of the readable difference."""
-    invalidated: int = Field(default=0, ge=0)
-    """Entries invalidated for it."""
+    listener_id: str = Field(description="Which listener saw it.")
+    url: str = Field(description="The source.")
+    checked_at: datetime = Field(description="When it was seen.")
+    namespace: str | None = Field(default=None, description="What the listener is bound to.")
+    tags: list[str] = Field(default_factory=list, description="What the listener is bound to.")
+    summary: str = Field(default="", description="The beginning of the readable difference.")
+    invalidated: int = Field(default=0, ge=0, description="Entries invalidated for it.")
 
 
 class QuotaThreshold(_EventData):
     """A limit's use passed 50, 80, 90 or 100 percent; once for each in a month."""
 
-    kind: Literal["team", "member", "key", "agent"]
-    """Whom the limit binds."""
-    subject: str
-    """Id of the member's user or of the key, name of the agent, empty for the team."""
-    name: str
-    """The subject's name."""
-    measure: Literal["requests", "budget"]
-    """What is counted."""
-    percent: Literal[50, 80, 90, 100]
-    """The threshold."""
-    used: str
-    """Requests as a whole number, or decimal US dollars."""
-    limit: str
-    """In the same unit."""
-    is_hard: bool
-    """Whether calls are refused at 100 percent."""
-    resets_at: datetime
-    """When counting begins anew."""
+    kind: Literal["team", "member", "key", "agent"] = Field(description="Whom the limit binds.")
+    subject: str = Field(description="Id of the member's user or of the key, name of the agent, empty for the team.")
+    name: str = Field(description="The subject's name.")
+    measure: Literal["requests", "budget"] = Field(description="What is counted.")
+    percent: Literal[50, 80, 90, 100] = Field(description="The threshold.")
+    used: str = Field(description="Requests as a whole number, or decimal US dollars.")
+    limit: str = Field(description="In the same unit.")
+    is_hard: bool = Field(description="Whether calls are refused at 100 percent.")
+    resets_at: datetime = Field(description="When counting begins anew.")
 
 
 class PrewarmFinished(_EventData):
     """A prewarming came to its end."""
 
-    job_id: str
-    """Its job."""
-    state: Literal["done", "failed", "cancelled"]
-    """How it ended."""
-    requested: int = Field(ge=0)
-    """Requests it was made of."""
-    warmed: int = Field(ge=0)
-    """Answers fetched and stored."""
-    skipped: int = Field(ge=0)
-    """Requests whose answers were fresh."""
-    failed: int = Field(ge=0)
-    """Requests that got no answer worth keeping."""
-    cost_usd: str
-    """What it cost, decimal US dollars."""
+    job_id: str = Field(description="Its job.")
+    state: Literal["done", "failed", "cancelled"] = Field(description="How it ended.")
+    requested: int = Field(ge=0, description="Requests it was made of.")
+    warmed: int = Field(ge=0, description="Answers fetched and stored.")
+    skipped: int = Field(ge=0, description="Requests whose answers were fresh.")
+    failed: int = Field(ge=0, description="Requests that got no answer worth keeping.")
+    cost_usd: str = Field(description="What it cost, decimal US dollars.")
 
 
 class CacheHit(_EventData):
     """An answer came from the cache. Only for endpoints that ask for a share of the hits."""
 
-    request_id: str
-    """The request's id, as in its `X-AgentCache-Request-Id`."""
-    at: datetime
-    """When it was answered."""
-    namespace: str
-    """Where the entry is."""
-    provider: str
-    """Whose answer it is."""
-    model: str
-    """The model that made it."""
-    outcome: str
-    """Which kind of hit: `exact`, `semantic` or `stale`."""
-    cost_avoided_usd: str
-    """What the answer would have cost, decimal US dollars."""
+    request_id: str = Field(description="The request's id, as in its `X-AgentCache-Request-Id`.")
+    at: datetime = Field(description="When it was answered.")
+    namespace: str = Field(description="Where the entry is.")
+    provider: str = Field(description="Whose answer it is.")
+    model: str = Field(description="The model that made it.")
+    outcome: str = Field(description="Which kind of hit: `exact`, `semantic` or `stale`.")
+    cost_avoided_usd: str = Field(description="What the answer would have cost, decimal US dollars.")
 
 
 class JobFinished(_EventData):
     """A job that the team can watch came to its end."""
 
-    job_id: str
-    """The job."""
-    kind: str
-    """What kind of job."""
-    state: Literal["done", "failed", "cancelled"]
-    """How it ended."""
-    done: int = Field(ge=0)
-    """Units of work done."""
-    total: int | None = None
-    """Units of work there were; null when that was never known."""
+    job_id: str = Field(description="The job.")
+    kind: str = Field(description="What kind of job.")
+    state: Literal["done", "failed", "cancelled"] = Field(description="How it ended.")
+    done: int = Field(ge=0, description="Units of work done.")
+    total: int | None = Field(default=None, description="Units of work there were; null when that was never known.")
 
 
 @dataclass(frozen=True, slots=True)
