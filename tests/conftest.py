@@ -12,15 +12,47 @@ import httpcore2
 import pytest
 import redis
 from httpx._transports import default as httpx_transport
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling, Scheduling
 
 from agentcache.demo.fake_provider import FakeProvider
-from tests.support.postgres_server import PostgresServer
+from tests.support.gateway import PATIENCE, FullGateway
+from tests.support.guarded import free_port
+from tests.support.migrated_records import postgres_server
 from tests.support.redis_server import RedisCluster, RedisServer
 from tests.support.tiers import IS_RELEASE
 
 #: Which folders come first: what waits for processes and browsers runs beside what computes, and nothing long is left
 #: for the end, when only one process of the run has something to do.
 _FIRST = ("browser", "integration", "faults", "contract", "unit", "architecture")
+
+#: Files of one test process, of which each would otherwise start the servers that they share: beginnings of their paths.
+_TOGETHER = (
+    ("tests/faults/limits/",),
+    (
+        "tests/faults/test_invalidation_races.py",
+        "tests/faults/test_single_flight.py",
+        "tests/faults/observing/test_metrics.py",
+        "tests/integration/native/",
+    ),
+)
+
+
+class _ByServers(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each file to one process, and files that share servers to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for together in _TOGETHER:
+            if nodeid.startswith(together):
+                return together[0]
+        scope: str = super()._split_scope(nodeid)
+        return scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Have files shared out by the servers they need."""
+    return _ByServers(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -120,5 +152,19 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
-    with PostgresServer() as server:
+    with postgres_server() as server:
         yield server.create_database()
+
+
+@pytest.fixture(scope="session")
+def _two_on_sqlite(tmp_path_factory: pytest.TempPathFactory, _provider: FakeProvider) -> Iterator[FullGateway]:
+    settings = PATIENCE | {"AGENTCACHE_METRICS_PORT": str(free_port())}
+    teams = ("acme", "globex", "native")
+    with FullGateway(tmp_path_factory.mktemp("sqlite"), _provider, workers=2, teams=teams, **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def two_on_sqlite(_two_on_sqlite: FullGateway, provider: FakeProvider) -> FullGateway:
+    """`agentcache serve --workers 2`, shared by the session; files that ask for it belong into `_TOGETHER`."""
+    return _two_on_sqlite

@@ -6,9 +6,11 @@ import signal
 import time
 
 import httpx
+import psutil
 import pytest
 
 from agentcache.demo.fake_provider.server import FakeProvider
+from tests.support.migrated_records import put_into
 from tests.support.reliability import record
 from tests.support.server_process import ServerProcess
 
@@ -29,6 +31,7 @@ def server(tmp_path, provider):
         "AGENTCACHE_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "AGENTCACHE_UPSTREAM_IDLE_SECONDS": "60",
     }
+    put_into(tmp_path / "data")
     with ServerProcess(tmp_path / "data", "--workers", "2", **settings) as server:
         yield server
 
@@ -70,6 +73,7 @@ async def test_200_open_streams_end_in_order(server):
             group.create_task(stream(client, server, number, scripts[number % 2], count)) for number in range(STREAMS)
         ]
         await all_open.wait()
+        processes = psutil.Process(server.process.pid).children(recursive=True)
         server.process.send_signal(signal.SIGTERM)
         told = time.monotonic()
     assert time.monotonic() - told < DRAIN_SECONDS + 10  # a bound against hanging, no benchmark
@@ -79,4 +83,8 @@ async def test_200_open_streams_end_in_order(server):
     for ending in endings[1::2]:
         assert "error" in json.loads(ending)
     assert "Traceback" not in server.output
+    assert server.output.rstrip().endswith("AgentCache has stopped.")
+    assert not [process for process in processes if process.is_running()]
+    with pytest.raises(httpx.ConnectError):
+        await asyncio.to_thread(httpx.get, f"{server.url}/healthz")
     record("F23 SIGTERM", streams=STREAMS, ended_well=STREAMS // 2, ended_in_an_error=STREAMS // 2, failed=0)

@@ -112,7 +112,7 @@ def test_f23_a_server_that_is_told_to_stop_answers_what_is_under_way_and_takes_n
         held.start()
         provider.wait_for_calls(1)
         gateway.server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: refused(gateway), 5, "new connections to be refused")
+        wait_until(lambda: refused(gateway), 60, "new connections to be refused")
         provider.release()
         held.join(20)
     # What was under way is answered, and nothing new is taken.

@@ -203,7 +203,7 @@ async def test_c11_a_failed_leader_is_replaced_once(gateway, provider, name, scr
     started = time.monotonic()
     answers = await burst(gateway, chat(f"c11 once {name}"), number, mixed=False)
     waits = [answer.elapsed.total_seconds() for answer in answers]
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert provider.call_count == 2
     # The caller whose own call it was is told the truth, all others are answered.
     assert Counter(answer.status_code for answer in answers) == {statuses.copy().pop(): 1, 200: number - 1}

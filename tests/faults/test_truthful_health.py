@@ -56,7 +56,7 @@ def test_f27_the_database_is_slow(gateway, monkeypatch):
 def test_f27_the_store_is_gone_and_calls_pass_all_the_same(tmp_path, provider, redis_server, how):
     settings = {"AGENTCACHE_REDIS_URL": redis_server.url, "AGENTCACHE_STORE_BUDGET_MS": "50"}
     with LightGateway(tmp_path, provider, **settings) as gateway:
-        wait_until(lambda: poll(gateway) == (200, "ready"), 5, "the first canary")
+        wait_until(lambda: poll(gateway) == (200, "ready"), 60, "the first canary")
         (redis_server.kill if how == "killed" else redis_server.freeze)()
         for number in range(5):
             assert poll(gateway) == (200, "degraded")
@@ -64,7 +64,7 @@ def test_f27_the_store_is_gone_and_calls_pass_all_the_same(tmp_path, provider, r
             assert answer.status_code == 200
         assert poll(gateway, "/healthz") == (200, "alive")
         (redis_server.start if how == "killed" else redis_server.thaw)()
-        wait_until(lambda: poll(gateway) == (200, "ready"), 5, "the store to be used again")
+        wait_until(lambda: poll(gateway) == (200, "ready"), 60, "the store to be used again")
     record(f"F27 store {how}", lies=0)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count as numbers
 from typing import Any
 
 import httpx
@@ -20,11 +20,12 @@ from agentcache.providers.openai_responses import RESPONSE_STREAM
 from tests.support.asgi_server import ASGIServer
 from tests.support.gateway import LightGateway
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.unit.providers import sdk
 from tests.unit.providers.generated import chat_streams, chunked
 from tests.unit.providers.generated_messages import message_streams, responses
 
-_numbers = count(1)
+_numbers = numbers(1)
 
 
 @dataclass
@@ -97,7 +98,7 @@ def without_usage(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in ("usage", "obfuscation")}
 
 
-@shapes(60)
+@shapes(count(20, 60))
 @given(chat_streams(), st.data())
 def test_chat(line: Line, made: tuple[bytes, list[str], bool], data: st.DataObject) -> None:
     body, endings, _ = made
@@ -127,7 +128,7 @@ def _says_something(answer: dict[str, Any]) -> bool:
     return all(choice["message"].get("content") or choice["message"].get("tool_calls") for choice in answer["choices"])
 
 
-@shapes(50)
+@shapes(count(20, 50))
 @given(message_streams(), st.data())
 def test_messages(line: Line, body: bytes, data: st.DataObject) -> None:
     line.upstream.chunks = data.draw(chunked(body))
@@ -141,7 +142,7 @@ def test_messages(line: Line, body: bytes, data: st.DataObject) -> None:
     line.tried += 1
 
 
-@shapes(40)
+@shapes(count(20, 40))
 @given(responses(), st.data())
 def test_responses(line: Line, answer: dict[str, Any], data: st.DataObject) -> None:
     body = RESPONSE_STREAM.split(answer, {"model": "m", "stream": True, "metadata": answer["metadata"]})

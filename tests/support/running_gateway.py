@@ -93,7 +93,7 @@ class RunningGateway:
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the server's event loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def events(self) -> list[UsageEvent]:
         """Return every usage event so far, oldest first."""

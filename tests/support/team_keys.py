@@ -1,33 +1,31 @@
-"""Makes teams with one API key each in a migrated data directory; the settings come from the environment.
-
-    python -m tests.support.team_keys_program acme globex
-
-Prints one JSON object: `{"acme": {"key": "ac_live_…", "team_id": "…"}, …}`.
-"""
+"""Makes teams with one API key each in the migrated records of a running server, from the test's own process."""
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from agentcache.settings import Settings
-from agentcache.web.project import configure
+from tests.support.django_project import use_settings
 
 
-def _make_keys(settings: Settings, teams: list[str]) -> dict[str, dict[str, str]]:
+def make_team_keys(settings: Settings, teams: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return `{"acme": {"key": "ac_live_…", "team_id": "…"}, …}`."""
+    # In a thread of its own: Django refuses to work where an event loop runs, as in tests that are coroutines.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_make, settings, teams).result()
+
+
+def _make(settings: Settings, teams: Iterable[str]) -> dict[str, dict[str, str]]:
+    # Django is set up by the import above, and models must not be read before.
     from agentcache.teams.models import Team
     from agentcache.teams.secrets import ServerSecrets
     from agentcache.teams.services import create_api_key, create_team
 
-    secrets = ServerSecrets.of(settings)
-    made = {}
-    for slug in teams:
-        team = Team.objects.filter(slug=slug).first() or create_team(secrets, slug, slug=slug)
-        made[slug] = {"key": create_api_key(secrets, team, "Test").api_key, "team_id": team.id}
+    with use_settings(settings):
+        secrets = ServerSecrets.of(settings)
+        made = {}
+        for slug in teams:
+            team = Team.objects.filter(slug=slug).first() or create_team(secrets, slug, slug=slug)
+            made[slug] = {"key": create_api_key(secrets, team, "Test").api_key, "team_id": str(team.id)}
     return made
-
-
-if __name__ == "__main__":
-    given = Settings.load()
-    configure(given)
-    sys.stdout.write(json.dumps(_make_keys(given, sys.argv[1:])))

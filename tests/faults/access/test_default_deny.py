@@ -68,7 +68,7 @@ async def knock(url, method, target, headers=(), body=b"", host=None):
     """Send one request on a connection of its own; None when the server hangs up without an answer."""
     async with RawClient(url) as client:
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await client.request(method, target, headers, body, host=host)
         except ConnectionError:
             return None

@@ -107,7 +107,7 @@ async def send(url, raw, calls):
     async with RawClient(url) as client:
         calls["sent"] += 1
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 answer = await client.send(raw)
         except (ConnectionError, ValueError):
             return None  # what is no HTTP is hung up on

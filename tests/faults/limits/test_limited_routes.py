@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from tests.faults.scenes import chat, client, headers
 from tests.support.guarded import wait_until
+
+# The window of refused calls is waited for in a fixture, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
 
 CHAT = "/openai/v1/chat/completions"
 EMBEDDINGS = "/openai/v1/embeddings"
@@ -65,18 +71,75 @@ def predict(http, turn, given):
     return http.post(PREDICTIONS, json=body, headers={**given, "Prefer": "wait"})
 
 
-async def test_a_native_look_up_is_a_request_and_keeping_is_none(limited, provider):
-    limited.set_behaviour("native0", serves_hits=False)
+def ask_as_many(http, turn, given):
+    """Ask as agents and in namespaces of which there is one for each call."""
+    given = {**given, "X-AgentCache-Agent": f"agent {turn}", "X-AgentCache-Namespace": f"n{turn}"}
+    return http.post(CHAT, json=chat("flood"), headers=given)
+
+
+def ask_costly(http, turn, given):
+    return http.post(CHAT, json=chat(f"costly {turn}", max_tokens=100), headers=given)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one team asked at once, and how it was answered."""
+
+    answers: list[Any]
+    seconds: float
+
+    @property
+    def codes(self):
+        return codes(self.answers)
+
+    @property
+    def refused(self):
+        return [answer for answer in self.answers if answer.status_code == 429]
+
+
+@pytest.fixture(scope="module")
+def asked(limited):
+    """What each team was answered; all of it is on record by now.
+
+    Refused calls become rows when their window of 15 s ends, which is waited for once.
+    """
+    for team in ("native0", "batch0", "batch1"):
+        limited.set_behaviour(team, serves_hits=False)
     limited.set_limit("native0", requests_per_month=40)
-    kept = await at_once(limited, "native0", 60, keep)
-    assert codes(kept) == {201: 60}
-    found = await at_once(limited, "native0", 100, look_up)
-    assert codes(found) == {200: 40, 429: 60}
-    refused = next(answer for answer in found if answer.status_code == 429)
+    limited.set_limit("batch0", requests_per_month=30)
+    limited.set_limit("batch1", requests_per_month=30)
+    limited.set_limit("flood", requests_per_minute=1)
+    limited.set_limit("budget0", budget_usd_nanos_per_month=1, requests_per_month=100)
+    assert codes(asyncio.run(at_once(limited, "native0", 60, keep))) == {201: 60}
+    calls = {
+        "native0": (100, look_up), "batch0": (80, embed), "batch1": (80, predict), "flood": (400, ask_as_many),
+        "budget0": (120, ask_costly),
+    }  # fmt: skip
+    asked = {}
+    for team, (number, ask) in calls.items():
+        began = time.monotonic()
+        answers = asyncio.run(at_once(limited, team, number, ask))
+        asked[team] = Asked(answers, time.monotonic() - began)
+    expected = {team: len(one.refused) for team, one in asked.items()}
+
+    def all_on_record():
+        return all(
+            requests_of(limited, team, outcome="refused") >= number and requests_of(limited, team) >= calls[team][0]
+            for team, number in expected.items()
+        )
+
+    wait_until(all_on_record, what="the usage to be recorded", seconds=100)
+    return asked
+
+
+def test_a_native_look_up_is_a_request_and_keeping_is_none(limited, asked):
+    found = asked["native0"]
+    assert found.codes == {200: 40, 429: 60}
+    refused = found.refused[0]
     assert refused.json()["code"] == "quota_exceeded"
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["x-agentcache-limit"].startswith("team; measure=requests; reset=")
-    wait_until(lambda: requests_of(limited, "native0") >= 160, what="the usage to be recorded", seconds=60)
+    wait_until(lambda: requests_of(limited, "native0") >= 160, what="what was kept to be recorded", seconds=60)
     assert limited.use("native0")[0] == 40
     assert max(limited.use("native0")) == 40
     assert requests_of(limited, "native0", outcome="refused", reason="quota_exceeded") == 60
@@ -105,10 +168,11 @@ async def test_every_native_call_is_held_to_a_rate(limited, provider):
             case _:
                 return await http.post("/api/cache/purge", json={"tags": ["nothing"]}, headers=given)
 
+    began = time.monotonic()
     answers = await at_once(limited, "native2", 160, any_call)
     let_in = sum(answer.status_code < 400 for answer in answers)
     # One comes back every two seconds that the asking takes.
-    assert 30 <= let_in <= 30 + 10
+    assert 30 <= let_in <= 31 + (time.monotonic() - began) / 2
     assert codes(answers)[429] == 160 - let_in
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["code"] == "rate_limited"
@@ -117,47 +181,29 @@ async def test_every_native_call_is_held_to_a_rate(limited, provider):
     assert passed.headers["ratelimit-policy"] == '"team";q=30;w=60'
 
 
-@pytest.mark.parametrize(("team", "ask", "good"), [("batch0", embed, 200), ("batch1", predict, 201)])
-async def test_embeddings_and_predictions_are_held_to_the_number(limited, provider, team, ask, good):
-    limited.set_behaviour(team, serves_hits=False)
-    limited.set_limit(team, requests_per_month=30)
-    answers = await at_once(limited, team, 80, ask)
-    assert codes(answers) == {good: 30, 429: 50}
-    wait_until(lambda: requests_of(limited, team) >= 80, what="the usage to be recorded", seconds=60)
+@pytest.mark.parametrize(("team", "good"), [("batch0", 200), ("batch1", 201)])
+def test_embeddings_and_predictions_are_held_to_the_number(limited, asked, team, good):
+    assert asked[team].codes == {good: 30, 429: 50}
     assert limited.use(team)[0] == 30
     assert max(limited.use(team)) == 30
     assert requests_of(limited, team, outcome="refused") == 50
 
 
-async def test_a_flood_of_refused_calls_is_counted_and_makes_few_rows(limited, provider):
-    limited.set_limit("flood", requests_per_minute=1)
-
-    async def ask(http, turn, given):
-        given = {**given, "X-AgentCache-Agent": f"agent {turn}", "X-AgentCache-Namespace": f"n{turn}"}
-        return await http.post(CHAT, json=chat("flood"), headers=given)
-
-    answers = await at_once(limited, "flood", 600, ask)
-    refused = codes(answers)[429]
-    assert refused >= 590
-    wait_until(
-        lambda: requests_of(limited, "flood", outcome="refused") == refused, what="every refusal counted", seconds=60
-    )
+def test_a_flood_of_refused_calls_is_counted_and_makes_few_rows(limited, asked):
+    flood = asked["flood"]
+    refused = len(flood.refused)
+    assert 0 < 400 - refused <= 2 + flood.seconds / 60
+    assert requests_of(limited, "flood", outcome="refused") == refused
     rows = [event for event in of_team(limited, "flood") if event.outcome == "refused"]
-    assert len(rows) <= 2 * 2 * 9 + 18
+    # For each worker and window: nine kinds, each with a first row and one for the rest.
+    assert len(rows) <= 2 * 9 * 2 * (1 + flood.seconds / 15)
     assert {event.reason for event in rows} == {"rate_limited"}
-    assert limited.use("flood")[0] == 600 - refused
+    assert limited.use("flood")[0] == 400 - refused
 
 
-async def test_a_call_that_the_budget_refuses_takes_nothing_from_the_quota(limited, provider):
-    limited.set_limit("budget0", budget_usd_nanos_per_month=1, requests_per_month=100)
-
-    def ask(http, turn, given):
-        return http.post(CHAT, json=chat(f"costly {turn}", max_tokens=100), headers=given)
-
-    answers = await at_once(limited, "budget0", 150, ask)
-    assert codes(answers) == {429: 150}
+def test_a_call_that_the_budget_refuses_takes_nothing_from_the_quota(limited, asked):
+    answers = asked["budget0"].answers
+    assert codes(answers) == {429: 120}
     assert {answer.headers["x-agentcache-error"] for answer in answers} <= {"budget_exceeded", "quota_exceeded"}
-    wait_until(
-        lambda: requests_of(limited, "budget0", outcome="refused") == 150, what="every refusal counted", seconds=60
-    )
+    assert requests_of(limited, "budget0", outcome="refused") == 120
     assert limited.use("budget0")[0] == 0

@@ -242,9 +242,9 @@ async def test_a_clean_stop_loses_nothing_and_a_kill_at_most_a_second(tmp_path, 
         killed_at = time.monotonic()
         await loading
         # The job worker finds what the dead one could not hand on, and the supervisor starts another.
-        wait_until(lambda: len(gaps(killed)) == 1, 20, "the loss to be told")
+        wait_until(lambda: len(gaps(killed)) == 1, 60, "the loss to be told")
         after: dict[str, float] = {}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not after:
                 await load(killed, 0.3, after)
         wait_until(lambda: after.keys() <= kept_ids(killed), what="the new process's events")

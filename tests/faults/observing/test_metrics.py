@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentcache.gateway.ports import Outcome, Scope
-from tests.support.gateway import FullGateway, LightGateway
-from tests.support.guarded import free_port, wait_until
+from tests.support.gateway import LightGateway
+from tests.support.guarded import wait_until
 from tests.support.leaks import scan_text
 from tests.support.routes import every_upstream, settings_dialects
 
@@ -66,23 +66,26 @@ def test_no_label_is_of_a_callers_making(tmp_path, provider):
         assert len(samples(text)) < 400
 
 
-def test_a_port_of_its_own_needs_no_key_and_sums_all_workers(tmp_path, provider):
-    port = free_port()
-    settings = {**every_upstream(provider), "AGENTCACHE_METRICS_PORT": str(port)}
-    url = f"http://127.0.0.1:{port}"
-    with FullGateway(tmp_path, provider, workers=2, **settings) as server:
-        for seed in range(30):
-            # A connection each, so that both workers get some.
-            assert ask(server, seed).status_code == 200
-        wait_until(lambda: requests_total(httpx.get(f"{url}/metrics").text) == 30, what="all requests to be counted")
-        text = httpx.get(f"{url}/metrics").text
-        assert list(scan_text(text, [*WORDS, server.key(), server.server.key])) == []
-        for path in ("/", "/healthz", "/openai/v1/models", "/api/cache/stats", "/metrics/x", "/admin/"):
-            assert httpx.get(url + path, headers={"X-AgentCache-Key": server.key()}).status_code == 404
-        assert httpx.post(f"{url}/metrics").status_code == 405
-        # The main port still wants an administrator's key.
-        assert httpx.get(f"{server.url}/metrics").status_code == 401
-        assert httpx.get(f"{server.url}/metrics", headers={"X-AgentCache-Key": server.key()}).status_code == 403
-        admin = server.create_key("--scope", "admin")
-        told = httpx.get(f"{server.url}/metrics", headers={"X-AgentCache-Key": admin})
-        assert requests_total(told.text) >= 29
+def test_a_port_of_its_own_needs_no_key_and_sums_all_workers(two_on_sqlite):
+    server = two_on_sqlite
+    url = f"http://127.0.0.1:{server.settings.metrics_port}"
+    before = requests_total(httpx.get(f"{url}/metrics").text)
+    for seed in range(30):
+        # A connection each, so that both workers get some.
+        assert ask(server, seed).status_code == 200
+
+    def counted():
+        return requests_total(httpx.get(f"{url}/metrics").text) - before
+
+    wait_until(lambda: counted() >= 30, what="all requests to be counted")
+    text = httpx.get(f"{url}/metrics").text
+    assert list(scan_text(text, [*WORDS, server.key(), server.server.key])) == []
+    for path in ("/", "/healthz", "/openai/v1/models", "/api/cache/stats", "/metrics/x", "/admin/"):
+        assert httpx.get(url + path, headers={"X-AgentCache-Key": server.key()}).status_code == 404
+    assert httpx.post(f"{url}/metrics").status_code == 405
+    # The main port still wants an administrator's key.
+    assert httpx.get(f"{server.url}/metrics").status_code == 401
+    assert httpx.get(f"{server.url}/metrics", headers={"X-AgentCache-Key": server.key()}).status_code == 403
+    admin = server.create_key("--scope", "admin")
+    told = httpx.get(f"{server.url}/metrics", headers={"X-AgentCache-Key": admin})
+    assert requests_total(told.text) >= before + 29

@@ -40,7 +40,7 @@ def asked(provider):
 def wait_until(is_so, worker):
     while not is_so():
         assert worker.poll() is None, "the worker ended by itself"
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def test_no_request_is_lost_and_only_those_under_way_are_made_again(settings, team, provider, start_worker):

@@ -19,6 +19,7 @@ from tests.support.gateway import LightGateway
 from tests.support.guarded import wait_until
 from tests.support.raw_http import RawClient
 from tests.support.reliability import record
+from tests.support.tiers import count
 
 TENANTS = [f"t{number:02d}" for number in range(8)]
 PROMPTS = 12
@@ -55,7 +56,7 @@ async def check_what_is_left(gateway, provider):
     wait_until(lambda: provider.in_flight == 0, what="the provider to be left alone")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(1, 1 + count(1, 4)))
 async def test_an_answer_belongs_to_whoever_asked(tmp_path, provider, redis_server, seed, monkeypatch):
     # Patient, so that nearly every call really waits for Redis at some moment in which its caller may hang up.
     patient = partial(RedisEntries, pool_size=128, pool_wait_seconds=5, socket_seconds=5)

@@ -13,9 +13,10 @@ from tests.support.guarded import wait_until
 from tests.support.raw_http import RawClient
 from tests.support.reliability import record
 from tests.support.routes import every_upstream
+from tests.support.tiers import count
 
 CONCURRENT = 200
-CALLS = 2_000
+CALLS = count(600, 2_000)
 
 
 def body_of(tenant, number):

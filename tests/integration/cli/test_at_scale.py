@@ -42,16 +42,6 @@ def findings(finished):
     return {finding["check"]: finding for finding in json.loads(finished.stdout)["findings"]}
 
 
-def test_doctor_sees_a_database_that_was_never_migrated_and_a_redis_that_is_well(tmp_path, at_scale):
-    found = findings(run(tmp_path, at_scale, "doctor", "--json"))
-    assert found["database"]["verdict"] == "warn"
-    assert found["database"]["mend"] == "Run: agentcache migrate"
-    assert found["entries"]["verdict"] == "ok"
-    assert found["entries"]["found"].startswith(("Redis ", "Valkey "))
-    assert "noeviction" in found["entries, memory"]["found"]
-    assert not (tmp_path / "data").exists()
-
-
 def test_doctor_warns_of_a_redis_that_evicts_by_itself(tmp_path, redis_server):
     redis_server.command("CONFIG", "SET", "maxmemory", "64mb")
     redis_server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
@@ -60,22 +50,27 @@ def test_doctor_warns_of_a_redis_that_evicts_by_itself(tmp_path, redis_server):
     assert "noeviction" in found["entries, memory"]["mend"]
 
 
-def test_migrating_apart_from_serving(tmp_path, at_scale):
+def test_a_database_that_was_never_migrated_is_migrated_apart_from_serving_and_then_served(tmp_path, at_scale):
+    found = findings(run(tmp_path, at_scale, "doctor", "--json"))
+    assert found["database"]["verdict"] == "warn"
+    assert found["database"]["mend"] == "Run: agentcache migrate"
+    assert found["entries"]["verdict"] == "ok"
+    assert found["entries"]["found"].startswith(("Redis ", "Valkey "))
+    assert "noeviction" in found["entries, memory"]["found"]
+    assert not (tmp_path / "data").exists()
+    finished = run(tmp_path, at_scale, "keys", "list")
+    assert finished.returncode == 3
+    assert "agentcache migrate" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
     planned = json.loads(run(tmp_path, at_scale, "migrate", "--plan", "--json").stdout)["pending"]
     assert "teams.0001_initial" in planned
     assert json.loads(run(tmp_path, at_scale, "migrate", "--json").stdout)["applied"] == planned
     assert run(tmp_path, at_scale, "migrate").stdout == "The database is up to date.\n"
     assert findings(run(tmp_path, at_scale, "doctor", "--json"))["database"]["verdict"] == "ok"
+    it_serves(tmp_path, at_scale)
 
 
-def test_keys_want_a_database_that_is_up_to_date(tmp_path, at_scale):
-    finished = run(tmp_path, at_scale, "keys", "list")
-    assert finished.returncode == 3
-    assert "agentcache migrate" in finished.stderr
-    assert len(finished.stderr.splitlines()) == 1
-
-
-def test_it_serves(tmp_path, at_scale):
+def it_serves(tmp_path, at_scale):
     with ServerProcess(tmp_path / "data", **at_scale) as server:
         assert "PostgreSQL" in server.output
         assert "Redis" in server.output

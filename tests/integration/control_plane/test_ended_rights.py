@@ -20,7 +20,9 @@ from tests.support.tiers import ENGINES
 pytestmark = pytest.mark.timeout(480)
 WORKERS = 2
 #: Answers in a row by which every worker has been met, each on a new connection.
-MET_EVERYBODY = 24
+MET_EVERYBODY = 16
+#: Between two questions that are let through: a verdict is remembered for seconds.
+PAUSE_SECONDS = 0.03
 #: Polls before a test gives up; the promise of 5 s by the server's own clock is held in `test_authenticate.py`.
 POLLS_MAX = 2000
 
@@ -33,6 +35,7 @@ def until_refused(ask: Callable[[], int], was: int) -> tuple[int, float]:
         status = ask()
         if status == was:
             let_through, last, refused = let_through + 1, asked_at, 0
+            time.sleep(PAUSE_SECONDS)
         else:
             assert status in (401, 403, 404), status
             refused += 1

@@ -143,7 +143,7 @@ def test_a_backup_as_the_page_tells_brings_everything_back(request, tmp_path, en
         key = ada.new_key()[1]
         for number in range(12):
             assert site.call(key, f"prompt {number % 4}").status_code == 200
-        wait_until(lambda: sums(database)["usage_events"] >= 12, 30, "the usage of twelve calls")
+        wait_until(lambda: sums(database)["usage_events"] >= 12, 60, "the usage of twelve calls")
         (tmp_path / "backup").mkdir(exist_ok=True)
         before = sums(database)
         run(blocks("SQLite") if engine == "sqlite" else blocks("PostgreSQL"), tmp_path, environ)

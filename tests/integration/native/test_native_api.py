@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import httpx
 import pytest
 from openai import OpenAI
 
-from agentcache.demo.fake_provider import FakeProvider
-from tests.support.server_process import ServerProcess
 from tests.unit.gateway.native.samples import QUESTION, chat_answer
 
 
-@pytest.fixture(scope="module")
-def provider():
-    with FakeProvider() as running:
-        yield running
+@dataclass(frozen=True)
+class Server:
+    """Two workers: what one stores or removes the other must know."""
+
+    url: str
+    key: str
 
 
-@pytest.fixture(scope="module")
-def server(provider, tmp_path_factory):
-    upstreams = {f"AGENTCACHE_UPSTREAM_{name}": provider.url for name in ("OPENAI", "ANTHROPIC", "REPLICATE")}
-    # Two workers: what one stores or removes the other must know.
-    folder = tmp_path_factory.mktemp("server")
-    with ServerProcess(folder, "--workers", "2", AGENTCACHE_STORE_BUDGET_MS="10000", **upstreams) as running:
-        yield running
+@pytest.fixture
+def server(two_on_sqlite):
+    return Server(two_on_sqlite.url, two_on_sqlite.key("native"))
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_who_waits_for_a_slot_is_bounded_and_the_next_is_asked_to_come_back():
 
     with ThreadPoolExecutor(8) as pool:
         doing = [pool.submit(work, number) for number in range(8)]
-        wait_until(lambda: sum(future.done() for future in doing) == 3, 10, "those who found the queue full")
+        wait_until(lambda: sum(future.done() for future in doing) == 3, 60, "those who found the queue full")
         assert len(entered) == 2
         release.set()
         statuses = [future.result() for future in doing]
