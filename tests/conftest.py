@@ -12,8 +12,7 @@ import httpcore2
 import pytest
 import redis
 from httpx._transports import default as httpx_transport
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling, Scheduling
+from xdist.scheduler import LoadFileScheduling
 
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.gateway import PATIENCE, FullGateway
@@ -50,7 +49,7 @@ class _ByServers(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByServers | None:
     """Have files shared out by the servers they need."""
     return _ByServers(config, log) if config.getvalue("dist") == "loadfile" else None
 

@@ -11,7 +11,7 @@ from tests.support.browser import looks
 from tests.support.browser.chromium import Turns, launch
 from tests.support.browser.site import Site
 from tests.support.browser.visitor import Visitor
-from tests.support.django_project import create_database
+from tests.support.postgres_server import create_database
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 
 from agentcache.settings import Settings
@@ -25,11 +25,12 @@ from django.conf import settings as django_conf  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.test.utils import override_settings  # noqa: E402
 
-from agentcache.kit.ids import new_id  # noqa: E402
 from agentcache.teams.secrets import ServerSecrets  # noqa: E402
 from agentcache.web.project import django_values  # noqa: E402
 from agentcache.web.schema import migrate  # noqa: E402
 from tests.support.migrated_records import MIGRATED_DATABASE, has_migrated_database, put_into  # noqa: E402
+from tests.support.postgres_pool import PostgresPool  # noqa: E402
+from tests.support.postgres_server import create_database, drop_database  # noqa: E402
 
 
 @contextmanager
@@ -87,27 +88,27 @@ def _migrated_on(server_url: str, folder: Path) -> str:
     return _migrated[server_url]
 
 
-def create_database(server_url: str, template_url: str = "") -> str:
-    """Create a database, empty or as a copy, and return its URL."""
-    parts = urlsplit(server_url)
-    name = f"test_{new_id()}"
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        template = f" TEMPLATE {urlsplit(template_url).path[1:]}" if template_url else ""
-        if template and admin.info.server_version >= 150_000:
-            template += " STRATEGY FILE_COPY"  # half the time of the other way, which writes all of it twice
-        admin.execute(f"CREATE DATABASE {name}{template}")
-    return urlunsplit(parts._replace(path=f"/{name}"))
+_pools: dict[str, PostgresPool] = {}
+
+
+def _pool(server_url: str, migrated_url: str) -> PostgresPool:
+    """Return the databases of this process on a server; see `_migrated_on` for why this is no fixture."""
+    if server_url not in _pools:
+        _pools[server_url] = PostgresPool(
+            partial(create_database, server_url, migrated_url), partial(drop_database, server_url)
+        )
+    return _pools[server_url]
 
 
 @pytest.fixture
 def postgresql_project(tmp_path: Path, postgres_url: str, migrated_postgresql: str) -> Iterator[Settings]:
     """Settings of a project over an empty migrated PostgreSQL database."""
-    url = create_database(postgres_url, migrated_postgresql)
-    settings = Settings.from_env({
-        "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url, **_PATIENCE,
-    })  # fmt: skip
-    with use_settings(settings):
-        yield settings
+    with _pool(postgres_url, migrated_postgresql).database() as url:
+        settings = Settings.from_env({
+            "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url, **_PATIENCE,
+        })  # fmt: skip
+        with use_settings(settings):
+            yield settings
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ from tests.support.server_process import ServerProcess
 
 DIALECTS = ("openai", "anthropic", "replicate", "together")
 #: A machine that runs tests may be busy, where it is not the budget of the store that is looked at.
-PATIENCE: Final = {"AGENTCACHE_STORE_BUDGET_MS": "5000", "AGENTCACHE_UPSTREAM_FIRST_BYTE_SECONDS": "20"}
+PATIENCE: Final[dict[str, Any]] = {"AGENTCACHE_STORE_BUDGET_MS": "5000", "AGENTCACHE_UPSTREAM_FIRST_BYTE_SECONDS": "20"}
 DEFAULT_SCOPES = frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE, Scope.STATS_READ})
 
 

@@ -36,7 +36,8 @@ def put_into(folder: Path) -> None:
 
 def postgres_server() -> PostgresServer:
     """Return a server, not started yet, with the migrated database on it."""
-    return PostgresServer(copy_of=_kept() / "postgresql")
+    # A worker in turn for each of hundreds of databases, in which little is ever changed, would be busy all the time.
+    return PostgresServer(copy_of=_kept() / "postgresql", autovacuum="off")
 
 
 def has_migrated_database(server_url: str) -> bool:

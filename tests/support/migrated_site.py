@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.django_project import create_database
+from tests.support.postgres_server import create_database
 
 
 def prepare(request: pytest.FixtureRequest, engine: str, folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -11,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from agentcache.kit.ids import new_id
 from tests.support.guarded import GuardedProcess, free_port, wait_until
 
 # Tests lose nothing when the machine does.
@@ -155,3 +158,24 @@ class PostgresServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+def create_database(server_url: str, template_url: str = "") -> str:
+    """Create a database, empty or as a copy, and return its URL."""
+    parts = urlsplit(server_url)
+    name = f"test_{new_id()}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        template = f" TEMPLATE {urlsplit(template_url).path[1:]}" if template_url else ""
+        if template and admin.info.server_version >= 150_000:
+            template += " STRATEGY FILE_COPY"  # half the time of the other way, which writes all of it twice
+        admin.execute(f"CREATE DATABASE {name}{template}")
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+def drop_database(server_url: str, url: str) -> None:
+    """Drop a database; it stays where somebody is connected to it, for whom the server would wait."""
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        if not admin.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [name]).fetchone():
+            with contextlib.suppress(psycopg.errors.ObjectInUse):
+                admin.execute(f"DROP DATABASE {name}")

@@ -23,9 +23,9 @@ from agentcache.web.sqlite import install_sqlite
 from tests.architecture.repository import ROOT
 from tests.support.api_person import ApiPerson
 from tests.support.browser.site import Site
-from tests.support.django_project import create_database
 from tests.support.guarded import wait_until
 from tests.support.migrated_site import prepare
+from tests.support.postgres_server import create_database
 from tests.support.reliability import record
 from tests.support.tiers import ENGINES, before_release
 

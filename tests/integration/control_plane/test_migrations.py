@@ -8,7 +8,8 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from agentcache.settings import Settings
 from agentcache.web.schema import SchemaNotMigrated, SchemaTooNew, migrate, require_current_schema, schema_state
-from tests.support.django_project import create_database, use_settings
+from tests.support.django_project import use_settings
+from tests.support.postgres_server import create_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
