@@ -18,10 +18,11 @@ from tests.support.guarded import wait_until
 from tests.support.reliability import record
 
 
-@pytest.fixture
-def gateway(tmp_path, _provider, provider):
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, _provider):
+    """First its processes are replaced, then it is stopped."""
     settings = {"AGENTCACHE_DRAIN_SECONDS": "3", "AGENTCACHE_STORE_BUDGET_MS": "5000"}
-    with FullGateway(tmp_path, provider, workers=2, **settings) as gateway:
+    with FullGateway(tmp_path_factory.mktemp("restarted"), _provider, workers=2, **settings) as gateway:
         yield gateway
 
 
@@ -63,7 +64,7 @@ async def test_f23_a_rolling_restart_fails_no_new_request_and_ends_open_streams_
                     outcomes[answer.status_code] += 1
                 except httpx.HTTPError as error:
                     outcomes[repr(error)] += 1
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.02)
 
     async def open_stream(number, script):
         path, question = (CHAT_PATH, chat) if number % 4 < 2 else (MESSAGES_PATH, message)

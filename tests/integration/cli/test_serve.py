@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -231,36 +230,6 @@ def test_one_more_job_worker_runs_beside_the_server_and_stops_cleanly(server, si
         _, said = worker.communicate(timeout=20)
     assert worker.returncode == 0, said
     assert "Traceback" not in said
-
-
-def test_replacing_the_workers_one_by_one_fails_no_request(server):
-    before = {child.pid for child in children(server, "supervisor.server")}
-    done = threading.Event()
-    failures = []
-
-    def load():
-        while not done.is_set():
-            try:
-                if (status := ask(server).status_code) != 200:
-                    failures.append(status)
-            except httpx.HTTPError as error:
-                failures.append(error)
-            # Often enough to meet a moment in which nobody listened, and no load on the machine.
-            done.wait(0.02)
-
-    threads = [threading.Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        server.process.send_signal(signal.SIGHUP)
-        until(
-            lambda: len(now := {child.pid for child in children(server, "supervisor.server")}) == 2 and not now & before
-        )
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert failures == []
 
 
 def test_it_stops_cleanly_and_a_second_start_makes_no_second_key(tmp_path, upstream):
