@@ -31,7 +31,9 @@ TARGETS = (
     "lock",
     "docs",
 )
-SHELL_SCRIPTS = [path for path in (ROOT / "scripts").iterdir() if text_of(path).startswith("#!/bin/sh")]
+SHELL_SCRIPTS = [
+    path for path in (ROOT / "scripts").iterdir() if path.is_file() and text_of(path).startswith("#!/bin/sh")
+]
 
 
 @pytest.mark.parametrize("target", TARGETS)
