@@ -15,6 +15,14 @@ from httpx._transports import default as httpx_transport
 from xdist.scheduler import LoadFileScheduling
 
 from agentcache.demo.fake_provider import FakeProvider
+from tests.support.django_project import (  # noqa: F401 - fixtures; Django is set up before any test imports models
+    _postgres_pool,
+    migrated_postgresql,
+    migrated_sqlite,
+    postgresql_project,
+    project,
+    sqlite_project,
+)
 from tests.support.gateway import PATIENCE, FullGateway
 from tests.support.guarded import free_port
 from tests.support.migrated_records import postgres_server

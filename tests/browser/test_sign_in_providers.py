@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.support.asgi_server import ASGIServer
 from tests.support.browser.site import Site
-from tests.support.django_project import migrated_sqlite, use_settings  # noqa: F401 - a fixture
+from tests.support.django_project import use_settings
 from tests.support.sign_in_provider import CLIENT_ID, CLIENT_SECRET, Account, SignInProvider
 
 
@@ -41,7 +41,7 @@ class Pages:
 
 
 @pytest.fixture
-def google_site(tmp_path, migrated_sqlite, provider) -> Iterator[Pages]:  # noqa: F811 - the fixture
+def google_site(tmp_path, migrated_sqlite, provider) -> Iterator[Pages]:
     """A control plane in this process, for Google's address is no setting of the product."""
     from django.test import override_settings
 

@@ -1,7 +1,6 @@
 """Points the Django project of this test process at a database of the test's own.
 
-Django is set up once per process. A module that imports models at its top needs a `conftest.py` beside it with
-`from tests.support.django_project import …`, which sets Django up before the module is read.
+Importing it sets Django up, once per process; `tests/conftest.py` does, so that any test may import models at its top.
 """
 
 from __future__ import annotations
@@ -65,45 +64,26 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgresql(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> str:
-    """The URL of a migrated database to copy from."""
-    return _migrated_on(postgres_url, tmp_path_factory.mktemp("migrated"))
+    """The URL of a migrated database to copy from: the server's own, or one that is made now."""
+    if has_migrated_database(postgres_url):
+        return urlunsplit(urlsplit(postgres_url)._replace(path=f"/{MIGRATED_DATABASE}"))
+    url, folder = create_database(postgres_url), tmp_path_factory.mktemp("migrated")
+    with use_settings(Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), "AGENTCACHE_DATABASE_URL": url})):
+        migrate()
+    return url
 
 
-_migrated: dict[str, str] = {}
-
-
-def _migrated_on(server_url: str, folder: Path) -> str:
-    """Return the URL of a server's migrated database: its own, or one that is made now and known from then on.
-
-    Not left to the fixture: pytest makes a fixture anew for each `conftest.py` that imports it, and migrating takes three
-    seconds of processor time.
-    """
-    if server_url not in _migrated:
-        url = urlunsplit(urlsplit(server_url)._replace(path=f"/{MIGRATED_DATABASE}"))
-        if not has_migrated_database(server_url):
-            url = create_database(server_url)
-            with use_settings(Settings.from_env({"AGENTCACHE_DATA_DIR": str(folder), "AGENTCACHE_DATABASE_URL": url})):
-                migrate()
-        _migrated[server_url] = url
-    return _migrated[server_url]
-
-
-_pools: dict[str, PostgresPool] = {}
-
-
-def _pool(server_url: str, migrated_url: str) -> PostgresPool:
-    """Return the databases of this process on a server; see `_migrated_on` for why this is no fixture."""
-    if server_url not in _pools:
-        _pools[server_url] = PostgresPool(
-            partial(create_database, server_url, migrated_url), partial(drop_database, server_url)
-        )
-    return _pools[server_url]
+@pytest.fixture(scope="session")
+def _postgres_pool(postgres_url: str, migrated_postgresql: str) -> PostgresPool:
+    return PostgresPool(
+        partial(create_database, postgres_url, migrated_postgresql), partial(drop_database, postgres_url)
+    )
 
 
 @pytest.fixture
-def postgresql_project(tmp_path: Path, postgres_url: str, migrated_postgresql: str) -> Iterator[Settings]:
+def postgresql_project(tmp_path: Path, _postgres_pool: PostgresPool) -> Iterator[Settings]:
     """Settings of a project over an empty migrated PostgreSQL database."""
-    with _pool(postgres_url, migrated_postgresql).database() as url:
+    with _postgres_pool.database() as url:
         settings = Settings.from_env({
             "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url, **_PATIENCE,
         })  # fmt: skip

@@ -9,7 +9,6 @@ from agentcache.design.charts import Chart, Series
 from agentcache.design.navigation import SECTIONS, links
 from agentcache.design.templatetags.design import said, stat, words
 from agentcache.teams.permissions import Permission
-from tests.support.django_project import migrated_sqlite, sqlite_project  # noqa: F401 - fixtures
 
 STARTS = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2)]
 
@@ -47,7 +46,7 @@ def test_sums_of_nothing_are_no_chart(unit, values, before, is_empty):
         ("/settings/profile", None),
     ],
 )
-def test_a_page_is_marked_in_the_side_bar(sqlite_project, path, label):  # noqa: F811 - the fixture
+def test_a_page_is_marked_in_the_side_bar(sqlite_project, path, label):
     found = [
         link.label
         for _, entries in links(path, [str(one) for one in Permission])

@@ -8,7 +8,6 @@ from django.template.loader import get_template
 
 from agentcache.design import icons
 from agentcache.design.navigation import SECTIONS
-from tests.support.django_project import migrated_sqlite, sqlite_project  # noqa: F401 - fixtures
 
 APPS = Path(__file__).parents[3] / "src/agentcache"
 TEMPLATES = sorted(path for kind in ("html", "txt") for path in APPS.glob(f"*/templates/**/*.{kind}"))
@@ -22,7 +21,7 @@ def test_there_are_templates():
 @pytest.mark.parametrize(
     "path", TEMPLATES, ids=lambda path: path.relative_to(APPS).as_posix().replace("/templates/", ":")
 )
-def test_a_template_compiles_and_names_icons_that_exist(sqlite_project, path):  # noqa: F811 - the fixture
+def test_a_template_compiles_and_names_icons_that_exist(sqlite_project, path):
     get_template(path.relative_to(next(up for up in path.parents if up.name == "templates")).as_posix())
     for names in _ICON.findall(path.read_text()):
         icons.content("".join(names))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentcache.engine.canonical import DEPTH_MAX, InvalidJSON, canonical_bytes, parse_body
 from tests.support.reliability import record
+from tests.support.tiers import count
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -20,6 +21,7 @@ _VALUES = st.recursive(
     lambda children: st.lists(children, max_size=5) | st.dictionaries(_TEXT, children, max_size=5),
     max_leaves=20,
 )
+
 _OBJECTS = st.dictionaries(_TEXT, _VALUES, max_size=6)
 
 
@@ -43,7 +45,7 @@ def _escaped(text: str, draw: Any) -> str:
 
 
 @given(_OBJECTS, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=count(150, 400), deadline=None)
 def test_spelling_does_not_matter(value: dict[str, Any], data: Any) -> None:
     one = parse_body(_respelled(value, data.draw).encode())
     two = parse_body(_respelled(value, data.draw).encode())
@@ -51,7 +53,7 @@ def test_spelling_does_not_matter(value: dict[str, Any], data: Any) -> None:
 
 
 @given(_OBJECTS, _OBJECTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=count(150, 400), deadline=None)
 def test_agrees_with_rfc_8785_on_what_is_equal(one: dict[str, Any], two: dict[str, Any]) -> None:
     ours = canonical_bytes(parse_body(json.dumps(one).encode())) == canonical_bytes(
         parse_body(json.dumps(two).encode())
@@ -126,7 +128,7 @@ def test_depth_at_the_limit_is_accepted() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=count(500, 2000), deadline=None)
 def test_whatever_is_accepted_means_the_same_to_the_standard_reader(raw: bytes) -> None:
     try:
         value = parse_body(raw)

@@ -27,6 +27,7 @@ from agentcache.engine.keys import (
 )
 from agentcache.kit.errors import BadRequest
 from tests.support.reliability import record
+from tests.support.tiers import count
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 TENANT = Tenant(id="t1", key_secret=bytes(range(32)))
@@ -70,14 +71,14 @@ def test_every_part_of_a_request_changes_the_key(change: dict[str, Any]) -> None
 
 
 @given(st.dictionaries(_TEXT, _VALUES, max_size=5), st.dictionaries(_TEXT, _VALUES, max_size=5))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=count(250, 1000), deadline=None)
 def test_bodies_share_a_key_only_when_they_are_equal(one: dict[str, Any], two: dict[str, Any]) -> None:
     same = cache_key(TENANT, replace(MATERIAL, body=one)) == cache_key(TENANT, replace(MATERIAL, body=two))
     assert same == (json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True))
 
 
 @given(_TEXT, _TEXT, _TEXT, _TEXT)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=count(200, 500), deadline=None)
 def test_separators_inside_values_cannot_move_a_boundary(a: str, b: str, c: str, d: str) -> None:
     one = replace(MATERIAL, namespace=a, bucket=b)
     two = replace(MATERIAL, namespace=c, bucket=d)

@@ -9,27 +9,20 @@ from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.egress.allow_list import AllowList
 from agentcache.kit.egress.guarded import GuardedClient, GuardedLimits
-from tests.support.django_project import (  # noqa: F401 - fixtures
-    migrated_postgresql,
-    migrated_sqlite,
-    postgresql_project,
-    project,
-    sqlite_project,
-)
 from tests.support.watched_site import watched_site
 
 LOOPBACK = AllowList.parse("127.0.0.0/8")
 
 
 @pytest.fixture
-def team(project):  # noqa: F811 - the fixture
+def team(project):
     from tests.support.teams import make_team
 
     return make_team()
 
 
 @pytest.fixture
-def settings(project):  # noqa: F811 - the fixture
+def settings(project):
     """Settings under which loopback may be watched."""
     return replace(project, egress_allow=LOOPBACK)
 
@@ -40,14 +33,14 @@ def clock():
 
 
 @pytest.fixture
-def threads(project):  # noqa: F811 - the fixture
+def threads(project):
     threads = DatabaseThreads()
     yield threads
     threads.close()
 
 
 @pytest.fixture
-async def stores(project, clock):  # noqa: F811 - the fixture
+async def stores(project, clock):
     stores = open_stores(project, clock)
     yield stores
     await stores.close()

@@ -2,13 +2,6 @@ import pytest
 from django.template import engines
 
 from agentcache.jobs.database import DatabaseThreads
-from tests.support.django_project import (  # noqa: F401 - fixtures
-    migrated_postgresql,
-    migrated_sqlite,
-    postgresql_project,
-    project,
-    sqlite_project,
-)
 
 TEMPLATES = {
     "mails/greeting.subject.txt": "Hello {{ name }}\nfrom us",
@@ -18,7 +11,7 @@ TEMPLATES = {
 
 
 @pytest.fixture
-def greeting(project, monkeypatch):  # noqa: F811 - the fixture
+def greeting(project, monkeypatch):
     """A mail's templates, beside those of the apps."""
     from django.template.loaders.locmem import Loader
 
@@ -28,7 +21,7 @@ def greeting(project, monkeypatch):  # noqa: F811 - the fixture
 
 
 @pytest.fixture
-def threads(project):  # noqa: F811 - the fixture
+def threads(project):
     threads = DatabaseThreads()
     yield threads
     threads.close()

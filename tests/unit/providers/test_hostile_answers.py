@@ -14,6 +14,7 @@ from agentcache.providers.dialect import Endpoint, SSEEvent
 from agentcache.providers.reading import encode_json, word
 from agentcache.providers.registry import DIALECTS
 from agentcache.providers.sse import named_event, parse_events
+from tests.support.tiers import count
 from tests.unit.providers.generated import json_values
 
 REQUEST = {"model": "m", "stream": True, "metadata": {"a": "b"}}
@@ -79,7 +80,7 @@ def read(endpoint: Endpoint, events: list[SSEEvent]) -> None:
 
 
 @pytest.mark.parametrize("endpoint", STREAMED.values(), ids=STREAMED)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=count(60, 150), deadline=None, derandomize=True)
 @given(st.data())
 def test_no_answer_breaks_a_codec(endpoint: Endpoint, data: st.DataObject) -> None:
     assert endpoint.stream is not None
@@ -95,7 +96,7 @@ def test_no_answer_breaks_a_codec(endpoint: Endpoint, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("endpoint", STREAMED.values(), ids=STREAMED)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=count(60, 150), deadline=None, derandomize=True)
 @given(st.data())
 def test_no_event_breaks_a_reader(endpoint: Endpoint, data: st.DataObject) -> None:
     assert endpoint.stream is not None

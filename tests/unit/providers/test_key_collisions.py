@@ -17,9 +17,10 @@ from agentcache.gateway.calls import key_material
 from agentcache.providers.registry import DIALECTS
 from tests.support.entries import make_tenant
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.unit.providers.test_key_fields import KNOWN_TYPES, endpoint_of, known_fields
 
-PAIRS = 100_000
+PAIRS = count(25_000, 100_000)
 TENANT = make_tenant()
 #: Values that careless key makers take for each other.
 NEAR: list[Any] = [

@@ -14,6 +14,7 @@ from agentcache.providers.openai_completions import TEXT_STREAM
 from agentcache.providers.openai_responses import RESPONSE_STREAM
 from agentcache.providers.reading import decode_json
 from agentcache.providers.sse import SSEParser, parse_events
+from tests.support.tiers import count
 from tests.unit.providers import sdk
 from tests.unit.providers.generated import chat_streams, chunked, completion_streams
 from tests.unit.providers.generated_messages import message_streams, responses
@@ -24,7 +25,7 @@ BAD_ENDINGS = {"length", "content_filter"}
 
 def streams(number: int) -> Any:
     return settings(
-        max_examples=number,
+        max_examples=count(number // 3, number),
         deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -6,13 +6,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentcache.engine.stores.selection import literals, matches_glob, means_everything_below, rests
+from tests.support.tiers import count
 
 _connection = apsw.Connection(":memory:")
 # A small alphabet full of what means something to a glob, so that patterns and paths meet often.
 _text = st.text(alphabet="ab-]^[*?/.\\é\n", max_size=12)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=count(800, 3000), deadline=None)
 @given(pattern=_text, path=_text)
 @example(pattern="[]a]", path="]")
 @example(pattern="[^]a]", path="b")
@@ -33,7 +34,7 @@ def test_a_hostile_glob_takes_no_longer_than_its_length() -> None:
     assert not matches_glob("a*" * 2000 + "b", "a" * 4000)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=count(300, 1000), deadline=None)
 @given(pattern=_text, path=_text, more=_text)
 @example(pattern="[*", path="[", more="")
 @example(pattern="a[*]", path="a*", more="")
