@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
+
+#: What a board needs to know of a flight that it leads.
+Place = TypeVar("Place")
 
 #: How long a lease holds without a heartbeat, and how often the heart beats. A dead leader is noticed within 5 s.
 LEASE_SECONDS = 4.0
@@ -93,3 +100,74 @@ class Outbox:
             self._failed = error
         finally:
             self._sending = None
+
+
+@dataclass(slots=True)
+class _Led(Generic[Place]):
+    place: Place
+    outbox: Outbox
+
+
+class LeasedBoard(ABC, Generic[Place]):
+    """The side of a board that leads: flights by token, and the heart that keeps their leases.
+
+    An adapter claims a flight, calls `_lead` with it, and says how leases are renewed, ended and given up.
+    """
+
+    def __init__(self) -> None:
+        self._leases: dict[str, _Led[Place]] = {}
+        self._heart: asyncio.Task[None] | None = None
+
+    async def publish(self, flight: str, token: str, frames: list[bytes]) -> None:
+        """Append frames for followers."""
+        led = self._leases.get(token)
+        if led is not None:
+            await led.outbox.add(frames)
+
+    async def finish(self, flight: str, token: str) -> None:
+        """Close the flight."""
+        led = self._leases.pop(token, None)
+        if led is None:
+            return
+        try:
+            await led.outbox.flush()
+        except StoreUnavailable:
+            # Followers must not take what they have for the whole: they see the leader as lost.
+            await self._give_up({token: led.place})
+            raise
+        await self._end(token, led.place)
+
+    async def close(self) -> None:
+        """Give up the leases of this worker."""
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.gather(self._heart, return_exceptions=True)
+        leases, self._leases = self._leases, {}
+        for led in leases.values():
+            led.outbox.discard()
+        if leases:
+            with suppress(StoreUnavailable):
+                await self._give_up({token: led.place for token, led in leases.items()})
+
+    def _lead(self, token: str, place: Place, send: Callable[[int, list[bytes]], Awaitable[None]]) -> None:
+        """Keep the lease of a flight that has been claimed; `send` writes its frames, see `Outbox`."""
+        self._leases[token] = _Led(place, Outbox(send))
+        if self._heart is None or self._heart.done():
+            self._heart = asyncio.get_running_loop().create_task(self._beat(), name="flight-heartbeat")
+
+    async def _beat(self) -> None:
+        while self._leases:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._renew({token: led.place for token, led in self._leases.items()})
+
+    @abstractmethod
+    async def _renew(self, leases: Mapping[str, Place]) -> None:
+        """Renew leases, by token. Raises nothing: the lease bridges a few beats of a store that stumbles."""
+
+    @abstractmethod
+    async def _end(self, token: str, place: Place) -> None:
+        """Write down that a flight has ended well."""
+
+    @abstractmethod
+    async def _give_up(self, leases: Mapping[str, Place]) -> None:
+        """Have followers see the leader of these flights as lost."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from agentcache.engine.stores.boards import HEARTBEAT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, Outbox, new_token
+from agentcache.engine.stores.boards import KEPT_SECONDS, LEASE_SECONDS, LeasedBoard, new_token
 from agentcache.engine.stores.port import LeaderLost, StoreBusy, StoreUnavailable
 from agentcache.engine.stores.redis_keys import PREFIX
 from agentcache.engine.stores.redis_link import Command, Lane, RedisLink
@@ -21,12 +21,6 @@ FOLLOWED_MAX = 256
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 _KEPT_MS = int(KEPT_SECONDS * 1000)
 _FRAME, _END, _LOST = b"f", b"end", b"lost"
-
-
-@dataclass(slots=True)
-class _Lease:
-    keys: _FlightKeys
-    outbox: Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +49,12 @@ class _FlightKeys:
         return f"{self.base}s:{token}"
 
 
-class RedisFlightBoard:
+class RedisFlightBoard(LeasedBoard[_FlightKeys]):
     """Leases and frames in Redis, over the `link` of the entries; close it before the entries."""
 
     def __init__(self, link: RedisLink) -> None:
+        super().__init__()
         self._link = link
-        self._leases: dict[str, _Lease] = {}
-        self._heart: asyncio.Task[None] | None = None
         self._following = 0
 
     async def claim(self, flight: str) -> str | None:
@@ -76,29 +69,8 @@ class RedisFlightBoard:
 
         if not await self._link.run(keys.lease, work):
             return None
-        self._leases[token] = _Lease(keys, Outbox(self._sender(keys, token)))
-        if self._heart is None or self._heart.done():
-            self._heart = asyncio.get_running_loop().create_task(self._beat(), name="flight-heartbeat")
+        self._lead(token, keys, self._sender(keys, token))
         return token
-
-    async def publish(self, flight: str, token: str, frames: list[bytes]) -> None:
-        """Append frames for followers."""
-        lease = self._leases.get(token)
-        if lease is not None:
-            await lease.outbox.add(frames)
-
-    async def finish(self, flight: str, token: str) -> None:
-        """Close the flight."""
-        lease = self._leases.pop(token, None)
-        if lease is None:
-            return
-        try:
-            await lease.outbox.flush()
-        except StoreUnavailable:
-            # Followers must not take what they have for the whole: they see the leader as lost.
-            await self._let_go(lease.keys, token, _LOST)
-            raise
-        await self._let_go(lease.keys, token, _END)
 
     async def follow(self, flight: str) -> AsyncIterator[bytes]:
         """Yield the frames of the flight's latest leader."""
@@ -124,17 +96,6 @@ class RedisFlightBoard:
             self._following -= 1
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-
-    async def close(self) -> None:
-        """Give up the leases of this worker."""
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
-        leases, self._leases = self._leases, {}
-        for token, lease in leases.items():
-            lease.outbox.discard()
-            with suppress(StoreUnavailable):
-                await self._let_go(lease.keys, token, _LOST)
 
     def _sender(self, keys: _FlightKeys, token: str) -> Callable[[int, list[bytes]], Awaitable[None]]:
         stream = keys.frames(token)
@@ -174,21 +135,29 @@ class RedisFlightBoard:
 
         await self._link.run(stream, work)
 
-    async def _beat(self) -> None:
-        """Renew the leases of this worker."""
-        while self._leases:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            for token, lease in list(self._leases.items()):
-                # A Redis that stumbles must not stop the heart; the lease bridges a few beats.
-                with suppress(StoreUnavailable):
-                    await self._renew(lease.keys, token)
+    async def _renew(self, leases: Mapping[str, _FlightKeys]) -> None:
+        for token, keys in leases.items():
 
-    async def _renew(self, keys: _FlightKeys, token: str) -> None:
-        async def work(lane: Lane) -> None:
-            if await _still_leads(lane, keys, token):
-                await lane.transact(("PEXPIRE", keys.lease, _LEASE_MS))
+            async def work(lane: Lane, token: str = token, keys: _FlightKeys = keys) -> None:
+                if await _still_leads(lane, keys, token):
+                    await lane.transact(("PEXPIRE", keys.lease, _LEASE_MS))
 
-        await self._link.run(keys.lease, work)
+            # A Redis that stumbles must not stop the heart.
+            with suppress(StoreUnavailable):
+                await self._link.run(keys.lease, work)
+
+    async def _end(self, token: str, place: _FlightKeys) -> None:
+        await self._let_go(place, token, _END)
+
+    async def _give_up(self, leases: Mapping[str, _FlightKeys]) -> None:
+        failure: StoreUnavailable | None = None
+        for token, keys in leases.items():
+            try:
+                await self._let_go(keys, token, _LOST)
+            except StoreUnavailable as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 async def _still_leads(lane: Lane, keys: _FlightKeys, token: str) -> bool:

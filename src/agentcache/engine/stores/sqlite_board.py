@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
 
-from agentcache.engine.stores.boards import HEARTBEAT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, Outbox, new_token
+from agentcache.engine.stores.boards import KEPT_SECONDS, LEASE_SECONDS, LeasedBoard, new_token
 from agentcache.engine.stores.port import LeaderLost, StoreUnavailable
 from agentcache.engine.stores.sqlite_entries import SqliteEntries
 from agentcache.engine.stores.sqlite_file import Link, all_rows
@@ -22,21 +21,14 @@ _READ_BUSY_MS = 5
 _READ_CACHE_BYTES = 2 << 20
 
 
-@dataclass(slots=True)
-class _Lease:
-    flight: str
-    outbox: Outbox
-
-
-class SqliteFlightBoard:
+class SqliteFlightBoard(LeasedBoard[str]):
     """Leases and frames as rows of the cache file of `entries`; it must be open, and be closed after the board."""
 
     def __init__(self, entries: SqliteEntries, *, clock: Clock) -> None:
+        super().__init__()
         self._writer = entries.writer
         self._clock = clock
         self._reader = Link(entries.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
-        self._leases: dict[str, _Lease] = {}
-        self._heart: asyncio.Task[None] | None = None
 
     async def claim(self, flight: str) -> str | None:
         """Try to lead a flight."""
@@ -45,30 +37,8 @@ class SqliteFlightBoard:
         number = await self._writer.submit(lambda connection: _claim(connection, flight, token, now))
         if number is None:
             return None
-        self._leases[token] = _Lease(flight, Outbox(self._sender(number)))
-        if self._heart is None or self._heart.done():
-            self._heart = asyncio.get_running_loop().create_task(self._beat(), name="flight-heartbeat")
+        self._lead(token, flight, self._sender(number))
         return token
-
-    async def publish(self, flight: str, token: str, frames: list[bytes]) -> None:
-        """Append frames for followers."""
-        lease = self._leases.get(token)
-        if lease is not None:
-            await lease.outbox.add(frames)
-
-    async def finish(self, flight: str, token: str) -> None:
-        """Close the flight."""
-        lease = self._leases.pop(token, None)
-        if lease is None:
-            return
-        try:
-            await lease.outbox.flush()
-        except StoreUnavailable:
-            # Followers must not take what they have for the whole: they see the leader as lost.
-            await self._writer.submit(lambda connection: _give_up(connection, [token]))
-            raise
-        now = self._clock.now()
-        await self._writer.submit(lambda connection: _finish(connection, token, now))
 
     async def follow(self, flight: str) -> AsyncIterator[bytes]:
         """Yield the frames of the flight's latest leader."""
@@ -97,17 +67,8 @@ class SqliteFlightBoard:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def close(self) -> None:
-        """Give up the leases of this worker."""
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
-        tokens = list(self._leases)
-        for lease in self._leases.values():
-            lease.outbox.discard()
-        self._leases.clear()
-        if tokens:
-            with suppress(StoreUnavailable):
-                await self._writer.submit(lambda connection: _give_up(connection, tokens))
+        """Give up the leases of this worker, and close."""
+        await super().close()
         self._reader.drop()
 
     def _sender(self, number: int) -> Callable[[int, list[bytes]], asyncio.Future[None]]:
@@ -123,15 +84,19 @@ class SqliteFlightBoard:
         except apsw.Error as error:
             raise self._reader.report(error) from error
 
-    async def _beat(self) -> None:
-        """Renew the leases of this worker, and clear away what nobody reads any more."""
-        while self._leases:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            tokens = list(self._leases)
-            now = self._clock.now()
-            # A disk that is full or busy for a moment must not stop the heart; the lease bridges a few beats.
-            with suppress(StoreUnavailable):
-                await self._writer.submit(lambda connection: _renew(connection, tokens, now))  # noqa: B023 - awaited here
+    async def _renew(self, leases: Mapping[str, str]) -> None:
+        """Renew leases, and clear away what nobody reads any more."""
+        now = self._clock.now()
+        # A disk that is full or busy for a moment must not stop the heart.
+        with suppress(StoreUnavailable):
+            await self._writer.submit(lambda connection: _renew(connection, list(leases), now))
+
+    async def _end(self, token: str, place: str) -> None:
+        now = self._clock.now()
+        await self._writer.submit(lambda connection: _finish(connection, token, now))
+
+    async def _give_up(self, leases: Mapping[str, str]) -> None:
+        await self._writer.submit(lambda connection: _give_up(connection, list(leases)))
 
 
 def _claim(connection: apsw.Connection, flight: str, token: str, now: float) -> int | None:
