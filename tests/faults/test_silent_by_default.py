@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tests.architecture.repository import ROOT
+from tests.support.migrated_records import put_into
 from tests.support.reliability import record
 
 VISIT = [sys.executable, "tests/support/short_visit.py"]
@@ -56,6 +57,7 @@ def test_it_works_without_a_network_and_the_kernel_sees_no_attempt_to_leave(tmp_
         # The kernel cannot be asked here (another system, or no privilege); the interpreters can.
         assert audit(tmp_path) == []
         return
+    put_into(tmp_path / "data")
     command = [*isolated, sys.executable, "tests/support/isolated_network.py", *VISIT, str(tmp_path / "data")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert finished.returncode == 0, finished.stderr
@@ -70,4 +72,5 @@ def test_a_proxy_in_the_environment_changes_nothing(tmp_path, monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://192.0.2.1:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    put_into(tmp_path / "data")
     assert audit(tmp_path) == []

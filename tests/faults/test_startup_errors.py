@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from agentcache.cli.app import app
 from agentcache.cli.exit_codes import ExitCode
 from agentcache.supervisor.run import Supervisor
+from tests.support.migrated_records import put_into
 from tests.support.reliability import record
 
 SECRET = "f3b1c9d27a5e48069d1b7c4e2f80a6d5"
@@ -238,10 +239,8 @@ def test_a_database_server_that_does_not_answer(tmp_path):
 
 
 def prepared_data(tmp_path):
-    data = tmp_path / "data"
-    command = [sys.executable, "-m", "agentcache", "migrate"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return data / "app.db"
+    put_into(tmp_path / "data")
+    return tmp_path / "data/app.db"
 
 
 def test_a_database_from_a_newer_release(tmp_path):

@@ -185,6 +185,7 @@ async def load(server, seconds, acknowledged):
                     answer = await client.request("POST", CHAT, headers, QUESTION | {"seed": number})
                     assert answer.status == 200
                     acknowledged[answer.header("x-agentcache-request-id")] = time.monotonic()
+                    await asyncio.sleep(0.005)
             except (ConnectionError, OSError):
                 return
 

@@ -23,7 +23,7 @@ from tests.support.webhooks import make_endpoint, sample
 
 ROOT = Path(__file__).parents[3]
 #: Each event goes to three endpoints: ten thousand deliveries before a release.
-EVENTS, KILLS = count(100, 3_400), count(4, 100)
+EVENTS, KILLS = count(100, 3_400), count(2, 100)
 REDELIVERED = 250
 #: Long enough for a busy machine: a lease that ends while its worker lives is a repetition, too.
 LEASE_SECONDS = 3.0
@@ -58,7 +58,7 @@ def kill(worker):
 def wait_until(is_so, worker):
     while not is_so():
         assert worker.poll() is None, "the worker ended by itself"
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 class RolledBack(Exception):

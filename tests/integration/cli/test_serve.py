@@ -105,17 +105,17 @@ def test_the_second_identical_call_is_a_hit_whichever_worker_answers(server):
     assert all("hit" in ask(server).headers["cache-status"] for _ in range(8))
 
 
-def test_keys_are_created_listed_and_revoked(server):
+def test_keys_are_created_listed_and_revoked(server, keys):
     created = json.loads(server.run("keys", "create", "--name", "CI", "--scope", "stats:read", "--json").stdout)
     assert created["key"].startswith("ac_live_")
     assert (created["name"], created["team"], created["scopes"]) == ("CI", "local", ["stats:read"])
     stats = {"headers": {"X-AgentCache-Key": created["key"]}}
     assert httpx.get(f"{server.url}/api/cache/stats", **stats).status_code == 200
-    listed = json.loads(server.run("keys", "list", "--json").stdout)["keys"]
+    listed = json.loads(keys("list", "--json").stdout)["keys"]
     assert [row["state"] for row in listed if row["id"] == created["id"]] == ["live"]
     assert created["key"] not in json.dumps(listed)
-    assert server.run("keys", "revoke", created["id"]).returncode == 0
-    listed = json.loads(server.run("keys", "list", "--json").stdout)["keys"]
+    assert keys("revoke", created["id"]).exit_code == 0
+    listed = json.loads(keys("list", "--json").stdout)["keys"]
     assert [row["state"] for row in listed if row["id"] == created["id"]] == ["revoked"]
 
 
