@@ -42,7 +42,6 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, then watch for readiness."""
         await super().startup(sockets)
-        gc.enable()
         self._watching = asyncio.create_task(self._tell_when_ready())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -55,6 +54,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _tell_when_ready(self) -> None:
+        gc.enable()  # off since `main`
         waited = 0.0
         while (reason := await self._why_not_ready()) is not None:
             if waited == 0 or waited >= COMPLAIN_SECONDS:

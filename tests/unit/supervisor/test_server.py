@@ -1,3 +1,4 @@
+import gc
 import json
 
 from agentcache.settings import Settings
@@ -54,6 +55,16 @@ async def test_ready_is_told_once_the_canary_passes():
     server, recorder = server_of(Application(away, away, (200, {})))
     await server._tell_when_ready()
     assert recorder.told == ["The cache store cannot be reached.", "ready"]
+
+
+async def test_garbage_which_the_start_does_not_look_for_is_collected_once_it_serves():
+    server, _ = server_of(Application((200, {})))
+    gc.disable()
+    try:
+        await server._tell_when_ready()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 async def test_an_answer_that_is_no_problem_document_is_told_by_its_status():
