@@ -122,6 +122,11 @@ class FakeResp:
         if name == b"EXEC":
             refused = {"oom": "-EXECABORT", "readonly": "-EXECABORT"}.get(mode)
             return f"{refused} Transaction discarded because of previous errors.\r\n".encode() if refused else b"*0\r\n"
+        if name in (b"MGET", b"HMGET"):
+            number = len(words) - (1 if name == b"MGET" else 2)
+            return b"*%d\r\n" % number + number * null
+        if name == b"SMEMBERS":
+            return b"*0\r\n"
         if name in _READS:
             return b"+OK\r\n" if name in (b"WATCH", b"UNWATCH", b"MULTI", b"DISCARD") else null
         if mode == "oom":
