@@ -29,13 +29,13 @@ _CURSOR_TIME = struct.Struct(">d")
 
 async def find(lane: Lane, keys: TenantKeys, selector: Selector) -> AsyncIterator[list[Found]]:
     """Yield everything that matches, dead entries too, in no order and in lists; an entry may come twice."""
-    async for candidates in _candidates(lane, keys, selector):
+    async for candidates in candidates_of(lane, keys, selector):
         found = [(key, row) for key, row in candidates if row is not None and matches(selector, key, row)]
         if found:
             yield found
 
 
-async def _candidates(
+async def candidates_of(
     lane: Lane, keys: TenantKeys, selector: Selector
 ) -> AsyncIterator[list[tuple[bytes, CatalogRow | None]]]:
     """Go through the narrowest index that surely has every row: other releases know these, too."""
@@ -50,11 +50,25 @@ async def _candidates(
         labels = [f"n:{selector.namespace}"]
     if labels:
         for label in labels:
-            async for members in _scan(lane, "SSCAN", keys.label(label)):
-                yield await read_rows(lane, keys, members)
+            async for rows in _labelled(lane, keys, label):
+                yield rows
         return
     async for flat in _scan(lane, "HSCAN", keys.catalog):
         yield [(key, decode_row(packed)) for key, packed in zip(flat[::2], flat[1::2], strict=True)]
+
+
+async def _labelled(lane: Lane, keys: TenantKeys, label: str) -> AsyncIterator[list[tuple[bytes, CatalogRow | None]]]:
+    """Yield the rows under a label; the next keys come in the same round trip."""
+    ((cursor, members),) = await lane.ask(("SSCAN", keys.label(label), 0, "COUNT", _SCANNED_AT_ONCE))
+    while members or cursor != b"0":
+        commands: list[Command] = [("HMGET", keys.catalog, *members)] if members else []
+        if cursor != b"0":
+            commands.append(("SSCAN", keys.label(label), cursor, "COUNT", _SCANNED_AT_ONCE))
+        replies = await lane.ask(*commands)
+        rows = [(key, decode_row(packed)) for key, packed in zip(members, replies[0], strict=True)] if members else []
+        cursor, members = replies[-1] if cursor != b"0" else (b"0", [])
+        if rows:
+            yield rows
 
 
 async def _scan(lane: Lane, command: str, name: str) -> AsyncIterator[list[bytes]]:

@@ -95,9 +95,10 @@ async def _survey(
             if await _add_scopes(lane, keys, selector, totals, count, has_pending=bool(hard), now=now):
                 return count.reach()
     count = _Count(selector, now, hard, before)
-    async for found in queries.find(lane, keys, selector):
-        for key, row in found:
-            count.add(key, row)
+    async for candidates in queries.candidates_of(lane, keys, selector):
+        for key, row in candidates:
+            if row is not None:
+                count.add(key, row)
     return count.reach()
 
 
