@@ -100,7 +100,7 @@ async def test_f4_a_full_cache_disk_fails_no_call_and_is_used_again_once_there_i
 
 
 class Load:
-    """Callers that ask without a pause, for entries and for what is not stored, and note every answer."""
+    """Callers that ask again and again, for entries and for what is not stored, and note every answer."""
 
     def __init__(self, gateway: LightGateway, name: str, callers: int = 12) -> None:
         self.gateway = gateway
@@ -134,7 +134,7 @@ class Load:
             answer = await self._http.post(CHAT_PATH, json=chat(prompt, stream=caller % 3 == 0), headers=given)
             now = time.monotonic()
             self.answers.append((now - self._started, now - began, answer.status_code, status_of(answer)))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
     def p99_ms(self, since: float = 0.0, until: float = 1e9) -> float:
         waits = [took for at, took, *_ in self.answers if since <= at < until]
