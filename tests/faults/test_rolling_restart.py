@@ -17,6 +17,9 @@ from tests.support.gateway import FullGateway
 from tests.support.guarded import wait_until
 from tests.support.reliability import record
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(360)
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, _provider):

@@ -76,7 +76,7 @@ class ServerProcess:
         """Run another `agentcache` command with the same settings, and this server as the one it speaks to."""
         environ = self.environ | {"AGENTCACHE_BASE_URL": self.url, "AGENTCACHE_API_KEY": self.key}
         command = [sys.executable, "-m", "agentcache", *arguments]
-        return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, timeout=120)
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -21,6 +21,9 @@ from tests.support.raw_http import RawClient
 from tests.support.reliability import record
 from tests.support.routes import every_upstream, guarded_routes, settings_dialects
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(360)
+
 CHAT = "/openai/v1/chat/completions"
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Which port?"}]}
 STREAM = {**QUESTION, "stream": True}

@@ -15,6 +15,9 @@ from tests.support.gateway import LightGateway
 from tests.support.reliability import record
 from tests.support.tiers import count
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(count(360, 3600))
+
 TENANTS = [f"t{number:02d}" for number in range(50)]
 SQLITE_OPERATIONS = count(12_000, 800_000)
 REDIS_OPERATIONS = count(8_000, 240_000)
@@ -53,7 +56,7 @@ def test_fifty_tenants_over_sqlite(tmp_path, provider):
         started = time.perf_counter()
         asyncio.run(load.run(gateway.url, SQLITE_OPERATIONS // 8))
         gateway.run(
-            load.run_inside(gateway.serve, SQLITE_OPERATIONS - load.verdict.operations), seconds=count(110, 2400)
+            load.run_inside(gateway.serve, SQLITE_OPERATIONS - load.verdict.operations), seconds=count(300, 2400)
         )
         seconds = time.perf_counter() - started
         check(gateway, load.verdict, allowed={200, 201, 202, 204, 404}, hits=1 / 4)
@@ -98,7 +101,7 @@ def test_tenants_over_a_redis_that_fails(tmp_path, provider, redis_server):
             await break_and_mend(whole)
             await whole
 
-        gateway.run(run(), seconds=count(110, 2400))
+        gateway.run(run(), seconds=count(300, 2400))
         asyncio.run(load.run(gateway.url, REDIS_OPERATIONS - verdict.operations))
         check(gateway, verdict, allowed={200, 201, 202, 204, 404, 503}, hits=1 / 8)
         assert verdict.statuses[503] > 0, "the faults were felt by nobody"
