@@ -56,7 +56,7 @@ def postgresql_site(tmp_path_factory: pytest.TempPathFactory, postgres_url: str)
 def site(request: pytest.FixtureRequest) -> Site:
     """A server on SQLite; on other databases where a test asks for it with `tests.support.browser.site.on_databases`.
 
-    What pages read and write is tried on both databases without a browser; one whole journey is enough here.
+    What pages read and write is tried on both databases without a browser.
     """
     database = getattr(request, "param", "sqlite")
     site: Site = request.getfixturevalue(f"{database}_site")

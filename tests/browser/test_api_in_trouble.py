@@ -212,9 +212,8 @@ def test_what_was_written_outlives_a_failed_answer(ada, fault):
         "**/dashboard/team/new",
         answered(200, "<html><body>Half", OURS) if fault.startswith("half") else FAULTS[fault][0],
     )
-    with forgiving(ada):
+    with forgiving(ada), page.expect_navigation():
         ada.press("Make the team")
-        page.wait_for_timeout(300)
     page.unroute_all()
     page.go_back()
     expect(page.locator("[name=name]")).to_have_value(f"Through {fault}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
 from tests.support.browser.team_member import create_key, resume
+from tests.support.browser.visitor import Visitor
 
 #: Before the first call.
 EMPTY = (
@@ -29,19 +31,44 @@ def name_of(state: str, path: str) -> str:
     return f"{state}-" + (re.sub(r"\W+", "-", path.removeprefix("/dashboard")).strip("-") or "overview")
 
 
+@pytest.fixture(scope="module")
+def _windows(_turns, _browser, sqlite_site):
+    """One window for each state: to open one takes longer than to look at a page."""
+    with _turns.taken():
+        open_window = partial(Visitor.of, _browser)
+        windows = {is_in_use: resume(open_window, sqlite_site, is_in_use=is_in_use) for is_in_use in (False, True)}
+    yield windows
+    with _turns.taken():
+        for window in windows.values():
+            window.close()
+
+
+@pytest.fixture
+def newcomer(browser, _windows):
+    """Somebody whose team has not made a call."""
+    with _windows[False].answering() as window:
+        yield window
+
+
+@pytest.fixture
+def ada(browser, _windows):
+    """Somebody whose team is in use."""
+    with _windows[True].answering() as window:
+        yield window
+
+
 @pytest.mark.parametrize("path", EMPTY)
-def test_a_page_before_the_first_call(visit, sqlite_site, inspect, path):
-    inspect(resume(visit, sqlite_site, is_in_use=False).open(path), name_of("empty", path))
+def test_a_page_before_the_first_call(newcomer, inspect, path):
+    inspect(newcomer.open(path), name_of("empty", path))
 
 
 @pytest.mark.parametrize("path", IN_USE)
-def test_a_page_in_use(visit, sqlite_site, inspect, path):
-    inspect(resume(visit, sqlite_site).open(path), name_of("used", path))
+def test_a_page_in_use(ada, inspect, path):
+    inspect(ada.open(path), name_of("used", path))
 
 
 @pytest.mark.parametrize("noun", ["keys", "cache", "requests", "team"])
-def test_one_of_each(visit, sqlite_site, inspect, noun):
-    ada = resume(visit, sqlite_site)
+def test_one_of_each(ada, inspect, noun):
     page = ada.open(f"/dashboard/{noun}")
     page.goto(page.locator("main tbody a").first.get_attribute("href"))
     here = page.url
@@ -56,8 +83,7 @@ def test_one_of_each(visit, sqlite_site, inspect, noun):
         inspect(page, f"one-of-{noun}-dialog")
 
 
-def test_what_is_open_on_a_page_and_what_is_wrong_with_it(visit, sqlite_site, inspect):
-    ada = resume(visit, sqlite_site)
+def test_what_is_open_on_a_page_and_what_is_wrong_with_it(ada, inspect):
     page = ada.open("/dashboard")
     page.evaluate("for (const one of document.querySelectorAll('details.menu, figure details')) one.open = true")
     page.locator(".definition summary").first.click()

@@ -182,9 +182,8 @@ def test_notices_of_scripts_can_be_read(people):
     looks.inspect(page, "offline")
     page.context.set_offline(False)
     page.route("**/dashboard/team/new", lambda route: route.fulfill(status=502, body="bad gateway"))
-    with ada.expecting("answer: 502"):
+    with ada.expecting("answer: 502"), page.expect_navigation():
         ada.press("Make the team")
-        page.wait_for_timeout(200)
     page.unroute_all()
     page.go_back()
     expect(page.locator("[name=name]")).to_have_value("Offline")

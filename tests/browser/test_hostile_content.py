@@ -67,11 +67,11 @@ def walked(_turns, _browser, sqlite_site):
         planting.everywhere()
         planting.wait_until_counted()
         bob = Visitor.of(_browser, sqlite_site, "bob")
-        join(bob, ada, payloads()[10])
+        join(bob, ada, payloads()[10], planting.team_id)
         patterns = page_addresses(sqlite_site)
         walk = Walk(ada, patterns)
         walk.start(address for address in patterns if "{" not in address)
-        stranger = Walk(Visitor.of(_browser, sqlite_site, "stranger"), patterns)
+        stranger = Walk(Visitor.of(_browser, sqlite_site, "stranger"), patterns, is_signed_in=False)
         invitation = urlsplit(sqlite_site.mail(bob.email, "invite").link).path
         stranger.start([*(address for address in patterns if "{" not in address), invitation])
     yield planting, walk, stranger

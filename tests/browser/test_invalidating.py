@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.support.browser.team_member import create_key, figure
+from tests.support.browser.people import new_key
+from tests.support.browser.team_member import figure
 
 
 def test_answers_are_invalidated_after_a_look(visit, sqlite_site, inspect):
     ada = visit(sqlite_site).sign_up()
-    api_key = create_key(ada)
+    api_key = new_key(ada)
     source = "https://shop.example.com/prices"
     for prompt in ("What does the red one cost?", "What does the blue one cost?"):
         given = {"X-AgentCache-Tags": "prices,shop", "X-AgentCache-Sources": source}

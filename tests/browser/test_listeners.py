@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser.changing_page import ChangingPage
-from tests.support.browser.team_member import create_key, notices
+from tests.support.browser.people import new_key
+from tests.support.browser.team_member import notices
 
 PRICES = """<!doctype html><html><head><title>Prices</title></head><body><nav><a href="/">Home</a></nav>
 <main><h1>Prices</h1><p>All plans can be ended at the end of any month, in writing or by mail.</p>
@@ -29,7 +30,7 @@ def is_hit(answer):
 
 def test_a_source_is_watched_and_its_change_removes_the_answers_made_of_it(visit, sqlite_site, inspect, pricing):
     ada = visit(sqlite_site).sign_up()
-    api_key = create_key(ada)
+    api_key = new_key(ada)
     page = ada.open("/dashboard/listeners")
     inspect(page, "listeners-empty")
     ada.press("Watch a source")

@@ -14,23 +14,24 @@ LISTS = (
 
 
 @pytest.fixture(scope="module")
-def _console(_turns, _browser, sqlite_site):
-    """The session of somebody who has made a call and became an operator by the link that the server prints."""
+def _root(_turns, _browser, sqlite_site):
+    """The window of somebody who became an operator by the link that the server prints; calls have been made."""
     with _turns.taken():
         grace = Visitor.of(_browser, sqlite_site, "grace-with-a-name-that-is-rather-long").sign_up()
         grace.close()
         root = Visitor.of(_browser, sqlite_site, "root").sign_up()
         make_operator(root)
         sqlite_site.call(sqlite_site.server.key, "Hello")
-        state = root.page.context.storage_state()
+    yield root
+    with _turns.taken():
         root.close()
-    return state
 
 
 @pytest.fixture
-def operator(_console, sqlite_site, visit):
+def operator(browser, _root):
     """An operator's window."""
-    return visit(sqlite_site, "root", storage_state=_console)
+    with _root.answering() as root:
+        yield root
 
 
 @pytest.mark.parametrize("name", LISTS)

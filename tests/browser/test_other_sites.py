@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from urllib.parse import quote
 
 import httpx2 as httpx
@@ -15,6 +16,7 @@ from tests.support.browser.pages import addresses
 from tests.support.browser.people import new_key, program_of
 from tests.support.browser.visitor import Visitor
 from tests.support.reliability import record
+from tests.support.tiers import IS_RELEASE
 
 # The first test waits for everything to be set up; a busy machine takes its time.
 pytestmark = pytest.mark.timeout(400)
@@ -31,48 +33,88 @@ VOLATILE = {
 }
 #: Columns that any visit moves: when somebody was here last, which team they looked at.
 SEEN_AT = re.compile(r"last_(seen|used|login)|_at$|expire|^session_data$")
+#: Goes through addresses with a few at work: browsers keep six connections to a host, and what waits for one of them is
+#: given up on a busy machine before it was ever sent. Every step ends by itself.
+EACH = """
+  const each = async (addresses, act) => {
+    const waiting = [...addresses.entries()];
+    const work = async () => { while (waiting.length) await act(...waiting.shift()); };
+    await Promise.all(Array.from({ length: 6 }, work));
+  };
+  const within = (seconds) => new Promise((settle) => setTimeout(settle, seconds * 1000));
+"""
 #: Sends what browsers let a page send to another site without asking; answers when all is done.
-FORGE = """async ({ site, addresses }) => {
-  const done = [];
-  for (const [number, address] of addresses.entries()) {
-    const form = new URLSearchParams({ name: "forged", email: "forged@example.com", theme: "dark", confirm: "on" });
-    const simple = { method: "POST", mode: "no-cors", credentials: "include", signal: AbortSignal.timeout(20000) };
-    const text = { body: '{"name": "forged"}', headers: { "Content-Type": "text/plain" } };
-    const sent = address.startsWith("/api/") ? text : { body: form };
-    done.push(fetch(site + address, { ...simple, ...sent }).catch(() => 0));
-    if (address.startsWith("/api/")) {
+FORGE = f"""async ({{ site, addresses }}) => {{{EACH}
+  await each(addresses, async (number, address) => {{
+    const form = new URLSearchParams({{ name: "forged", email: "forged@example.com", theme: "dark", confirm: "on" }});
+    const signal = () => AbortSignal.timeout(30000);
+    const simple = {{ method: "POST", mode: "no-cors", credentials: "include", signal: signal() }};
+    const text = {{ body: '{{"name": "forged"}}', headers: {{ "Content-Type": "text/plain" }} }};
+    const sent = address.startsWith("/api/") ? text : {{ body: form }};
+    await fetch(site + address, {{ ...simple, ...sent }}).catch(() => 0);
+    if (address.startsWith("/api/")) {{
       const method = ["PUT", "PATCH", "DELETE"][number % 3];
-      const forged = { method, mode: "cors", credentials: "include", body: '{"name": "forged"}' };
-      done.push(fetch(site + address, { ...forged, signal: AbortSignal.timeout(20000) })
-        .then(() => { throw new Error(`${method} ${address} was let through`); }, () => 0));
-    }
-    done.push(new Promise((settle) => {
-      const image = new Image();
-      image.onload = image.onerror = settle;
-      image.src = site + address;
-      setTimeout(settle, 10000);
-    }));
-    if (done.length > 60) await Promise.all(done.splice(0));
-  }
-  await Promise.all(done);
-}"""
+      const forged = {{ method, mode: "cors", credentials: "include", body: '{{"name": "forged"}}', signal: signal() }};
+      const wasStopped = await fetch(site + address, forged).then(() => false, () => true);
+      if (!wasStopped) throw new Error(`${{method}} ${{address}} was let through`);
+    }}
+    const image = new Image();
+    const loaded = new Promise((settle) => {{ image.onload = image.onerror = settle; }});
+    image.src = site + address;
+    await Promise.race([loaded, within(10)]);
+    image.removeAttribute("src");
+  }});
+}}"""
 #: Sends forms into frames; a frame that refuses to show the answer has sent the form all the same.
-FORMS = """async ({ site, addresses }) => {
-  const send = async (address) => {
-    const frame = document.body.appendChild(Object.assign(document.createElement("iframe"), { name: "f" + Math.random() }));
+FORMS = f"""async ({{ site, addresses }}) => {{{EACH}
+  await each(addresses, async (number, address) => {{
+    const frame = document.body.appendChild(Object.assign(document.createElement("iframe"), {{ name: "f" + Math.random() }}));
     const form = document.createElement("form");
-    Object.assign(form, { method: "post", action: site + address, target: frame.name });
-    form.append(Object.assign(document.createElement("input"), { name: "name", value: "forged" }));
+    Object.assign(form, {{ method: "post", action: site + address, target: frame.name }});
+    form.append(Object.assign(document.createElement("input"), {{ name: "name", value: "forged" }}));
     document.body.append(form);
-    // Not every answer makes a frame load; the form has been sent long before this time is over.
-    const shown = new Promise((settle) => { frame.onload = settle; setTimeout(settle, 3000); });
+    const shown = new Promise((settle) => {{ frame.onload = settle; }});
     form.submit();
-    await shown;
+    await Promise.race([shown, within(10)]);
     frame.remove();
     form.remove();
-  };
-  while (addresses.length) await Promise.all(addresses.splice(0, 40).map(send));
-}"""
+  }});
+}}"""
+
+
+class Attacks:
+    """What a window sends to a site by POST, as the browser's network says, which waits for no page.
+
+    `Request.all_headers()` waits for ever for a request that was cut off before the browser told of its headers.
+    """
+
+    def __init__(self, page, site):
+        self._page, self._site = page, site
+        self._posts, self._cookies, self._answers = set(), set(), {}
+        network = page.context.new_cdp_session(page)
+        network.on("Network.requestWillBeSent", self._is_sent)
+        network.on("Network.requestWillBeSentExtraInfo", self._has_headers)
+        network.on("Network.responseReceivedExtraInfo", self._is_answered)
+        network.send("Network.enable")
+
+    def _is_sent(self, event):
+        if event["request"]["method"] == "POST" and event["request"]["url"].startswith(self._site.url):
+            self._posts.add(event["requestId"])
+
+    def _has_headers(self, event):
+        if any("agentcache_session" in text for name, text in event["headers"].items() if name.lower() == "cookie"):
+            self._cookies.add(event["requestId"])
+
+    def _is_answered(self, event):
+        self._answers[event["requestId"]] = event["statusCode"]
+
+    def settle(self, answers):
+        """Wait for so many answers, and say what was sent, sent with a cookie, and answered."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until and len(self._posts & self._answers.keys()) < answers:
+            self._page.wait_for_timeout(50)
+        answered = {self._answers[one] for one in self._posts & self._answers.keys()}
+        return len(self._posts), len(self._posts & self._cookies), answered
 
 
 @pytest.fixture(scope="module")
@@ -143,26 +185,21 @@ def snapshot(site):
 def test_pages_of_other_sites_change_nothing(ada, sqlite_site, attacker, targets):
     """E3: forms, fetch, images; from another site, and from a sibling that browsers send the cookie for."""
     # Of most answers browsers tell only that they must not be read (Cross-Origin-Resource-Policy).
-    sent, answers = [], []
-    ada.page.context.on("request", lambda request: sent.append((request.method, request)))
-    ada.page.context.on("response", lambda answer: answers.append((answer.request.method, answer)))
+    attacks = Attacks(ada.page, sqlite_site)
     before = snapshot(sqlite_site)
     # The cookie comes along from the sibling only, so all addresses are for it, and some for the other site.
     for origin, chosen in ((attacker.sibling, targets), (attacker.stranger, targets[::4])):
         ada.page.goto(origin)
         ada.page.evaluate(FORGE, {"site": sqlite_site.url, "addresses": chosen})
         ada.page.evaluate(FORMS, {"site": sqlite_site.url, "addresses": chosen[::4]})
+    posts, with_cookie, answered = attacks.settle(answers=len(targets))
     ada.page.goto("about:blank")
     assert snapshot(sqlite_site) == before
-    posts = [one for method, one in sent if method == "POST" and one.url.startswith(sqlite_site.url)]
-    answered = [one for method, one in answers if method == "POST" and one.url.startswith(sqlite_site.url)]
-    # Of what was answered only: the cookies of a request that the next page cut off are never told.
-    with_cookie = [one for one in answered[:100] if "agentcache_session" in one.request.all_headers().get("cookie", "")]
-    assert len(posts) > 1.25 * len(targets)
-    assert len(with_cookie) > 20, "no request had a cookie to abuse"
-    assert {one.status for one in answered} == {403}
+    assert posts > 1.25 * len(targets)
+    assert with_cookie > len(targets) / 2, "too few requests had a cookie to abuse"
+    assert answered == {403}
     assert ada.open("/dashboard/team/settings").locator("[name=name]").first.input_value() != "forged"
-    record("E3 browser", addresses=len(targets), posts=len(posts), with_cookie=len(with_cookie), changes=0)
+    record("E3 browser", addresses=len(targets), posts=posts, with_cookie=with_cookie, changes=0)
 
 
 CLAIMS = {
@@ -179,7 +216,9 @@ def test_a_cookie_alone_changes_nothing(ada, sqlite_site, targets):
     refused = 0
     with httpx.Client(base_url=sqlite_site.url, cookies=cookies) as program:
         for number, address in enumerate(targets):
-            for method in ("POST", "PUT", "PATCH", "DELETE"):
+            others = ("PUT", "PATCH", "DELETE")
+            # With every change, each address meets POST and one of the others.
+            for method in ("POST", *(others if IS_RELEASE else others[number % 3 :][:1])):
                 claims = list(CLAIMS.values()) if method == "POST" and number % 5 == 0 else [CLAIMS["nothing"]]
                 for claim in claims:
                     answer = program.request(method, address, headers=claim, json={"name": "forged"})
@@ -213,25 +252,27 @@ FRAMED = ("/", "/login", "/signup", "/dashboard", "/dashboard/keys", "/settings/
 def test_no_page_shows_in_a_frame(ada, sqlite_site, attacker):
     """E4: neither to another site nor to a sibling."""
     for origin in (attacker.sibling, attacker.stranger):
-        for kind in ("iframe src", "object data", "embed src"):
-            ada.page.goto(origin)
-            tag, attribute = kind.split()
-            ada.page.evaluate(
-                """async ([tag, attribute, addresses]) => {
-                  await Promise.all(addresses.map((address) => new Promise((settle) => {
-                    const one = document.createElement(tag);
-                    one.onload = one.onerror = settle;
-                    one.setAttribute(attribute, address);
-                    document.body.append(one);
-                    setTimeout(settle, 1500);
-                  })));
-                }""",
-                [tag, attribute, [sqlite_site.url + path for path in FRAMED]],
-            )
-            assert [frame.url for frame in ada.page.frames if frame.url.startswith(sqlite_site.url)] == [], kind
+        ada.page.goto(origin)
+        ada.page.evaluate(
+            """async (addresses) => {
+              const kinds = [["iframe", "src"], ["object", "data"], ["embed", "src"]];
+              await Promise.all(kinds.flatMap(([tag, attribute]) => addresses.map((address) => new Promise((settle) => {
+                const one = document.createElement(tag);
+                one.onload = one.onerror = settle;
+                one.setAttribute(attribute, address);
+                document.body.append(one);
+                setTimeout(settle, 3000);
+              }))));
+            }""",
+            [sqlite_site.url + path for path in FRAMED],
+        )
+        assert [frame.url for frame in ada.page.frames if frame.url.startswith(sqlite_site.url)] == [], origin
     ada.page.goto(sqlite_site.url)
-    ada.page.evaluate("document.body.append(Object.assign(document.createElement('iframe'), { src: location.href }))")
-    ada.page.wait_for_timeout(200)
+    ada.page.evaluate("""() => new Promise((settle) => {
+      const frame = Object.assign(document.createElement("iframe"), { src: location.href, onload: settle });
+      document.body.append(frame);
+      setTimeout(settle, 10000);
+    })""")
     assert [frame.url for frame in ada.page.frames[1:] if frame.url.startswith(sqlite_site.url)] == []
 
 
@@ -239,7 +280,7 @@ def test_no_page_knows_who_opened_it(ada, sqlite_site, attacker):
     """E4: the one that opened it cannot steer it, and it cannot steer that one."""
     for origin, paths in (
         (attacker.sibling, ("/", "/dashboard", "/nothing")),
-        (attacker.stranger, ("/login", "/api/docs")),
+        (attacker.stranger, ("/login", "/signup")),
     ):
         for path in paths:
             ada.page.goto(origin)

@@ -6,7 +6,8 @@ import time
 
 from playwright.sync_api import expect
 
-from tests.support.browser.team_member import counted, create_key, notices
+from tests.support.browser.people import new_key
+from tests.support.browser.team_member import counted, notices
 
 #: A change is in force for every worker within this time.
 _IN_FORCE_WITHIN_SECONDS = 15.0
@@ -27,7 +28,7 @@ def names_policy(site, api_key, name):
 
 def test_a_preset_is_tried_kept_followed_and_taken_back(visit, sqlite_site, inspect):
     ada = visit(sqlite_site).sign_up()
-    api_key = create_key(ada)
+    api_key = new_key(ada)
     for number in range(6):
         assert sqlite_site.call(api_key, f"Question {number % 3}").status_code == 200
     counted(ada, 6)

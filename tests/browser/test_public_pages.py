@@ -7,7 +7,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser.site import Site
+from tests.support.browser.control_plane import control_plane
+from tests.support.browser.people import new_key
+from tests.support.browser.team_member import wait_until
+from tests.support.browser.visitor import Visitor
 
 PAGES = (
     "/", "/pricing", "/status", "/security", "/changelog", "/docs", "/docs/how-to/limits", "/docs/reference/settings",
@@ -19,9 +22,24 @@ def _name(path: str) -> str:
     return "public-" + (re.sub(r"\W+", "-", path).strip("-") or "start")
 
 
+@pytest.fixture(scope="module")
+def _stranger(_turns, _browser, sqlite_site):
+    with _turns.taken():
+        stranger = Visitor.of(_browser, sqlite_site)
+    yield stranger
+    with _turns.taken():
+        stranger.close()
+
+
+@pytest.fixture
+def stranger(browser, _stranger):
+    """One window for all pages: to open one takes longer than to look at a page."""
+    with _stranger.answering() as stranger:
+        yield stranger
+
+
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_looks_right_and_everybody_can_use_it(visit, sqlite_site, inspect, path):
-    stranger = visit(sqlite_site)
+def test_a_page_looks_right_and_everybody_can_use_it(stranger, inspect, path):
     stranger.page.goto(path)
     inspect(stranger.page, _name(path))
 
@@ -39,19 +57,12 @@ def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, fits):
 
 def test_figures_appear_on_the_start_page_once_there_are_some(visit, site, inspect):
     ada = visit(site).sign_up()
-    ada.open("/dashboard/keys/new")
-    ada.fill(name="first")
-    ada.page.locator("main form button.primary").first.click()
-    key = ada.page.locator(".snippet code").first.inner_text()
+    key = new_key(ada)
     for _ in range(3):
         assert site.call(key, "Which port?").status_code == 200
     page = ada.page
     figures = page.locator("section[aria-labelledby=live] .stat-value")
-    for _ in range(40):
-        ada.open("/")
-        if figures.count():
-            break
-        page.wait_for_timeout(1000)
+    wait_until(page, "/", lambda _: figures.count() > 0)
     expect(figures).to_have_count(4)
     expect(page.get_by_text("Method: the sums of all teams")).to_be_visible()
     inspect(page, "public-start-live")
@@ -103,8 +114,8 @@ def test_the_manual_can_be_walked_by_keyboard_on_a_small_screen(visit, sqlite_si
 
 @pytest.fixture(scope="module")
 def own_machine(tmp_path_factory):
-    """A server without a proxy in front: what is for the machine it runs on only is there."""
-    with Site(tmp_path_factory.mktemp("own"), AGENTCACHE_TRUSTED_PROXIES="0") as site:
+    """Pages without a proxy in front: what is for the machine they run on only is there."""
+    with control_plane(tmp_path_factory.mktemp("own"), AGENTCACHE_TRUSTED_PROXIES="0") as site:
         yield site
 
 

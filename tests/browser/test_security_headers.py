@@ -20,6 +20,7 @@ from tests.support.browser.people import make_operator, new_key, program_of
 from tests.support.browser.visitor import Visitor
 from tests.support.reliability import record
 from tests.support.routes import PUBLIC_TARGETS, native_routes, provider_routes, settings_dialects
+from tests.support.tiers import IS_RELEASE
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src/agentcache/design/static/design/built"
@@ -122,11 +123,15 @@ def test_every_route_has_every_header(people, sqlite_site):
 
     every = [re.sub(r"\{\w+\}", "1", address) for address in addresses(sqlite_site)]
     assert len(every) > 150
-    for address in every:
-        for program in programs.values():
-            check(program.get(address), address)
-        for method in ("POST", "OPTIONS", "HEAD"):
-            check(programs["stranger"].request(method, address), address)
+    for number, address in enumerate(every):
+        for name, program in programs.items():
+            # Where no operator is asked for, an operator is a member.
+            if name != "operator" or IS_RELEASE or address.startswith("/admin"):
+                check(program.get(address), address)
+        for turn, method in enumerate(("POST", "OPTIONS", "HEAD")):
+            # Each of them meets every address before a release, and one of them with every change.
+            if IS_RELEASE or number % 3 == turn:
+                check(programs["stranger"].request(method, address), address)
     for address in ("/nothing", "/api/nothing", "/admin/nothing/", "/dashboard/nothing", "/static"):
         check(programs["member"].get(address), address)
     check(programs["member"].get("/dashboard", headers={"Host": "evil.example"}), "/dashboard")

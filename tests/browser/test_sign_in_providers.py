@@ -2,80 +2,52 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.asgi_server import ASGIServer
-from tests.support.browser.site import Site
-from tests.support.django_project import use_settings
+from tests.support.browser.control_plane import ControlPlane, control_plane  # sets Django up
 from tests.support.sign_in_provider import CLIENT_ID, CLIENT_SECRET, Account, SignInProvider
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def provider() -> Iterator[SignInProvider]:
     """On another site than ours, as browsers see it."""
     with SignInProvider(host="localhost") as provider:
         yield provider
 
 
-@pytest.fixture
-def github_site(tmp_path, provider) -> Iterator[Site]:
-    settings = {
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, provider) -> Iterator[ControlPlane]:
+    """Pages that know both providers."""
+    from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
+
+    github = {
         "AGENTCACHE_GITHUB_URL": provider.url, "AGENTCACHE_GITHUB_CLIENT_ID": CLIENT_ID,
-        "AGENTCACHE_GITHUB_CLIENT_SECRET": CLIENT_SECRET,
+        "AGENTCACHE_GITHUB_CLIENT_SECRET": CLIENT_SECRET, "AGENTCACHE_EGRESS_ALLOW": "127.0.0.1",
     }  # fmt: skip
-    with Site(tmp_path / "site", **settings) as site:
-        yield site
+    with pytest.MonkeyPatch.context() as patch:
+        # allauth reads the addresses of GitHub when it is imported.
+        patch.setattr(GitHubOAuth2Adapter, "access_token_url", f"{provider.url}/login/oauth/access_token")
+        patch.setattr(GitHubOAuth2Adapter, "authorize_url", f"{provider.url}/login/oauth/authorize")
+        patch.setattr(GitHubOAuth2Adapter, "profile_url", f"{provider.url}/api/v3/user")
+        patch.setattr(GitHubOAuth2Adapter, "emails_url", f"{provider.url}/api/v3/user/emails")
+        folder = tmp_path_factory.mktemp("site")
+        with control_plane(folder, lambda: _with_google(provider), AGENTCACHE_TRUSTED_PROXIES="1", **github) as site:
+            yield site
 
 
-@dataclass
-class Pages:
-    """The control plane alone."""
+def _with_google(provider):
+    """Google's address is no setting of the product."""
+    from django.conf import settings
 
-    url: str
-
-
-@pytest.fixture
-def google_site(tmp_path, migrated_sqlite, provider) -> Iterator[Pages]:
-    """A control plane in this process, for Google's address is no setting of the product."""
-    from django.test import override_settings
-
-    from agentcache.settings import Settings
-
-    settings = Settings.from_env({"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache")})
-    settings.data_dir.mkdir()
-    shutil.copyfile(migrated_sqlite, settings.app_db)
     app = {
         "provider_id": "google", "name": "Google", "client_id": CLIENT_ID, "secret": CLIENT_SECRET,
         "settings": {"server_url": provider.url},
     }  # fmt: skip
-    set_up = {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
-    # The server is made within the settings, which its middleware reads once.
-    with ExitStack() as stack:
-        stack.enter_context(use_settings(settings))
-        stack.enter_context(override_settings(SOCIALACCOUNT_PROVIDERS=set_up))
-        yield Pages(stack.enter_context(ASGIServer(_control_plane(), lifespan="off")).url)
-
-
-def _control_plane() -> Callable[..., object]:
-    from django.core.handlers.asgi import ASGIHandler
-
-    from agentcache.web.static_files import STATIC_URL, StaticFiles
-
-    pages, static_files = ASGIHandler(), StaticFiles()
-
-    async def control_plane(scope, receive, send):
-        if scope["path"].startswith(STATIC_URL):
-            await static_files(scope, send)
-        else:
-            await pages(scope, receive, send)
-
-    return control_plane
+    google = {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
+    return {"SOCIALACCOUNT_PROVIDERS": {**settings.SOCIALACCOUNT_PROVIDERS, **google}}
 
 
 def go(visitor, path, button, choice="Allow"):
@@ -90,25 +62,25 @@ def go(visitor, path, button, choice="Allow"):
     return visitor.page
 
 
-def test_a_stranger_joins_with_github_and_comes_back(visit, github_site, provider):
-    ada = visit(github_site)
+def test_a_stranger_joins_with_github_and_comes_back(visit, site, provider):
+    ada = visit(site)
     provider.account = Account(id=1, email=ada.email)
-    assert go(ada, "/signup", "Continue with GitHub").url.startswith(f"{github_site.url}/dashboard")
-    again = visit(github_site)
+    assert go(ada, "/signup", "Continue with GitHub").url.startswith(f"{site.url}/dashboard")
+    again = visit(site)
     page = go(again, "/login?next=%2Fsettings%2Fprofile", "Continue with GitHub")
-    assert page.url == f"{github_site.url}/settings/profile"
+    assert page.url == f"{site.url}/settings/profile"
     expect(page.locator("body")).to_contain_text(ada.email)
 
 
-def test_somebody_joins_with_google(visit, google_site, provider):
-    ada = visit(google_site)
+def test_somebody_joins_with_google(visit, site, provider):
+    ada = visit(site)
     provider.account = Account(id=3, email=ada.email)
     page = go(ada, "/login", "Continue with Google")
-    assert page.url == f"{google_site.url}/dashboard"
+    assert page.url == f"{site.url}/dashboard"
 
 
-def test_what_a_provider_refuses_is_said_on_the_sign_in_page(visit, google_site, provider, inspect):
-    ada = visit(google_site)
+def test_what_a_provider_refuses_is_said_on_the_sign_in_page(visit, site, provider, inspect):
+    ada = visit(site)
     page = go(ada, "/login", "Continue with Google", "Deny")
     expect(page.locator("main")).to_contain_text("You left the provider's page")
     provider.account = Account(email=ada.email, is_verified=False)
@@ -117,17 +89,18 @@ def test_what_a_provider_refuses_is_said_on_the_sign_in_page(visit, google_site,
     inspect(page, "account-login-provider")
 
 
-def test_github_is_connected_to_an_account_and_taken_off(visit, github_site, provider, inspect):
-    ada = visit(github_site).sign_up()
+def test_github_is_connected_to_an_account_and_taken_off(visit, site, provider, inspect):
+    ada = visit(site)
     provider.account = Account(id=2, email=ada.email)
-    stranger = visit(github_site, "eve")
+    go(ada, "/signup", "Continue with Google")
+    stranger = visit(site, "eve")
     page = go(stranger, "/login", "Continue with GitHub")
     expect(page.locator("main")).to_contain_text("has an account here already")
     page = go(ada, "/settings/security", "Connect GitHub")
-    assert page.url == f"{github_site.url}/settings/security"
+    assert page.url == f"{site.url}/settings/security"
     inspect(page, "account-security-providers")
-    again = visit(github_site, "again")
-    assert go(again, "/login", "Continue with GitHub").url.startswith(f"{github_site.url}/dashboard")
+    again = visit(site, "again")
+    assert go(again, "/login", "Continue with GitHub").url.startswith(f"{site.url}/dashboard")
     ada.page.get_by_role("button", name="Disconnect GitHub").click()
     expect(ada.page.get_by_role("button", name="Connect GitHub")).to_be_visible()
     expect(ada.page.get_by_role("button", name="Disconnect GitHub")).to_have_count(0)

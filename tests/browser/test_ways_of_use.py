@@ -164,7 +164,7 @@ def test_single_keys_can_be_turned_off(visit, sqlite_site):
 
 
 def test_every_page_and_form_works_without_scripts(visit, site):
-    ada = visit(site, java_script_enabled=False).sign_up()
+    ada = visit(site, java_script_enabled=False).sign_up_on_pages()
     page = ada.open("/dashboard")
     expect(page.locator("noscript, main").first).to_be_attached()
     api_key = create_key(ada)

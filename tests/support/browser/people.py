@@ -17,10 +17,10 @@ def program_of(visitor: Visitor, **headers: str) -> httpx.Client:
     return httpx.Client(base_url=visitor.site.url, cookies=cookies, headers=given, timeout=30)
 
 
-def join(visitor: Visitor, team_owner: Visitor, name: str = "") -> None:
-    """Make somebody a plain member of another's team, by invitation, and sign them in."""
+def join(visitor: Visitor, team_owner: Visitor, name: str = "", team_id: str = "") -> None:
+    """Make somebody a plain member of another's team, their only one unless it is given, and sign them in."""
     with program_of(team_owner) as program:
-        team_id = program.get("/api/teams").json()[0]["team"]["id"]
+        team_id = team_id or program.get("/api/teams").json()[0]["team"]["id"]
         invitation = {"email": visitor.email, "role": "member"}
         program.post(f"/api/teams/{team_id}/invitations", json=invitation).raise_for_status()
     link = urlsplit(visitor.site.mail(visitor.email, "invite").link).path

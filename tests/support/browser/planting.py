@@ -32,6 +32,7 @@ class Planting:
     taken: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     sample: dict[str, str] = field(default_factory=dict)
+    team_id: str = ""
 
     @property
     def site(self) -> Site:
@@ -42,7 +43,7 @@ class Planting:
         """Plant. The visitor is signed in, just now, and is an operator."""
         with program_of(self.visitor) as program:
             self._people(program)
-            team_id = self._teams(program)
+            self.team_id = team_id = self._teams(program)
             api_key = self._keys(program)
             self._invitations(program, team_id)
             self._logo(program, team_id)
@@ -61,7 +62,8 @@ class Planting:
         """Wait until the calls have come to the pages."""
         until = time.monotonic() + PATIENCE_SECONDS
         with program_of(self.visitor) as program:
-            while "hover" not in program.get("/dashboard/requests", params={"live": "0", "agent": payloads()[-1]}).text:
+            last = {"live": "0", "agent": payloads()[-1]}
+            while 'id="request-' not in program.get("/dashboard/requests", params=last).text:
                 assert time.monotonic() < until, "the calls were never counted"
                 time.sleep(0.1)
 

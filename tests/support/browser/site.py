@@ -17,10 +17,11 @@ import pytest
 from agentcache.demo.fake_provider import FakeProvider
 from tests.support.migrated_records import put_into
 from tests.support.server_process import ServerProcess
+from tests.support.tiers import ENGINES
 
 PATIENCE_SECONDS = 20.0
 #: Has the fixture `site` stand on each of the databases.
-on_databases = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
+on_databases = pytest.mark.parametrize("site", ENGINES, indirect=True)
 
 
 @dataclass(frozen=True)

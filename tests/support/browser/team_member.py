@@ -11,6 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.support.browser.people import new_key
 from tests.support.browser.site import Site
 from tests.support.browser.visitor import Visitor
 
@@ -80,12 +81,13 @@ def settle(visit: Callable[..., Visitor], site: Site, *, is_in_use: bool = True)
         ada = visit(site).sign_up()
         api_key = ""
         if is_in_use:
-            api_key = create_key(ada)
+            api_key = new_key(ada, "Production")
             for number in range(12):
                 answer = site.call(api_key, f"Question {number % 4}", **{"X-AgentCache-Agent": f"agent-{number % 3}"})
                 assert answer.status_code == 200
             counted(ada, 12)
         known[is_in_use] = Settled(ada.page.context.storage_state(), ada.email, api_key)
+        ada.close()
     return known[is_in_use]
 
 
