@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.browser.people import make_operator
+from tests.support.browser.people import make_operator, new_key, program_of
+from tests.support.browser.team_member import wait_until
 from tests.support.browser.visitor import Visitor
 
 LISTS = (
     "accounts/user", "accounts/loginsession", "teams/team", "teams/membership", "teams/apikey", "quotas/teamplan",
     "quotas/limit", "analytics/usageevent", "mails/mail", "jobs/job", "audit/auditevent",
 )  # fmt: skip
+#: As long as a team's name can be, and breaks nowhere.
+LONG_NAME = "W" * 64
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +21,10 @@ def _root(_turns, _browser, sqlite_site):
     """The window of somebody who became an operator by the link that the server prints; calls have been made."""
     with _turns.taken():
         grace = Visitor.of(_browser, sqlite_site, "grace-with-a-name-that-is-rather-long").sign_up()
+        with program_of(grace) as program:
+            team_id = program.get("/api/teams").json()[0]["team"]["id"]
+            program.patch(f"/api/teams/{team_id}", json={"name": LONG_NAME}).raise_for_status()
+        sqlite_site.call(new_key(grace), "Hello")
         grace.close()
         root = Visitor.of(_browser, sqlite_site, "root").sign_up()
         make_operator(root)
@@ -49,7 +56,7 @@ def test_rows_and_the_way_to_a_plan_can_be_used(operator, fits):
     fits(page, "console-team-row")
     page.get_by_role("link", name="Give a plan").click()
     fits(page, "console-plan-add")
-    fits(operator.open("/admin/usage/"), "console-usage")
+    fits(wait_until(page, "/admin/usage/", lambda page: page.get_by_text(LONG_NAME).count() > 0), "console-usage")
 
 
 def test_viewing_as_somebody_is_marked_on_every_page(operator, sqlite_site, visit, fits):
