@@ -92,7 +92,7 @@ METRICS: Final = (
         "cost_usd", "Provider cost", "USD", "sum of provider prices of answers that were bought", "",
         "one provider call; a hit makes none",
         "What the providers' calls cost, at the price in force when each was made. Calls of models whose price is unknown "
-        "count as 0.",
+        "count as 0; a hard budget refuses them, unless it lets them pass.",
     ),
     Metric(
         "saved_usd", "Avoided cost", "USD", "sum of provider prices of answers that were not bought again", "",

@@ -103,7 +103,9 @@ def _unpriced(material: Material) -> list[str]:
         return []
     named = ", ".join(f"{model or 'no model'} ({formats.number(misses)})" for model, misses in found[:_UNPRICED_SHOWN])
     more = f" and {len(found) - _UNPRICED_SHOWN} more" if len(found) > _UNPRICED_SHOWN else ""
-    note = f"Calls of models without a known price count as $0.00, here and in budgets: {named}{more}."
+    note = (
+        f"Calls of models without a known price count as $0.00, here and in budgets that let them pass: {named}{more}."
+    )
     return [f"{note} An operator can set prices of your own."]
 
 

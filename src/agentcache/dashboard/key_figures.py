@@ -111,4 +111,5 @@ def limit_of(row: ApiKey) -> dict[str, object]:
         "requests_per_minute": limit.requests_per_minute,
         "budget_usd": None if budget is None else budget / _NANOS,
         "is_hard": limit.is_hard,
+        "allows_unknown_price": limit.allows_unknown_price,
     }

@@ -88,6 +88,11 @@ class LimitFields(forms.Form):
     is_hard = forms.BooleanField(
         required=False, initial=True, label="Refuse calls beyond it", help_text="Otherwise people are only told."
     )
+    allows_unknown_price = forms.BooleanField(
+        required=False,
+        label="Let calls pass whose price is not known",
+        help_text="They count as $0.00. Otherwise, where a budget refuses, they are refused too.",
+    )
 
     @property
     def limit(self) -> NewLimit:
@@ -99,6 +104,7 @@ class LimitFields(forms.Form):
             requests_per_minute=given["requests_per_minute"],
             budget_usd_nanos_per_month=None if budget is None else int(budget * _NANOS),
             is_hard=given["is_hard"],
+            allows_unknown_price=given["allows_unknown_price"],
         )
 
 
@@ -116,7 +122,7 @@ class NewKeyForm(_RightsForm, LimitFields):
     once = forms.CharField(widget=forms.HiddenInput, max_length=40)
 
     field_order = ("name", "kind", "scopes", "owner", "expires", "namespace", "networks", "requests_per_month",
-                   "requests_per_minute", "budget_usd", "is_hard", "once")  # fmt: skip
+                   "requests_per_minute", "budget_usd", "is_hard", "allows_unknown_price", "once")  # fmt: skip
 
     def __init__(self, manager: KeyManager, *args: Any, **kwargs: Any) -> None:
         super().__init__(manager, *args, **kwargs)

@@ -16,7 +16,7 @@ from typing import Any
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.engine.stores.tallies import Ask, FileTally, Got, Kind, Tally, generation_of
 from agentcache.gateway.asgi_types import HeaderList
-from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
+from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, QuotaExceeded, RateLimited
 from agentcache.gateway.limit_headers import left_of, rate_headers
 from agentcache.gateway.ports import Limit, LimitBook, Principal, TeamLimits, Use
 from agentcache.kit.clock import Clock
@@ -148,13 +148,21 @@ class Admission:
         admitted.close()
         return None
 
-    async def before_upstream(self, admitted: Pass, estimate: Callable[[], int]) -> None:
-        """Set aside what a provider's call may cost, or raise why it may not be made."""
+    async def before_upstream(self, admitted: Pass, estimate: Callable[[], int | None], asked: str) -> None:
+        """Set aside what a provider's call may cost, or raise why it may not be made.
+
+        `estimate` says 1e-9 USD, or None where no price is known; `asked` names what has the price.
+        """
         if admitted.refusal is not None:
             raise admitted.refusal
         if not admitted.budgets:
             return
-        wanted = max(1, estimate())
+        most = estimate()
+        if most is None:
+            for limit, _ask in admitted.budgets:
+                if not limit.allows_unknown_price:
+                    raise PriceUnknown.of(limit, asked)
+        wanted = max(1, most or 0)
         asks = [replace(ask, want=wanted) for _limit, ask in admitted.budgets]
         now = self._clock.now()
         got = await self._ask_for_money(asks, now)

@@ -230,12 +230,19 @@ class Call:
         self.material = self.material_of(self.body)
         self.key = cache_key(self.principal.tenant, self.material)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the provider charges nothing for it, whatever it answers."""
+        return self.dialect.is_free(self.asgi_scope["method"], self.path)
+
     def price(self, usage: Usage, answer: Json | None = None) -> int:
         """Return what an answer costs now, in 1e-9 USD; 0 where the price is unknown."""
+        parts = self.parts
+        if self.is_free:
+            return 0
         model = self.model
         if not model and answer is not None and isinstance(answer.get("model"), str):
             model = answer["model"]
-        parts = self.parts
         return parts.prices.cost_nanos(self.dialect.name, model, usage, parts.clock.now()) or 0
 
     def record(
@@ -364,12 +371,15 @@ def _joined(items: Sequence[str], separator: str, chars_max: int) -> str:
     return text if len(text) <= chars_max else text[:chars_max].rpartition(separator)[0]
 
 
-def estimated_cost(call: Call) -> int:
-    """Return about the most that a call may cost, in 1e-9 USD; 0 where the price is unknown."""
+def estimated_cost(call: Call) -> int | None:
+    """Return about the most that a call may cost, in 1e-9 USD; None where its price is unknown."""
+    if call.is_free:
+        return 0
     asked = [call.body.get(name) for name in _OUTPUT_LIMITS]
     output = max((number for number in asked if isinstance(number, int)), default=OUTPUT_TOKENS_MAX)
     # Three bytes a token: few texts have more tokens than that.
-    return call.price(Usage(input_tokens=len(call.raw_body) // 3 + 1, output_tokens=max(0, output)))
+    usage = Usage(input_tokens=len(call.raw_body) // 3 + 1, output_tokens=max(0, output))
+    return call.parts.prices.cost_nanos(call.dialect.name, call.model, usage, call.parts.clock.now())
 
 
 def key_material(

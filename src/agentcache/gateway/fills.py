@@ -175,7 +175,7 @@ async def _follow_worker(flight: AnswerFlight, call: Call, name: str) -> None:
     answer = _joined(call, events) if head.streamed else _decoded(call, b"".join(event.raw for event in events))
     if answer is not None and call.endpoint is not None and head.is_success:
         usage = call.endpoint.usage(answer)
-        flight.result = Fill(Verdict(True), answer=answer, usage=usage, cost_usd_nanos=_cost(call, answer, usage))
+        flight.result = Fill(Verdict(True), answer=answer, usage=usage, cost_usd_nanos=call.price(usage, answer))
 
 
 async def _fetch(flight: AnswerFlight, call: Call, mirror: Mirror) -> None:
@@ -198,7 +198,7 @@ async def _fetch(flight: AnswerFlight, call: Call, mirror: Mirror) -> None:
 async def open_upstream(call: Call, body: bytes | AsyncIterator[bytes]) -> UpstreamResponse:
     """Send the call upstream with the provider's credential, and return the response once its head is here."""
     if call.admitted is not FREE:
-        await call.parts.admission.before_upstream(call.admitted, lambda: estimated_cost(call))
+        await call.parts.admission.before_upstream(call.admitted, lambda: estimated_cost(call), _priced(call))
     url = join_upstream(call.dialect.upstream, call.path)
     query = call.asgi_scope["query_string"]
     if query:
@@ -206,6 +206,11 @@ async def open_upstream(call: Call, body: bytes | AsyncIterator[bytes]) -> Upstr
     return await call.parts.upstream.send(
         call.asgi_scope["method"], url, list(call.caller.forward), body, call.parts.timeouts
     )
+
+
+def _priced(call: Call) -> str:
+    # What is passed on unread names no model that we could see.
+    return f'"{call.dialect.name}/{call.model}"' if call.model else f"{call.path} at {call.dialect.name}"
 
 
 def _upstream_body(call: Call) -> bytes:
@@ -357,13 +362,6 @@ def _joined(call: Call, events: list[SSEEvent]) -> Json | None:
     return joiner.answer() if joiner.finished else None
 
 
-def _cost(call: Call, answer: Json | None, usage: Usage) -> int:
-    model = call.model
-    if not model and answer is not None and isinstance(answer.get("model"), str):
-        model = answer["model"]
-    return call.parts.prices.cost_nanos(call.dialect.name, model, usage, call.parts.clock.now()) or 0
-
-
 async def _keep(
     flight: AnswerFlight, call: Call, head: Head, body: bytes, verdict: Verdict, answer: Json | None, started: float
 ) -> None:
@@ -371,7 +369,7 @@ async def _keep(
     assert call.endpoint is not None and call.material is not None
     parts = call.parts
     usage = call.endpoint.usage(answer) if answer is not None and head.is_success else Usage()
-    cost = _cost(call, answer, usage) if head.is_success else 0
+    cost = call.price(usage, answer) if head.is_success else 0
     upstream_us = int((parts.clock.monotonic() - started) * 1e6)
     kept = call.keeping
     refusal = _refusal(call, verdict)

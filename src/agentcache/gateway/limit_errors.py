@@ -83,6 +83,23 @@ class BudgetExceeded(LimitReached):
         return error
 
 
+class PriceUnknown(LimitReached):
+    """A hard budget is set, and nobody knows what the call would cost; give its model a price, or let the budget pass it."""
+
+    code = "price_unknown"
+    # Not 429: the same call will not do better later.
+    status = 403
+
+    @classmethod
+    def of(cls, limit: Limit, asked: str) -> PriceUnknown:
+        """Say which budget it is, what has no price, and what can be done."""
+        return cls(
+            f"The price of {asked} is not known, and the budget of {whose(limit)} is hard. An operator can give it a price "
+            "(AGENTCACHE_PRICES_FILE), or an admin can let this budget pass calls of unknown price. Answers in the cache are "
+            "still served."
+        )
+
+
 class LimitsUnavailable(Unavailable):
     """A hard budget is set, and what is left of it cannot be told at the moment; try again shortly."""
 

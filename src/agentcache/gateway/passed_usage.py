@@ -21,7 +21,8 @@ class PassedUsage:
         self._is_stream = headers.get(b"content-type", "").startswith("text/event-stream")
         self._left = call.parts.settings.entry_max_bytes
         endpoint = call.endpoint
-        is_readable = 200 <= response.status < 300 and b"content-encoding" not in headers
+        self._is_good = 200 <= response.status < 300
+        is_readable = self._is_good and b"content-encoding" not in headers
         self._endpoint = endpoint if endpoint is not None and endpoint.kind in _COUNTED and is_readable else None
         self._copy: list[bytes] = []
 
@@ -37,11 +38,11 @@ class PassedUsage:
             self._copy.append(chunk)
 
     def figures(self) -> tuple[Usage, int]:
-        """Return tokens and cost (1e-9 USD); zeros where the answer does not tell."""
+        """Return tokens and cost (1e-9 USD); where the answer does not tell, none and a request's own price, if it has one."""
         endpoint = self._endpoint
         answer = self._answer(endpoint) if endpoint is not None else None
         if endpoint is None or answer is None:
-            return Usage(), 0
+            return Usage(), self._call.price(Usage()) if self._is_good else 0
         usage = endpoint.usage(answer)
         return usage, self._call.price(usage, answer)
 

@@ -338,6 +338,8 @@ class Limit:
     budget_usd_nanos_per_month: int | None = None
     #: Whether calls are refused beyond it; a soft limit of a month only tells people.
     is_hard: bool = True
+    #: Whether a hard budget lets calls through whose price nobody knows; they count as nothing.
+    allows_unknown_price: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from agentcache.gateway.authenticate import AddressNotAllowed, MissingScope
-from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
+from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, QuotaExceeded, RateLimited
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import UsageEvent
 from agentcache.kit.errors import AgentCacheError
@@ -22,6 +22,7 @@ REFUSALS: Final = {
     RateLimited.code: "More requests within a minute than a limit allows.",
     QuotaExceeded.code: "The month's requests were used up.",
     BudgetExceeded.code: "The rest of the month's budget did not cover the call.",
+    PriceUnknown.code: "A hard budget is set, and the price of the call was not known.",
     LimitsUnavailable.code: "A hard budget is set, and what was left of it could not be told.",
     MissingScope.code: "The API key lacks the scope that the call needs.",
     AddressNotAllowed.code: "The API key may not be used from the caller's address.",

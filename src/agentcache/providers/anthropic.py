@@ -77,4 +77,5 @@ DIALECT = Dialect(
     error=message_error,
     probe_headers=(("anthropic-version", "2023-06-01"),),
     price_provider="anthropic",
+    free_posts=("/v1/messages/count_tokens", "/v1/messages/batches/{id}/cancel", "/v1/files"),
 )

@@ -5,7 +5,7 @@ Everything here is data and pure functions. The gateway does the moving of bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
@@ -179,6 +179,8 @@ class Dialect:
     probe_headers: tuple[tuple[str, str], ...] = ()
     #: Provider id in the price data; empty when unknown.
     price_provider: str = ""
+    #: Paths of calls that cost nothing though they are POSTs; a segment `{…}` stands for any.
+    free_posts: tuple[str, ...] = ()
     #: Hosts (exact or `*.suffix`) from which output files are copied into our store.
     file_hosts: tuple[str, ...] = ()
     _exact: dict[tuple[str, str], Endpoint] = field(init=False, repr=False, compare=False)
@@ -189,6 +191,14 @@ class Dialect:
         patterns = tuple((tuple(e.path.split("/")), e) for e in self.endpoints if "{" in e.path)
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_patterns", patterns)
+
+    def is_free(self, method: str, path: str) -> bool:
+        """Say whether a call costs nothing whatever its answer: it only reads or removes, or the provider charges nothing."""
+        if method in _FREE_METHODS:
+            return True
+        segments = path.split("/")
+        patterns = (free.split("/") for free in self.free_posts)
+        return any(len(one) == len(segments) and _match(one, segments) is not None for one in patterns)
 
     def find_endpoint(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         """Return the endpoint for a provider path and its path parameters, or None for a pass-through."""
@@ -205,7 +215,11 @@ class Dialect:
         return None
 
 
-def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+#: Nobody charges for looking, and for taking something away.
+_FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+
+
+def _match(pattern: Sequence[str], segments: list[str]) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for expected, actual in zip(pattern, segments, strict=True):
         if expected.startswith("{"):

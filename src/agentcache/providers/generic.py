@@ -67,5 +67,7 @@ def openai_compatible(
         key_headers=key_headers,
         error=openai_params.openai_error,
         price_provider=price_provider,
+        # Others charge for moderation.
+        free_posts=tuple(path for path in openai_params.FREE_POSTS if path != "/v1/moderations"),
         probe_path=probe_path,
     )

@@ -83,4 +83,5 @@ DIALECT = Dialect(
     key_headers=("openai-organization", "openai-project", "openai-beta"),
     error=params.openai_error,
     price_provider="openai",
+    free_posts=params.FREE_POSTS,
 )

@@ -31,6 +31,20 @@ IMAGES_IGNORED = frozenset({"stream", "partial_images", "user", "safety_identifi
 SPEECH_IGNORED = frozenset({"stream_format"})
 IGNORED_ANYWHERE = frozenset({"prompt_cache_breakpoint"})
 
+#: POSTs that nobody is charged for; what they prepare or stop has its price elsewhere.
+FREE_POSTS = (
+    "/v1/moderations",
+    "/v1/files",
+    "/v1/uploads",
+    "/v1/uploads/{id}/parts",
+    "/v1/uploads/{id}/complete",
+    "/v1/uploads/{id}/cancel",
+    "/v1/batches/{id}/cancel",
+    "/v1/responses/{id}/cancel",
+    "/v1/responses/input_tokens",
+    "/v1/fine_tuning/jobs/{id}/cancel",
+)
+
 #: Tools that the caller runs itself.
 _CALLER_TOOLS = frozenset({"function", "custom"})
 #: Models that search the web unasked, by a part of their name.

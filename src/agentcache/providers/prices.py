@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Model names come from callers, so what is remembered about them is bounded.
 _MODELS_REMEMBERED_MAX = 4096
 _MODEL_NAME_CHARACTERS_MAX = 256
+#: Stands, in the operator's own prices, for every model of a dialect that has no price otherwise.
+ANY = "*"
 #: 1 USD per million tokens is 1000 nanos per token.
 _NANOS_PER_TOKEN = Decimal(1000)
 _NANOS_PER_USD = Decimal(1_000_000_000)
@@ -80,7 +82,8 @@ class Prices:
 
     def cost_nanos(self, dialect: str, model: str, usage: Usage, at: float) -> int | None:
         """Return the cost of a call made at Unix time `at`, or None when the price is not known."""
-        rates = self._own.get(f"{dialect}/{model}") or self._listed(dialect, model, usage, at)
+        own = self._own
+        rates = own.get(f"{dialect}/{model}") or self._listed(dialect, model, usage, at) or own.get(f"{dialect}/{ANY}")
         return rates.nanos(usage) if rates else None
 
     def context_tokens(self, dialect: str, model: str) -> int | None:

@@ -90,5 +90,6 @@ DIALECT = Dialect(
     ),
     error=_error,
     probe_path="/v1/account",
+    free_posts=("/v1/files", "/v1/predictions/{id}/cancel", "/v1/trainings/{id}/cancel"),
     file_hosts=("replicate.delivery", "*.replicate.delivery"),
 )

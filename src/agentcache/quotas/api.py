@@ -59,6 +59,8 @@ class LimitShown(Schema):
     requests_per_minute: int | None
     budget_usd_per_month: str | None
     is_hard: bool
+    #: Whether a hard budget lets calls through whose price is not known; otherwise they get `price_unknown`.
+    allows_unknown_price: bool
 
     @classmethod
     def of(cls, row: Limit) -> LimitShown:
@@ -71,6 +73,7 @@ class LimitShown(Schema):
             requests_per_minute=row.requests_per_minute,
             budget_usd_per_month=None if budget is None else usd(budget),
             is_hard=row.is_hard,
+            allows_unknown_price=row.allows_unknown_price,
         )
 
 
@@ -103,6 +106,8 @@ class LimitGiven(Schema):
     #: Decimal US dollars, such as "12.50".
     budget_usd_per_month: str | None = None
     is_hard: bool = True
+    #: Whether a hard budget lets calls through whose price is not known; they count as nothing.
+    allows_unknown_price: bool = False
 
 
 class BehaviourGiven(Schema):
@@ -126,7 +131,13 @@ def show_quotas(request: TeamRequest) -> QuotasShown:
 )
 def set_limit(request: TeamRequest, body: LimitGiven) -> QuotasShown:
     """Set or take away what the team, a member, a key or an agent may use. In force within 5 seconds."""
-    new = NewLimit(body.requests_per_month, body.requests_per_minute, _nanos(body.budget_usd_per_month), body.is_hard)
+    new = NewLimit(
+        body.requests_per_month,
+        body.requests_per_minute,
+        _nanos(body.budget_usd_per_month),
+        body.is_hard,
+        body.allows_unknown_price,
+    )
     services.set_limit(request.team_context.team, body.kind, body.subject, new, actor=Actor.of(request))
     return _shown(request)
 

@@ -39,6 +39,11 @@ class LimitForm(forms.Form):
     is_hard = forms.BooleanField(
         required=False, initial=True, label="Refuse calls beyond the month's numbers; otherwise only tell"
     )
+    allows_unknown_price = forms.BooleanField(
+        required=False,
+        label="Under a hard budget, let calls pass whose price is not known",
+        help_text="They count as $0.00, so the budget does not hold them. Otherwise they are refused with price_unknown.",
+    )
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,6 +85,7 @@ class LimitForm(forms.Form):
             given["requests_per_minute"],
             given.get("budget_nanos"),
             given["is_hard"],
+            given["allows_unknown_price"],
         )
 
     @staticmethod
@@ -93,6 +99,7 @@ class LimitForm(forms.Form):
             "requests_per_minute": limit.requests_per_minute,
             "budget": "" if budget is None else usd(budget),
             "is_hard": limit.is_hard,
+            "allows_unknown_price": limit.allows_unknown_price,
         }
 
 

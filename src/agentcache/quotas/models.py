@@ -50,6 +50,8 @@ class Limit(models.Model):
     budget_usd_nanos_per_month = models.PositiveBigIntegerField(null=True, blank=True)
     #: Whether calls are refused beyond the month's numbers. A rate always refuses.
     is_hard = models.BooleanField(default=True)
+    #: Whether a hard budget lets calls through whose price is not known; they count as nothing.
+    allows_unknown_price = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "kind", "subject"], name="quotas_limit_once")]

@@ -130,6 +130,7 @@ def limits_for_gateway(team_id: str, month: int) -> ports.TeamLimits:
             row.requests_per_minute,
             row.budget_usd_nanos_per_month,
             row.is_hard,
+            row.allows_unknown_price,
         )
         for row in rows
     ]

@@ -39,6 +39,8 @@ class NewLimit:
     requests_per_minute: int | None = None
     budget_usd_nanos_per_month: int | None = None
     is_hard: bool = True
+    #: Whether a hard budget lets calls of unknown price through.
+    allows_unknown_price: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -51,6 +51,7 @@ TEAMS = (
     "batch1",
     "flood",
     "budget0",
+    "unpriced0",
 )
 
 

@@ -207,3 +207,28 @@ def test_a_call_that_the_budget_refuses_takes_nothing_from_the_quota(limited, as
     assert {answer.headers["x-agentcache-error"] for answer in answers} <= {"budget_exceeded", "quota_exceeded"}
     assert requests_of(limited, "budget0", outcome="refused") == 120
     assert limited.use("budget0")[0] == 0
+
+
+async def test_a_hard_budget_refuses_what_has_no_price_and_nothing_that_is_free(limited, provider):
+    limited.set_limit("unpriced0", budget_usd_nanos_per_month=10**12)
+    homemade = {**chat("of no price"), "model": "homemade"}
+    given = headers(limited, "unpriced0")
+    async with client(limited) as http:
+        refused = [
+            await http.post(CHAT, json=homemade, headers=given),
+            await http.post(PREDICTIONS, json={"input": {"prompt": "of no price"}}, headers=given),
+            await http.post("/openai/v1/audio/transcriptions", content=b"sound", headers=given),
+        ]
+        passed = [
+            await http.post(CHAT, json=chat("of a price"), headers=given),
+            await http.get("/openai/v1/models", headers=given),
+            await http.post("/openai/v1/files", content=b"lines", headers=given),
+        ]
+    assert [(answer.status_code, answer.headers["x-agentcache-error"]) for answer in refused] == [
+        (403, "price_unknown")
+    ] * 3
+    assert {answer.headers["x-should-retry"] for answer in refused} == {"false"}
+    assert "openai/homemade" in refused[0].json()["error"]["message"]
+    assert passed[0].status_code == 200
+    assert all("x-agentcache-error" not in answer.headers for answer in passed[1:])
+    wait_until(lambda: requests_of(limited, "unpriced0", outcome="refused") == 3, what="the refusals on record")

@@ -143,7 +143,7 @@ def test_models_without_a_price_are_named_where_amounts_are_shown(team, browser)
     services.record_events([*calls("priced", 3, cost_usd_nanos=5), *calls("homemade", 4), *calls("", 2)])
     services.record_events([usage_event(team, model="only-hits", input_tokens=9), usage_event(team, outcome="error")])
     page = browser.get("/dashboard/analytics/cost").content.decode()
-    assert "count as $0.00, here and in budgets: homemade (4), no model (2)." in page
+    assert "count as $0.00, here and in budgets that let them pass: homemade (4), no model (2)." in page
     assert "count as $0.00" not in browser.get("/dashboard/analytics/cost?model=priced").content.decode()
     services.record_events([event for number in range(6) for event in calls(f"homemade-{number}", 5 - number % 2)])
     assert " and 3 more." in browser.get("/dashboard/analytics/cost").content.decode()

@@ -9,7 +9,7 @@ from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.engine.stores.tallies import Ask, FileTally, Kind
 from agentcache.gateway import admission as admission_module
 from agentcache.gateway.admission import FREE, REFRESH_SECONDS, Admission, Pass, month_of
-from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, QuotaExceeded, RateLimited
+from agentcache.gateway.limit_errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, QuotaExceeded, RateLimited
 from agentcache.gateway.ports import Limit, Principal, TeamLimits, Use
 from agentcache.kit.clock import ManualClock
 from agentcache.kit.errors import Unavailable
@@ -80,7 +80,7 @@ class Door:
         self.loop.run_until_complete(work())
 
     def hold(self, admitted, estimate):
-        self.loop.run_until_complete(self.admission.before_upstream(admitted, lambda: estimate))
+        self.loop.run_until_complete(self.admission.before_upstream(admitted, lambda: estimate, '"acme/homemade"'))
 
 
 @pytest.fixture
@@ -229,6 +229,31 @@ def test_money_is_set_aside_before_it_is_spent(door):
     team.settle(calls[2], 300)
     with pytest.raises(BudgetExceeded, match=r"0\.00000105 of the 0\.000001 USD a month"):
         team.hold(team.admit(), 1)
+
+
+def test_a_hard_budget_stops_what_has_no_price_unless_it_lets_it_pass(door):
+    team = door(Limit("team", "", budget_usd_nanos_per_month=1_000), Limit("key", "soft", is_hard=False))
+    with pytest.raises(
+        PriceUnknown, match=r'The price of "acme/homemade" is not known, and the budget of this team'
+    ) as told:
+        team.hold(team.admit(), None)
+    assert (told.value.status, told.value.code, told.value.may_pass) == (403, "price_unknown", False)
+    # Nothing is set aside for it, and what is known to cost nothing passes.
+    team.hold(team.admit(), 999)
+    team.hold(team.admit(), 0)
+
+
+def test_all_budgets_of_a_call_must_let_an_unknown_price_pass(door):
+    lenient = Limit("team", "", budget_usd_nanos_per_month=1_000, allows_unknown_price=True)
+    team = door(lenient, Limit("key", "key_2", budget_usd_nanos_per_month=1_000))
+    team.hold(team.admit("key_1"), None)
+    with pytest.raises(PriceUnknown, match="this API key"):
+        team.hold(team.admit("key_2"), None)
+
+
+def test_a_soft_budget_lets_an_unknown_price_pass(door):
+    team = door(Limit("team", "", budget_usd_nanos_per_month=1_000, is_hard=False))
+    team.hold(team.admit(), None)
 
 
 def test_without_redis_rates_and_quotas_are_held_by_the_machine_and_money_is_not_spent(door, clock):

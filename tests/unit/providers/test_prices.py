@@ -57,6 +57,20 @@ def test_own_prices_win(own: Path) -> None:
     assert prices.cost_nanos("openai", "gpt-4o-mini", Usage(1000, 0), AT) == 150_000
 
 
+def test_a_star_is_the_price_of_what_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(
+        '{"openai/*": {"per_request": "0.05"}, "local/*": {"per_request": 0}, "openai/own": {"per_second": "1"}}'
+    )
+    prices = Prices(path)
+    assert prices.cost_nanos("openai", "no-such-model", Usage(10, 10), AT) == 50_000_000
+    assert prices.cost_nanos("openai", "", Usage(), AT) == 50_000_000
+    assert prices.cost_nanos("openai", "gpt-4o-mini", Usage(1000, 0), AT) == 150_000
+    assert prices.cost_nanos("openai", "own", Usage(), AT) == 0
+    assert prices.cost_nanos("local", "any", Usage(10, 10), AT) == 0
+    assert prices.cost_nanos("replicate", "any", Usage(10, 10), AT) is None
+
+
 def test_more_cached_than_given_is_never_negative(own: Path) -> None:
     assert Prices(own).cost_nanos("openai", "gpt-own", Usage(10, 0, 1000, 1000), AT) == 1250
 

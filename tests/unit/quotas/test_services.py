@@ -96,6 +96,15 @@ def test_the_lower_of_the_plans_and_the_teams_quota_binds(team):
     assert usage.binding.limit == 500
 
 
+def test_a_budget_refuses_unknown_prices_unless_told_otherwise(team):
+    services.set_limit(team, SubjectKind.TEAM, "", NewLimit(budget_usd_nanos_per_month=10**9), actor=NOBODY)
+    assert [each.allows_unknown_price for each in queries.limits_for_gateway(team.pk, 202611).limits] == [False]
+    lenient = NewLimit(budget_usd_nanos_per_month=10**9, allows_unknown_price=True)
+    services.set_limit(team, SubjectKind.TEAM, "", lenient, actor=NOBODY)
+    assert [each.allows_unknown_price for each in queries.limits_for_gateway(team.pk, 202611).limits] == [True]
+    assert AuditEvent.objects.get(action="limit.changed").after["allows_unknown_price"] is True
+
+
 def test_a_team_without_a_plan_is_not_limited(team):
     assert queries.limits_for_gateway(team.pk, 202611).limits == ()
     usage = queries.usage_of(team, NOVEMBER)

@@ -41,7 +41,7 @@ RESULT_TONES = {
 #: Why a request failed, was left out, or its answer was not stored -> in words.
 REASONS = {
     "cost_cap": "might cost more than is left of the cap",
-    "price_unknown": "its price is not known, and there is a cap",
+    "price_unknown": "its price is not known, and a cap or a hard budget is set",
     "output_unbounded": "nothing bounds its answer, and there is a cap",
     "dry_run": "",
     "credential_missing": "no credential is kept for this provider",
