@@ -27,6 +27,7 @@ class Plan:
     requests_per_month: int | None
     #: How long single usage events are kept.
     retention_days: int
+    #: People who belong to the team, and who are invited.
     seats: int | None
     #: Sources that are watched for changes.
     listeners: int | None
@@ -51,6 +52,3 @@ PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({
         Plan(PlanName.ENTERPRISE, "Enterprise", 10_000_000, 400, None, 1_000, 15, 299),
     )
 })  # fmt: skip
-
-#: Members of a plan that hold today. The others say what a plan is meant for.
-ENFORCED: Final = frozenset({"requests_per_month", "retention_days", "listeners", "check_interval_minutes"})

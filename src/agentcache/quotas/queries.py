@@ -11,6 +11,7 @@ from agentcache.quotas.models import Limit, MonthlyUse, SubjectKind, TeamPlan
 from agentcache.quotas.plans import PLANS, Plan, PlanName
 from agentcache.quotas.services import month_at
 from agentcache.teams.models import ApiKey, Membership, Team
+from agentcache.teams.seats import Seats
 from agentcache.teams.tenancy import rows_of
 
 REQUESTS, BUDGET = "requests", "budget"
@@ -193,6 +194,12 @@ def plan_row(team: Team) -> TeamPlan:
 def plan_of(team: Team) -> Plan:
     """Return the plan that a team is on."""
     return PLANS[PlanName(plan_row(team).plan)]
+
+
+def seats_of(team: Team) -> Seats:
+    """Return how many people the team's plan has room for: what `TEAM_SEATS` names."""
+    plan = plan_of(team)
+    return Seats(plan.title, plan.seats)
 
 
 def retention_days_by_team() -> Mapping[str, int]:

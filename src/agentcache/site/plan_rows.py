@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentcache.design import formats
-from agentcache.quotas.plans import ENFORCED, PLANS, Plan
+from agentcache.quotas.plans import PLANS, Plan
 
 _UNLIMITED: Final = "Unlimited"
 
@@ -20,7 +20,6 @@ class PlanRow:
     note: str
     #: Title of the plan, and its value.
     values: tuple[tuple[str, str], ...]
-    is_enforced: bool
 
 
 def plans() -> tuple[Plan, ...]:
@@ -36,10 +35,9 @@ def price(plan: Plan) -> str:
 
 
 def rows() -> list[PlanRow]:
-    """Return the limits; each says whether anything is refused beyond it."""
+    """Return the limits."""
     return [
-        PlanRow(label, note, tuple((plan.title, show(plan)) for plan in plans()), field in ENFORCED)
-        for field, (label, note, show) in ROWS.items()
+        PlanRow(label, note, tuple((plan.title, show(plan)) for plan in plans())) for label, note, show in ROWS.values()
     ]
 
 
@@ -50,7 +48,7 @@ def _count(value: int | None) -> str:
 #: Member of a plan -> label, note, and how it is shown.
 ROWS: Final[dict[str, tuple[str, str, Callable[[Plan], str]]]] = {
     "requests_per_month": ("Requests a month", "", lambda plan: _count(plan.requests_per_month)),
-    "seats": ("Members", "people who belong to the team", lambda plan: _count(plan.seats)),
+    "seats": ("Members", "people who belong to the team, and open invitations", lambda plan: _count(plan.seats)),
     "retention_days": ("Single requests kept", "figures go back as far; sums stay, for a later plan", lambda plan: f"{plan.retention_days} days"),
     "listeners": ("Watched sources", "pages and files whose changes invalidate answers", lambda plan: _count(plan.listeners)),
     "check_interval_minutes": (

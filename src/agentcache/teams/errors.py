@@ -180,6 +180,13 @@ class InvitationInvalid(InvitationUnusable):
     code = "invitation_invalid"
 
 
+class NoSeatLeft(InvitationUnusable):
+    """Every seat of the team's plan is taken, by members and, for new invitations, by open invitations."""
+
+    code = "no_seat_left"
+    status = 409
+
+
 class InvitationForAnother(InvitationUnusable):
     """This invitation is for another e-mail address than the one you are signed in with."""
 

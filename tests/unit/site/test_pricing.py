@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 
 from agentcache.quotas import plans as table
-from agentcache.quotas.plans import ENFORCED, PLANS, Plan, PlanName
+from agentcache.quotas.plans import PLANS, Plan, PlanName
 from agentcache.site import plan_rows
 from tests.support.sessions import stranger
 
@@ -19,7 +19,6 @@ def cells(html):
 def test_every_limit_of_a_plan_has_a_row():
     shown = set(plan_rows.ROWS) | {"name", "title", "price_usd_per_month"}
     assert {field.name for field in fields(Plan)} == shown
-    assert set(ENFORCED) <= set(plan_rows.ROWS)
 
 
 def test_the_page_shows_the_plans(sqlite_project):
@@ -35,8 +34,3 @@ def test_a_changed_plan_changes_the_page(sqlite_project, monkeypatch):
     monkeypatch.setattr(table, "PLANS", changed)
     monkeypatch.setattr(plan_rows, "PLANS", changed)
     assert "12,345" in cells(stranger().get("/pricing").content.decode())["Requests a month"]
-
-
-def test_what_is_not_enforced_yet_says_so(sqlite_project):
-    html = stranger().get("/pricing").content.decode()
-    assert html.count('href="#planned"') == len(set(plan_rows.ROWS) - ENFORCED)

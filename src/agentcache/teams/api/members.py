@@ -22,7 +22,8 @@ def list_members(request: TeamRequest, team_id: str) -> MembersShown:
     """Return the team's members."""
     team = request.team_context.team
     rows = queries.list_members(team)
-    return MembersShown(members=[MemberShown.of(row) for row in rows], seats=queries.count_seats(team))
+    seats = queries.seats_taken(team)
+    return MembersShown(members=[MemberShown.of(row) for row in rows], seats=seats.taken, seats_max=seats.most)
 
 
 @router.patch("/{team_id}/members/{member_id}", auth=_MANAGE, response=MemberShown, operation_id="teams.changeMember")

@@ -167,6 +167,8 @@ class MembersShown(Schema):
     members: list[MemberShown]
     #: Members and people with an open invitation, nobody twice.
     seats: int
+    #: How many the plan has; null for any number.
+    seats_max: int | None
 
 
 class KeyShown(Schema):

@@ -17,11 +17,13 @@ from agentcache.teams.queries.api_keys import (
 from agentcache.teams.queries.invitations import (
     FoundInvitation,
     InvitationState,
+    SeatsTaken,
     count_seats,
     find_invitation,
     has_account,
     hash_token,
     list_invitations,
+    seats_taken,
     state_of,
 )
 from agentcache.teams.queries.members import (
@@ -45,6 +47,7 @@ __all__ = [
     "InvitationState",
     "KeyState",
     "MemberRow",
+    "SeatsTaken",
     "count_owners",
     "count_seats",
     "find_api_key",
@@ -68,6 +71,7 @@ __all__ = [
     "memberships_of",
     "refusal_of",
     "rotating_keys",
+    "seats_taken",
     "state_of",
     "what_ends_with",
 ]

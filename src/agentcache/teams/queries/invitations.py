@@ -17,6 +17,7 @@ from agentcache.teams.errors import (
 )
 from agentcache.teams.models import Invitation, InvitationLink, Membership, Team
 from agentcache.teams.permissions import BY_ROLE, Permission, rank
+from agentcache.teams.seats import seats_of
 from agentcache.teams.tenancy import rows_of
 
 _INVITING_ROLES = frozenset(role for role, granted in BY_ROLE.items() if Permission.MEMBERS_MANAGE in granted)
@@ -54,6 +55,22 @@ class FoundInvitation:
             raise InvitationInvalid
 
 
+@dataclass(frozen=True, slots=True)
+class SeatsTaken:
+    """How full a team is."""
+
+    plan: str
+    #: Members and people with an open invitation, nobody twice.
+    taken: int
+    #: None for any number.
+    most: int | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else can be invited."""
+        return self.most is not None and self.taken >= self.most
+
+
 def hash_token(token: str) -> bytes:
     """Return the form in which a link's token is kept: SHA-256, for 32 random bytes need no slow hash."""
     return hashlib.sha256(token.encode()).digest()
@@ -89,11 +106,20 @@ def has_account(email: str) -> bool:
     return User.objects.filter(email__iexact=email).exists()
 
 
-def count_seats(team: Team) -> int:
-    """Return how many seats a team takes: members, and invited people who are not members; nobody twice."""
+def count_seats(team: Team, *, with_email: str = "") -> int:
+    """Return how many seats a team takes: members, and invited people who are not members; nobody twice.
+
+    `with_email`, in lower case, is taken as invited.
+    """
     members = {email.lower() for email in rows_of(team, Membership).values_list("user__email", flat=True)}
     pending = rows_of(team, Invitation).filter(accepted_at=None, cancelled_at=None, expires_at__gt=timezone.now())
-    return len(members | set(pending.values_list("email", flat=True)))
+    return len(members | set(pending.values_list("email", flat=True)) | ({with_email} if with_email else set()))
+
+
+def seats_taken(team: Team) -> SeatsTaken:
+    """Return how many of its plan's seats a team takes."""
+    seats = seats_of(team)
+    return SeatsTaken(seats.plan, count_seats(team), seats.most)
 
 
 def _state(invitation: Invitation, inviter: Membership | None) -> InvitationState:

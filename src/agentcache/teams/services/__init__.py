@@ -21,6 +21,7 @@ from agentcache.teams.services.invitations import (
     cancel_invitation,
     invite,
     join_by_invitation,
+    require_seat_for,
     resend_invitation,
 )
 from agentcache.teams.services.key_rules import KeyManager, read_scopes
@@ -76,6 +77,7 @@ __all__ = [
     "remove_logo",
     "remove_member",
     "replace_webhook_key",
+    "require_seat_for",
     "resend_invitation",
     "reset_api_key",
     "revoke_api_key",

@@ -25,6 +25,8 @@ from agentcache.teams.errors import (
 from agentcache.teams.links import page_link
 from agentcache.teams.models import Invitation, InvitationLink, Membership, Team
 from agentcache.teams.permissions import Permission, rank
+from agentcache.teams.queries import FoundInvitation
+from agentcache.teams.seats import require_seat_to_invite, require_seat_to_join
 from agentcache.teams.services.locking import locked, still_may
 from agentcache.teams.services.members import checked_role
 from agentcache.teams.services.notes import note
@@ -47,6 +49,7 @@ def invite(team: Team, email: str, role: str, *, by: Membership, actor: Actor, a
             raise RoleAboveOwn
         if rows_of(team, Membership).filter(user__email__iexact=email).exists():
             raise AlreadyMember(param="email")
+        require_seat_to_invite(team, taken=queries.count_seats(team, with_email=email))
         now = timezone.now()
         open_ones = rows_of(team, Invitation).filter(accepted_at=None, cancelled_at=None)
         invitation = open_ones.filter(email=email).first()
@@ -67,6 +70,7 @@ def resend_invitation(team: Team, invitation_id: str, *, by: Membership, actor: 
         invitation = _open_invitation(team, invitation_id)
         if rank(invitation.role) > rank(acting.role):
             raise RoleAboveOwn
+        require_seat_to_invite(team, taken=queries.count_seats(team, with_email=invitation.email))
         _send(invitation, acting, timezone.now())
         note("invitation.resent", invitation, actor, after={"email": invitation.email, "role": invitation.role})
     return invitation
@@ -99,6 +103,7 @@ def accept_invitation(token: str, user: User, *, actor: Actor) -> Membership:
             raise InvitationForAnother
         member = rows_of(team, Membership).filter(user=user).first()
         if member is None:
+            _require_seat(team)
             member = Membership.objects.create(team=team, user=user, role=invitation.role)
         invitation.accepted_at = timezone.now()
         invitation.accepted_by = user
@@ -116,10 +121,23 @@ def join_by_invitation(request: HttpRequest, token: str, password: str, name: st
     if found is None:
         raise InvitationNotFound
     found.require_usable()
+    # Before there is an account for nothing; judged again when the invitation is accepted.
+    _require_seat(found.invitation.team)
     # Two transactions: hashing a password must not hold up everybody who writes. Whoever is cut off in between has an
     # account, and an invitation that is still open.
     user = join_invited(request, found.invitation.email, password, name)
     return accept_invitation(token, user, actor=Actor.of(request))
+
+
+def require_seat_for(found: FoundInvitation) -> None:
+    """Raise `NoSeatLeft` when whoever was invited could not join now."""
+    team = found.invitation.team
+    if not rows_of(team, Membership).filter(user__email__iexact=found.invitation.email).exists():
+        _require_seat(team)
+
+
+def _require_seat(team: Team) -> None:
+    require_seat_to_join(team, members=rows_of(team, Membership).count())
 
 
 def _send(invitation: Invitation, acting: Membership, now: datetime) -> None:

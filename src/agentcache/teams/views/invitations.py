@@ -32,7 +32,8 @@ def invites(request: TeamRequest) -> HttpResponse:
     context = request.team_context
     rows = queries.list_invitations(context.team)
     form = InvitationForm(context.member) if context.may(Permission.MEMBERS_MANAGE) else None
-    return show(request, "invites", "invites", {"rows": rows, "form": form, "open_states": OPEN_STATES})
+    shown = {"rows": rows, "form": form, "open_states": OPEN_STATES, "seats": queries.seats_taken(context.team)}
+    return show(request, "invites", "invites", shown)
 
 
 @_form
@@ -52,7 +53,8 @@ def invite(request: TeamRequest) -> HttpResponse:
         else:
             messages.success(request, f"An invitation is on its way to {sent.email}.")
             return redirect("teams:invites")
-    return show(request, "invites", "invite", {"form": form}, is_wrong=bool(form.errors))
+    shown = {"form": form, "seats": queries.seats_taken(context.team)}
+    return show(request, "invites", "invite", shown, is_wrong=bool(form.errors))
 
 
 @require_POST
@@ -97,6 +99,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "teams/invitation_unknown.html", status=404)
     try:
         found.require_usable()
+        services.require_seat_for(found)
         if request.method == "POST":
             return _accept(request, token, found)
     except InvitationUnusable as error:

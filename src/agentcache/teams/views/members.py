@@ -26,7 +26,7 @@ def members(request: TeamRequest) -> HttpResponse:
     """Show the members."""
     team = request.team_context.team
     rows = queries.list_members(team)
-    context = {"rows": rows, "seats": queries.count_seats(team), "own": request.team_context.member}
+    context = {"rows": rows, "seats": queries.seats_taken(team), "own": request.team_context.member}
     return show(request, "members", "members", context)
 
 

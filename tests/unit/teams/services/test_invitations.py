@@ -1,5 +1,6 @@
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connections
@@ -8,6 +9,8 @@ from django.utils import timezone
 from agentcache.accounts.errors import InvalidEmail, TooManyAttempts
 from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
+from agentcache.quotas import services as quotas
+from agentcache.quotas.plans import PlanName
 from agentcache.teams import queries, services
 from agentcache.teams.errors import (
     AlreadyMember,
@@ -18,10 +21,11 @@ from agentcache.teams.errors import (
     InvitationNotFound,
     InvitationReplaced,
     MissingPermission,
+    NoSeatLeft,
     RoleAboveOwn,
 )
 from agentcache.teams.models import Invitation, InvitationLink, Membership
-from agentcache.teams.queries import InvitationState
+from agentcache.teams.queries import InvitationState, SeatsTaken
 from tests.support.reliability import record
 from tests.support.teams import invitation_token, join, mails_of, make_team, make_user
 
@@ -147,6 +151,77 @@ def test_a_seat_is_counted_once(team, owner, admin, grace):
     assert queries.count_seats(team) == 3
     join(team, grace)
     assert queries.count_seats(team) == 3
+
+
+def test_the_seats_of_the_plan_hold_for_invitations(team, owner, admin, grace):
+    quotas.set_plan(team, PlanName.FREE, actor=SYSTEM)
+    invite(admin)
+    assert queries.seats_taken(team) == SeatsTaken("Free", 3, 3)
+    with pytest.raises(NoSeatLeft, match="All 3 seats of the plan Free are taken") as refused:
+        invite(admin, "late@example.com")
+    assert (refused.value.status, refused.value.code) == (409, "no_seat_left")
+    # Who is invited has a seat already, and one that is taken back is free again.
+    again = invite(admin, role="viewer")
+    services.cancel_invitation(team, again.pk, by=admin, actor=SYSTEM)
+    late = invite(admin, "late@example.com")
+    Invitation.objects.filter(pk=late.pk).update(expires_at=timezone.now())
+    invite(admin)
+    with pytest.raises(NoSeatLeft):
+        services.resend_invitation(team, late.pk, by=admin, actor=SYSTEM)
+    assert accept(invitation_token(GRACE), grace).role == "member"
+
+
+def test_a_smaller_plan_keeps_members_and_lets_nobody_else_in(team, owner, admin, grace):
+    join(team, "third@example.com")
+    join(team, "fourth@example.com")
+    invitation = invite(admin)
+    token = invitation_token(GRACE)
+    quotas.set_plan(team, PlanName.FREE, actor=SYSTEM)
+    with pytest.raises(NoSeatLeft, match="Blue Whales has no seat left"):
+        accept(token, grace)
+    with pytest.raises(NoSeatLeft):
+        services.require_seat_for(queries.find_invitation(token))
+    with pytest.raises(NoSeatLeft):
+        services.resend_invitation(team, invitation.pk, by=admin, actor=SYSTEM)
+    assert Membership.objects.filter(team=team).count() == 4
+    assert state(invitation) is InvitationState.PENDING
+    quotas.set_plan(team, PlanName.PRO, actor=SYSTEM)
+    assert accept(token, grace).team == team
+
+
+def at_once(works):
+    """Do things in threads that begin together; return their outcomes, sorted."""
+    begin, outcomes = threading.Barrier(len(works)), []
+
+    def go(work):
+        begin.wait()
+        try:
+            work()
+            outcomes.append("done")
+        except NoSeatLeft:
+            outcomes.append("full")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=go, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
+
+
+def test_of_many_at_once_as_many_are_invited_and_join_as_there_are_seats(team, admin):
+    quotas.set_plan(team, PlanName.FREE, actor=SYSTEM)
+    addresses = [f"p{number}@example.com" for number in range(4)]
+    assert at_once([partial(invite, admin, address) for address in addresses]) == ["done", "done", "full", "full"]
+    quotas.set_plan(team, PlanName.PRO, actor=SYSTEM)
+    for address in addresses:
+        invite(admin, address)
+    quotas.set_plan(team, PlanName.FREE, actor=SYSTEM)
+    joining = [partial(accept, invitation_token(address), make_user(address)) for address in addresses]
+    assert at_once(joining) == ["done", "done", "full", "full"]
+    assert Membership.objects.filter(team=team).count() == 3
 
 
 def test_mails_of_one_team_and_from_one_address_are_bounded(team, admin):
