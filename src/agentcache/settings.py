@@ -95,6 +95,7 @@ class Settings:
     google_client_secret: str | None = field(repr=False)
     smtp_url: str | None = field(repr=False)
     mail_from: str | None
+    core_dumps: bool
     public_figures: bool
     security_contact: str | None
     otel_endpoint: str | None

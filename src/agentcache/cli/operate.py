@@ -10,9 +10,11 @@ import typer
 def worker() -> None:
     """Run one more job worker against the same database. Ctrl-C or SIGTERM lets running jobs end."""
     from agentcache.settings import Settings
+    from agentcache.supervisor.private_memory import keep_memory_private
     from agentcache.supervisor.worker import run_worker
 
     settings = Settings.load()
+    keep_memory_private(settings)
     run_worker(settings)
 
 

@@ -69,9 +69,11 @@ def prepare_start(overriding: Mapping[str, str]) -> Start:
     from agentcache.settings import Settings, environ_with
     from agentcache.supervisor.listening import open_listener
     from agentcache.supervisor.preflight import preflight
+    from agentcache.supervisor.private_memory import keep_memory_private
 
     environ = environ_with(overriding)
     settings = Settings.from_env(environ)
+    keep_memory_private(settings)
     preflight(settings)
     listener = open_listener(settings.host, settings.port)
     metrics_listener = None

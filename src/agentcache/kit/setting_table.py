@@ -376,6 +376,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "AgentCache <cache@example.com>",
     ),
     Setting(
+        "AGENTCACHE_CORE_DUMPS",
+        "core_dumps",
+        values.boolean,
+        "off",
+        "Whether a process that crashes may leave a core file, and debuggers and profilers of the same user may attach. For "
+        "development: the memory holds keys, prompts and answers.",
+        "on",
+    ),
+    Setting(
         "AGENTCACHE_PUBLIC_FIGURES",
         "public_figures",
         values.boolean,

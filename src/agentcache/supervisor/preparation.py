@@ -16,6 +16,7 @@ from typing import Any
 from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor.errors import CannotStart, DatabaseUnreachable
+from agentcache.supervisor.private_memory import keep_memory_private
 
 
 def bring_up_to_date(settings: Settings) -> dict[str, Any]:
@@ -98,7 +99,9 @@ def _first_line(error: Exception) -> str:
 def main() -> int:
     """Prepare; the exit code is 0 when everything is up to date."""
     try:
-        outcome = bring_up_to_date(Settings.load())
+        settings = Settings.load()
+        keep_memory_private(settings)
+        outcome = bring_up_to_date(settings)
     except AgentCacheError as error:
         # The code travels with the line, so that the supervisor's error is the same one.
         sys.stderr.write(json.dumps({"code": error.code, "message": error.message}) + "\n")

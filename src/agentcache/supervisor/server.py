@@ -21,6 +21,7 @@ from agentcache.settings import Settings
 from agentcache.supervisor import quick_cycle
 from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.open_connections import OpenConnections
+from agentcache.supervisor.private_memory import keep_memory_private
 from agentcache.supervisor.quick_http import QuickHTTP
 
 #: Longer than the pools of the usual clients keep a connection, so that we are seldom the one that closes it.
@@ -147,6 +148,7 @@ def main() -> None:
     lifeline = Lifeline(given.lifeline)
     try:
         settings = Settings.load()
+        keep_memory_private(settings)
         # Made here and not by uvicorn's factory option, which hides where a failure came from.
         server = Server(configure(settings, create_app()), lifeline, settings.drain_seconds)
         server.run(sockets=[socket.socket(fileno=given.listener)])

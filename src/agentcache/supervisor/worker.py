@@ -21,6 +21,7 @@ from agentcache.settings import Settings
 from agentcache.supervisor.lifeline import Lifeline
 from agentcache.supervisor.metrics_port import serve_metrics
 from agentcache.supervisor.preparation import database_errors, open_control_plane
+from agentcache.supervisor.private_memory import keep_memory_private
 
 NICENESS = 15
 
@@ -79,7 +80,9 @@ def main() -> None:
     given = parser.parse_args()
     listener = None if given.metrics_listener is None else socket.socket(fileno=given.metrics_listener)
     try:
-        run_worker(Settings.load(), Lifeline(given.lifeline), listener)
+        settings = Settings.load()
+        keep_memory_private(settings)
+        run_worker(settings, Lifeline(given.lifeline), listener)
     except AgentCacheError as error:
         sys.exit(f"error: {error.message}")
 

@@ -137,8 +137,12 @@ async def test_nothing_secret_is_left_behind(tmp_path, provider, encrypts):
             metrics = await client.request("GET", "/metrics", [("X-AgentCache-Key", admin)])
             assert metrics.status == 200, metrics.body
         wait_until(lambda: len(server.events) > answered / 2, what="usage events")
-        # A crash: what the process says, and what it leaves in its files.
-        for child in psutil.Process(server.server.process.pid).children():
+        # A crash: what the process says, and what it leaves in its files. No process may leave a core file.
+        supervisor = psutil.Process(server.server.process.pid)
+        processes = [supervisor, *supervisor.children(recursive=True)]
+        assert {process.rlimit(psutil.RLIMIT_CORE) for process in processes} == {(0, 0)}
+        assert len(processes) >= 3
+        for child in supervisor.children():
             if "agentcache.supervisor.server" in " ".join(child.cmdline()):
                 os.kill(child.pid, signal.SIGABRT)
         with contextlib.suppress(TimeoutError):
