@@ -30,13 +30,14 @@ def rows_of(pairs: Sequence[Pair], cache: VectorCache) -> Floats:
 
 
 def gates_of(pairs: Sequence[Pair]) -> Floats:
-    """Return per pair 1 where the exact-normalised form answers, -1 where a veto does, 0 where the score decides."""
+    """Return per pair 1 where the normalised form or its frame answers, -1 where a veto does, 0 where the score decides."""
     gates = []
     for pair in pairs:
         if normalised(pair.asked) == normalised(pair.stored):
             gates.append(1.0)
         else:
-            gates.append(-1.0 if veto(analyse(pair.asked), analyse(pair.stored)) else 0.0)
+            asked, stored = analyse(pair.asked), analyse(pair.stored)
+            gates.append(-1.0 if veto(asked, stored) else float(asked.framed == stored.framed))
     return np.array(gates)
 
 

@@ -14,7 +14,7 @@ from agentcache.engine.semantic.verifier import Verifier, load_verifier
 from benchmarks.semantic import rivals, stream
 from benchmarks.semantic.drawing import draw
 from benchmarks.semantic.measuring import Rule, at_hit_rate_of, curve, row, share
-from benchmarks.semantic.sets import Scored, other_sets, trained_sets
+from benchmarks.semantic.sets import Scored, held_out_set, other_sets, trained_sets
 from training.embedding import VectorCache
 from training.pairs import by_class
 from training.train import DATA, ROOT
@@ -39,7 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     cache, verifier = VectorCache(given.work), load_verifier()
     print(f"verifier {verifier.version}: safe {verifier.safe_threshold}, balanced {verifier.balanced_threshold}\n")
-    sets = trained_sets(given.data, cache)
+    sets = [*trained_sets(given.data, cache), held_out_set(cache, verifier)]
     _by_kind(sets, verifier)
     if given.data.is_dir():
         sets += other_sets(given.data, cache, verifier)
@@ -89,7 +89,7 @@ def _by_kind(sets: list[Scored], verifier: Verifier) -> None:
 
 
 def _pictures(sets: list[Scored], verifier: Verifier, folder: Path) -> None:
-    for scored, name in zip(sets, ("own", "checklist", "rewritten", "quora"), strict=False):
+    for scored, name in zip(sets, ("own", "checklist", "rewritten", "held-out", "quora"), strict=False):
         if not 0 < (scored.labels == 1).sum() < len(scored.labels):
             continue
         curves = {"verifier": curve(scored.scores, scored.labels), "cosine alone": curve(scored.cosines, scored.labels)}

@@ -16,6 +16,7 @@ from training.judging import gated, gates_of, out_of_fold, rows_of
 from training.pairs import Pair, is_quora, sampled, shared_pairs
 
 QUORA_PAIRS = 6_000
+HELD_OUT = Path(__file__).with_name("held_out.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,23 @@ def trained_sets(data: Path, cache: VectorCache) -> list[Scored]:
     return [whole.only(name, np.isin(sources, of)) for name, of in names.items()]
 
 
+def held_out_pairs() -> list[Pair]:
+    """Return near misses and rewordings of our own that no training reads: swapped words, rewrites, natural rewordings."""
+    found = []
+    for line in HELD_OUT.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            kind, truth, stored, asked = line.split(" | ")
+            found.append(Pair(stored, asked, truth == "same", kind, f"held-out/{kind}", "held-out"))
+    return found
+
+
+def held_out_set(cache: VectorCache, verifier: Verifier) -> Scored:
+    """Return `held_out_pairs`, scored by the model that ships."""
+    return _scored_by(verifier, "held out: our own near misses and rewordings", held_out_pairs(), cache)
+
+
 def other_sets(data: Path, cache: VectorCache, verifier: Verifier) -> list[Scored]:
-    """Return the sets that the verifier never saw, scored by the model that ships."""
+    """Return the sets of others that the verifier never saw, scored by the model that ships."""
     found = []
     quora = sampled(shared_pairs(data, "qqp_dev"), QUORA_PAIRS)
     checklist = [pair for pair in shared_pairs(data, "checklist_dev") if is_quora(pair)]
@@ -64,9 +80,13 @@ def other_sets(data: Path, cache: VectorCache, verifier: Verifier) -> list[Score
     }
     for name, pairs in sets.items():
         if pairs:
-            rows = rows_of(pairs, cache)
-            found.append(_scored(name, pairs, rows, np.array([verifier.score(list(values)) for values in rows])))
+            found.append(_scored_by(verifier, name, pairs, cache))
     return found
+
+
+def _scored_by(verifier: Verifier, name: str, pairs: list[Pair], cache: VectorCache) -> Scored:
+    rows = rows_of(pairs, cache)
+    return _scored(name, pairs, rows, np.array([verifier.score(list(values)) for values in rows]))
 
 
 def _scored(name: str, pairs: Sequence[Pair], rows: Floats, scores: Floats) -> Scored:

@@ -19,6 +19,8 @@ from training.embedding import VectorCache
 COSINE_MIN = 0.60
 SHADOW_SHARE = 0.05
 LEARN_EVERY = 50
+#: As many as the tier judges.
+NEIGHBOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,10 @@ def run(
             continue
         if stored:
             cosines = matrix[: len(stored)] @ vectors[index]
-            best = int(np.argmax(cosines))
-            found = stored[best]
-            score = _score(verifier, text, order[found][0], float(cosines[best]))
+            nearest = np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
+            scores = [_score(verifier, text, order[stored[at]][0], float(cosines[at])) for at in nearest]
+            best = int(np.argmax(scores))
+            found, score = stored[nearest[best]], scores[best]
         if found is not None and score > 0:
             agreed = order[found][1] == of
             if score >= threshold and rng.random() >= SHADOW_SHARE:
@@ -93,4 +96,4 @@ def _score(verifier: Verifier, asked: str, stored: str, cosine: float) -> float:
     if cosine < COSINE_MIN:
         return 0.0
     ours, theirs = analyse(asked), analyse(stored)
-    return 0.0 if veto(ours, theirs) else verifier.score(pair_features(ours, theirs, cosine, 0.0))
+    return 0.0 if veto(ours, theirs) else verifier.judge(ours, theirs, pair_features(ours, theirs, cosine, 0.0))

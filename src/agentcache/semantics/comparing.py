@@ -98,7 +98,7 @@ def compare(asked: str, stored: str) -> Comparison:
             if name not in _OF_COSINE
         ]
     else:
-        score = verifier.score(values)
+        score = verifier.judge(ours, theirs, values)
         effects = {reason.feature: reason.effect for reason in verifier.reasons(values, n=len(FEATURES))}
         features = [
             FeatureValue(name, value, effects.get(name, 0.0)) for name, value in zip(FEATURES, values, strict=True)

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from typing import Final
 
 from agentcache.engine.semantic.asking import WORDS_OF, kind_of
+from agentcache.engine.semantic.framing import framed
 from agentcache.engine.semantic.lexicon import base_form, lexicon
 from agentcache.engine.semantic.literals import find_literals
 from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
@@ -74,6 +75,8 @@ class Text:
 
     raw: str
     normal: str
+    #: The normal form in the one frame of its way of asking.
+    framed: str
     #: Lower-case words, contractions expanded, without the polite frame.
     words: tuple[str, ...]
     #: Base forms of the words that carry content, coordinated neighbours ("b and a") in alphabetical order.
@@ -101,6 +104,7 @@ class Text:
 def analyse(text: str) -> Text:
     """Return the analysis of a prompt, in about 0.1 ms for 20 words."""
     text = strip_politeness(text)
+    normal = fold(text)
     found = find_literals(text)
     literals = frozenset((one.kind, one.text) for one in found)
     quoted_out = text
@@ -119,7 +123,7 @@ def analyse(text: str) -> Text:
     content, before, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()))
     function_words = frozenset(word for word in words if word not in content)
     return Text(
-        raw=text, normal=fold(text), words=words, content=tuple(content), before=tuple(before),
+        raw=text, normal=normal, framed=framed(normal), words=words, content=tuple(content), before=tuple(before),
         numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
         negations=sum(word in STRICT_NEGATIONS for word in words), question=question, tense=_tense(words), degrees=_degrees(words),
         is_passive=_is_passive(words), trigrams=_trigrams(" ".join(words)), coordinations=coordinations,

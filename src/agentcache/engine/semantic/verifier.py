@@ -15,8 +15,11 @@ from importlib.resources import files
 from typing import Any, Final
 
 from agentcache.engine.semantic.features import FEATURES
+from agentcache.engine.semantic.texts import Text
 
 FORMAT: Final = 1
+#: The score of two prompts in other frames of asking: "how can I", "how do I". A threshold that evidence raised may be above.
+SAME_FRAME: Final = 0.99
 
 #: `(feature, threshold, left, right)`: left where the value is not above the threshold; or a leaf's value in log-odds.
 Node = tuple[int, float, "Node", "Node"] | float
@@ -53,6 +56,11 @@ class Verifier:
     def score(self, features: Sequence[float]) -> float:
         """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`."""
         return 1 / (1 + math.exp(-self._log_odds(features)))
+
+    def judge(self, asked: Text, stored: Text, features: Sequence[float]) -> float:
+        """Return the score of two prompts, for which no veto speaks; those that differ in their way of asking alone are the same."""
+        score = self.score(features)
+        return max(score, SAME_FRAME) if asked.framed == stored.framed else score
 
     def reasons(self, features: Sequence[float], n: int = 3) -> list[Reason]:
         """Return the `n` features that moved the score most, each set back to neutral on its own."""

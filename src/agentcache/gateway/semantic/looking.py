@@ -160,7 +160,7 @@ def judge(
         margin = _margin(stored, neighbours) if place == 0 else 0.0
         features = pair_features(asked, stored, neighbour.cosine, margin)
         refused = veto(asked, stored) or ""
-        score = 0.0 if refused else neighbour.cosine if by_cosine else verifier.score(features)
+        score = 0.0 if refused else neighbour.cosine if by_cosine else verifier.judge(asked, stored, features)
         judged.append(
             Candidate(
                 key=neighbour.key,

@@ -19,11 +19,15 @@ def score(pair) -> float:
     if normalised(pair["asked"]) == normalised(pair["stored"]):
         return 1.0
     asked, stored = analyse(pair["asked"]), analyse(pair["stored"])
-    return 0.0 if veto(asked, stored) else load_verifier().score(pair_features(asked, stored, pair["cosine"], 0.0))
+    return (
+        0.0
+        if veto(asked, stored)
+        else load_verifier().judge(asked, stored, pair_features(asked, stored, pair["cosine"], 0.0))
+    )
 
 
-def served_share(threshold: float, *, is_same: bool) -> float:
-    chosen = [score(pair) >= threshold for pair in PAIRS if pair["is_same"] is is_same]
+def served_share(threshold: float, *, is_same: bool, kind: str = "") -> float:
+    chosen = [score(pair) >= threshold for pair in PAIRS if pair["is_same"] is is_same and kind in ("", pair["kind"])]
     return sum(chosen) / len(chosen)
 
 
@@ -31,6 +35,11 @@ def test_the_safe_threshold_serves_paraphrases_and_no_trap():
     threshold = load_verifier().safe_threshold
     assert served_share(threshold, is_same=False) == 0
     assert served_share(threshold, is_same=True) >= 0.25
+
+
+def test_the_safe_threshold_serves_what_people_only_word_otherwise():
+    """How can I, how do I: these were refused once, because the model was taught by traps alone."""
+    assert served_share(load_verifier().safe_threshold, is_same=True, kind="natural") >= 0.7
 
 
 def test_the_balanced_threshold_serves_more():
