@@ -6,6 +6,7 @@ import * as drafts from "./drafts.js";
 import * as keyboard from "./keyboard.js";
 import * as menus from "./menus.js";
 import * as tables from "./tables.js";
+import * as tabs from "./tabs.js";
 import * as theme from "./theme.js";
 import { drawCharts } from "./chart_loader.js";
 
@@ -16,5 +17,6 @@ keyboard.start();
 menus.start();
 theme.start();
 tables.start();
+tabs.start();
 drafts.start();
 void drawCharts(document);

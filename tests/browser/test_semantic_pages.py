@@ -54,3 +54,7 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     expect(page.locator("#verdict")).to_contain_text("No hit")
     expect(page.locator("main")).to_contain_text("negated on one side only")
     inspect(page, "semantic-playground")
+    # The last of the tabs, where there is room for two.
+    page.set_viewport_size({"width": 390, "height": 844})
+    ada.open("/dashboard/semantic/playground")
+    expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
