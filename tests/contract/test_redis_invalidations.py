@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from agentcache.engine.entries import Entry, Reach, Selector
-from agentcache.engine.freshness import may_serve
 from agentcache.engine.stores import redis_log, redis_reach, redis_sums
 from agentcache.engine.stores.framing import pack_head
 from agentcache.engine.stores.port import Put
@@ -19,7 +18,7 @@ from agentcache.engine.stores.redis_keys import TenantKeys, describe
 from agentcache.engine.stores.redis_link import Lane
 from agentcache.kit.clock import ManualClock
 from tests.contract.test_redis_entries import open_redis
-from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
+from tests.support.entries import STORED_AT, assert_stale, make_entry, make_key, make_tenant
 from tests.support.redis_server import RedisServer
 
 TENANT = make_tenant()
@@ -148,11 +147,7 @@ async def test_marks_whose_rows_are_as_they_were(store: RedisEntries, other: Red
     assert (await store.stats(TENANT)).entries == 40
     for _ in range(2):
         for worker in (store, other):
-            entry = (await worker.get(TENANT, make_key(3))).entry
-            assert entry is not None
-            assert entry.stale_at == STORED_AT + 5
-            assert not may_serve(entry.meta, clock.now())
-            assert {row.stale_at for row in (await worker.list_entries(TENANT, Selector())).rows} == {STORED_AT + 5}
+            await assert_stale(worker, TENANT, make_key(3), since=STORED_AT + 5, now=clock.now())
         await other.sweep()
 
 

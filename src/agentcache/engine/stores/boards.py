@@ -146,6 +146,7 @@ class LeasedBoard(ABC, Generic[Place]):
         for led in leases.values():
             led.outbox.discard()
         if leases:
+            # Whoever follows sees the leader as lost all the same, once its lease has run out.
             with suppress(StoreUnavailable):
                 await self._give_up({token: led.place for token, led in leases.items()})
 

@@ -281,6 +281,7 @@ class RedisEntries:
                 swept += dead
             await self._run(keys, lambda lane, keys=keys: upkeep.forget_evicted(lane, keys))  # type: ignore[misc]
             await self._run(keys, lambda lane, keys=keys, now=now: upkeep.tidy(lane, keys, now))  # type: ignore[misc]
+            # Sums take room too. Without them rows are counted, and the next sweep tries again.
             with suppress(StoreFull):
                 await self._run(keys, lambda lane, keys=keys, now=now: upkeep.mend_sums(lane, keys, now))  # type: ignore[misc]
         self.counters.swept += swept
@@ -302,6 +303,7 @@ class RedisEntries:
         """Write the uses down and close all connections."""
         if self._closed:
             return
+        # How often entries were used orders what is evicted; it is not worth a stop that fails.
         with suppress(StoreUnavailable):
             await self._write_uses()
         self._closed = True
@@ -379,6 +381,7 @@ class RedisEntries:
             self._start(self._write_uses_quietly())
 
     async def _write_uses_quietly(self) -> None:
+        # As at the end: uses that are lost change what is evicted first, and nothing else.
         with suppress(StoreUnavailable):
             await self._write_uses()
 
@@ -426,6 +429,7 @@ class RedisEntries:
             self._relief = self._start(self._relieve_quietly())
 
     async def _relieve_quietly(self) -> None:
+        # The write that found no room has said so, and the next one that finds none begins this anew.
         with suppress(StoreUnavailable):
             await self._relieve()
 

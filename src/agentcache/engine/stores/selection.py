@@ -67,36 +67,23 @@ def literals(pattern: str) -> list[str] | None:
 
     The last one is what such paths end with; it is empty if there is nothing of that kind.
     """
+    tokens = _tokens(pattern)
+    if tokens is None:
+        return None
     found = [""]
-    index = 0
-    while index < len(pattern):
-        char = pattern[index]
-        index += 1
-        if char == "[":
-            bracket = _translate_bracket(pattern, index)
-            if bracket is None:
-                return None
-            index = bracket[1]
-        if char in "*?[":
+    for _, token in tokens:
+        if token[0] in "*?[":
             found.append("")
         else:
-            found[-1] += char
+            found[-1] += token
     return [*filter(None, found[:-1]), found[-1]]
 
 
 def rests(pattern: str, prefix: str) -> set[str]:
     """Return the globs that match, all of them together, what behind `prefix` makes a path that `pattern` matches."""
-    tokens: list[tuple[int, str]] = []
-    index = 0
-    while index < len(pattern):
-        start, end = index, index + 1
-        if pattern[start] == "[":
-            bracket = _translate_bracket(pattern, end)
-            if bracket is None:
-                return set()
-            end = bracket[1]
-        tokens.append((start, pattern[start:end]))
-        index = end
+    tokens = _tokens(pattern)
+    if tokens is None:
+        return set()
     places = {0}
     for char in prefix:
         reached: set[int] = set()
@@ -112,6 +99,21 @@ def rests(pattern: str, prefix: str) -> set[str]:
         # What stands right behind a star, it means too.
         places = {place for place in reached if not (place - 1 in reached and tokens[place - 1][1] == "*")}
     return {pattern[tokens[place][0] :] if place < len(tokens) else "" for place in places}
+
+
+def _tokens(pattern: str) -> list[tuple[int, str]] | None:
+    """Return a glob's stars, question marks, brackets and other characters, and where each begins; None when nothing can match."""
+    tokens: list[tuple[int, str]] = []
+    index = 0
+    while index < len(pattern):
+        start, index = index, index + 1
+        if pattern[start] == "[":
+            bracket = _translate_bracket(pattern, index)
+            if bracket is None:
+                return None
+            index = bracket[1]
+        tokens.append((start, pattern[start:index]))
+    return tokens
 
 
 def means_everything_below(pattern: str, prefix: str) -> bool:

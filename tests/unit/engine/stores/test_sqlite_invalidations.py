@@ -11,14 +11,13 @@ import apsw
 import pytest
 
 from agentcache.engine.entries import Entry, Reach, Selector
-from agentcache.engine.freshness import may_serve
 from agentcache.engine.stores import sqlite_entries
 from agentcache.engine.stores.framing import pack_head
 from agentcache.engine.stores.port import Put
 from agentcache.engine.stores.selection import literal_beginning
 from agentcache.engine.stores.sqlite_entries import SqliteEntries
 from agentcache.kit.clock import ManualClock
-from tests.support.entries import STORED_AT, make_entry, make_key, make_tenant
+from tests.support.entries import STORED_AT, assert_stale, make_entry, make_key, make_tenant
 
 TENANT = make_tenant()
 SELECTORS = {
@@ -128,11 +127,7 @@ async def test_marks_whose_rows_are_as_they_were(
     await store.withdraw(TENANT, Selector(keys=(make_key(3),)), soft=True)
     for _ in range(2):
         for worker in (store, other):
-            entry = (await worker.get(TENANT, make_key(3))).entry
-            assert entry is not None
-            assert entry.stale_at == STORED_AT + 5
-            assert not may_serve(entry.meta, clock.now())
-            assert {row.stale_at for row in (await worker.list_entries(TENANT, Selector())).rows} == {STORED_AT + 5}
+            await assert_stale(worker, TENANT, make_key(3), since=STORED_AT + 5, now=clock.now())
         await other.sweep()
 
 
