@@ -28,9 +28,15 @@ def open_admission(settings: Settings, clock: Clock, book: LimitBook) -> Admissi
     if settings.redis_url is None:
         return Admission(book, local, clock)
     # Loaded where there is one: see `open_stores`.
-    from agentcache.engine.stores.redis_link import RedisLink
+    from agentcache.engine.stores.redis_link import RedisLink, socket_seconds
     from agentcache.engine.stores.redis_tally import RedisTally
 
     patience = settings.store_budget_ms / 1000
-    link = RedisLink(settings.redis_url, counters=StoreCounters(), pool_size=_CONNECTIONS, pool_wait_seconds=patience)
+    link = RedisLink(
+        settings.redis_url,
+        counters=StoreCounters(),
+        pool_size=_CONNECTIONS,
+        pool_wait_seconds=patience,
+        socket_seconds=socket_seconds(settings.store_budget_ms),
+    )
     return Admission(book, local, clock, shared=RedisTally(link), patience_seconds=patience)

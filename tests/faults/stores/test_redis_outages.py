@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 import structlog
 
 from agentcache.engine.entries import Selector
 from agentcache.engine.stores.breaker import BreakerState
+from agentcache.engine.stores.open_stores import open_stores
 from agentcache.engine.stores.port import Put, StoreBusy, StoreFull, StoreUnavailable, UnsuitableStore
+from agentcache.kit.clock import SystemClock
+from agentcache.settings import Settings
 from tests.faults.stores.redis_stores import (
     TENANT,
     Caller,
@@ -205,6 +209,23 @@ async def test_f10_a_slow_redis_opens_the_breaker(redis_server: RedisServer) -> 
             proxy.heal()
             await until(store, BreakerState.CLOSED, 60)
             assert await is_served(store)
+
+
+async def test_a_slow_redis_is_waited_for_as_long_as_the_setting_says(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """The connection has deadlines of its own, which must not cut a longer budget short."""
+    with ChaosProxy(redis_server.port) as proxy:
+        environ = {
+            "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0",
+            "STORE_BUDGET_MS": "30000",
+            "DATA_DIR": str(tmp_path),
+        }
+        settings = Settings.from_env({f"AGENTCACHE_{name}": value for name, value in environ.items()})
+        stores = open_stores(settings, SystemClock())
+        proxy.down.latency = 0.5
+        assert await stores.entries.put(make_tenant(), make_entry("a")) is Put.STORED
+        await stores.close()
 
 
 async def test_f11_half_open_sends_exactly_one_probe(redis_server: RedisServer) -> None:

@@ -45,6 +45,7 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
         # Its client takes 8 MiB and a tenth of a second, which nobody should pay for who has no Redis.
         from agentcache.engine.stores.redis_board import RedisFlightBoard
         from agentcache.engine.stores.redis_entries import RedisEntries
+        from agentcache.engine.stores.redis_link import pool_wait_seconds, socket_seconds
 
         redis = RedisEntries(
             settings.redis_url,
@@ -53,6 +54,8 @@ def open_stores(settings: Settings, clock: Clock) -> Stores:
             entry_max_bytes=settings.entry_max_bytes,
             grace_seconds=settings.stale_grace_seconds,
             sealed=settings.encrypt_entries,
+            pool_wait_seconds=pool_wait_seconds(settings.store_budget_ms),
+            socket_seconds=socket_seconds(settings.store_budget_ms),
         )
         return Stores(_guard(redis, settings, clock), RedisFlightBoard(redis.link))
     sqlite = SqliteEntries(

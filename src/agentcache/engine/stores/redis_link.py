@@ -46,6 +46,16 @@ _REDIRECTS_MAX = 3
 ATTEMPTS = 12
 
 
+def socket_seconds(budget_ms: float) -> float:
+    """How long one reply may take where a request waits `budget_ms`: longer, so that a late reply still frees its connection."""
+    return max(SOCKET_SECONDS, 4 * budget_ms / 1000)
+
+
+def pool_wait_seconds(budget_ms: float) -> float:
+    """How long to wait for a free connection: well within the budget, so that its exchange still fits."""
+    return max(POOL_WAIT_SECONDS, 0.4 * budget_ms / 1000)
+
+
 def translate(error: Exception) -> StoreUnavailable:
     """Return the port's error for one of the client's."""
     if isinstance(error, StoreUnavailable):

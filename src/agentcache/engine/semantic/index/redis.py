@@ -43,6 +43,7 @@ _ADDED_BETWEEN_LOOKS: Final = 200
 _REMOVED_AT_ONCE: Final = 500
 #: Callers have a budget of their own; writes may wait.
 _POOL_WAIT_SECONDS: Final = 2.0
+_SOCKET_SECONDS: Final = 2.0
 
 
 class _Quarantine(msgspec.Struct, array_like=True):
@@ -62,7 +63,9 @@ class RedisIndex:
         self.counters = StoreCounters()
         self._clock = clock
         self._rows_max = rows_max
-        self._link = RedisLink(url, counters=self.counters, pool_wait_seconds=_POOL_WAIT_SECONDS)
+        self._link = RedisLink(
+            url, counters=self.counters, pool_wait_seconds=_POOL_WAIT_SECONDS, socket_seconds=_SOCKET_SECONDS
+        )
         self._indexed: set[int] = set()
         self._added = 0
 
