@@ -26,9 +26,10 @@ from tests.support.gateway import LightGateway
 from tests.support.guarded import wait_until
 from tests.support.redis_server import RedisServer
 from tests.support.reliability import record
+from tests.support.tiers import count
 
-#: The product's own, where the test gateway is more patient.
-BUDGET = {"AGENTCACHE_STORE_BUDGET_MS": "50"}
+#: For a release the product's own; before, one that a machine busy with other tests keeps.
+BUDGET = {"AGENTCACHE_STORE_BUDGET_MS": str(count(250, 50))}
 
 
 @pytest.fixture
@@ -138,7 +139,13 @@ class Load:
 
     def p99_ms(self, since: float = 0.0, until: float = 1e9) -> float:
         waits = [took for at, took, *_ in self.answers if since <= at < until]
-        return round(1000 * statistics.quantiles(waits, n=100)[98], 1)
+        return round(1000 * (statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else max(waits, default=0)), 1)
+
+    async def until_hit(self, since: float) -> None:
+        """Wait until an answer after `since` came from the cache."""
+        async with asyncio.timeout(60):
+            while not any(at > since and status == "hit" for at, _, _, status in self.answers):
+                await asyncio.sleep(0.01)
 
     @property
     def elapsed(self) -> float:
@@ -173,10 +180,8 @@ async def test_f8_a_frozen_redis_fails_no_call(tmp_path, provider, redis_server)
             thawed_at = load.elapsed
             redis_server.thaw()
             closed_s = await until_state(gateway, BreakerState.CLOSED, 60)
-            await asyncio.sleep(0.5)
+            await load.until_hit(since=thawed_at + closed_s + 0.2)
         load.check()
-        after = [status for at, _, _, status in load.answers if at > thawed_at + closed_s + 0.2]
-        assert "hit" in after
         changes = [line["event"] for line in lines if "breaker" in line["event"]]
         assert changes == ["store breaker opened", "store breaker closed"]
         probes = gateway.parts.entries.breaker.probes
@@ -203,10 +208,8 @@ async def test_f9_a_redis_that_dies_and_returns_fails_no_call(tmp_path, provider
             await asyncio.sleep(0.5)
             await asyncio.to_thread(redis_server.start)
             await until_state(gateway, BreakerState.CLOSED, 60)
-            back_at = load.elapsed
-            await asyncio.sleep(0.6)
+            await load.until_hit(since=load.elapsed)
         load.check()
-        assert "hit" in [status for at, _, _, status in load.answers if at > back_at]
     record("F9 killed and restarted, through the gateway", calls=len(load.answers), failed=0)
 
 

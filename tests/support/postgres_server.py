@@ -111,7 +111,7 @@ class PostgresServer:
         if not self.process.is_running:
             raise RuntimeError(f"PostgreSQL ended early:\n{self.process.log.read_text()[-4000:]}")
         try:
-            psycopg.connect(self.url(), connect_timeout=5).close()
+            psycopg.connect(self.url(), connect_timeout=60).close()
         except psycopg.OperationalError:
             return False
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -24,35 +25,48 @@ MESSAGE = {"model": "claude-haiku-4-5", "max_tokens": 50, "messages": [{"role": 
 
 
 class Exchange:
-    """One request over a bare socket: the raw answer, and whether it ended with `fin`, `rst` or not at all (`open`)."""
+    """One request over a bare socket: the raw answer, and whether it ended with `fin`, `rst` or not at all (`open`).
 
-    def __init__(self, provider, body, *, path="/v1/chat/completions", timeout=5.0, limit=1 << 30, **script):
+    `timeout` is the longest silence, in seconds, once `after` events have come; before, a busy machine may take its time.
+    """
+
+    def __init__(self, provider, body, *, path="/v1/chat/completions", timeout=60.0, after=0, limit=1 << 30, **script):
         content = json.dumps(body).encode()
         lines = [f"POST {path} HTTP/1.1", "host: x", "authorization: Bearer k", f"content-length: {len(content)}"]
         lines += ["anthropic-version: 2023-06-01"] if path.endswith("messages") else []
         lines += [f"x-fake-script: {json.dumps(script)}"] if script else []
         self.raw, self.ending = b"", "open"
-        with socket.create_connection(("127.0.0.1", provider.port), timeout=timeout) as connection:
+        with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as connection:
             connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
-            self._read(connection, limit)
+            with contextlib.suppress(TimeoutError):
+                while len(self.raw) < limit and not self.is_whole:
+                    connection.settimeout(timeout if self.events >= after else 60)
+                    if not self._read(connection):
+                        break
 
-    def _read(self, connection, limit):
-        pieces: list[bytes] = []
+    def _read(self, connection):
         try:
-            while sum(len(piece) for piece in pieces) < limit:
-                piece = connection.recv(1 << 20)
-                if not piece:
-                    self.ending = "fin"
-                    break
-                pieces.append(piece)
-                if pieces[-1].endswith(b"0\r\n\r\n"):
-                    break
+            piece = connection.recv(1 << 20)
         except ConnectionResetError:
             self.ending = "rst"
-        except TimeoutError:
-            self.ending = "open"
-        self.raw = b"".join(pieces)
-        self.head, _, self.body = self.raw.partition(b"\r\n\r\n")
+            return False
+        if not piece:
+            self.ending = "fin"
+        self.raw += piece
+        return bool(piece)
+
+    @property
+    def head(self):
+        return self.raw.partition(b"\r\n\r\n")[0]
+
+    @property
+    def body(self):
+        return self.raw.partition(b"\r\n\r\n")[2]
+
+    @property
+    def is_whole(self):
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.head)
+        return len(self.body) >= int(length[1]) if length and self.body else self.raw.endswith(b"0\r\n\r\n")
 
     @property
     def events(self):
@@ -80,7 +94,7 @@ class TestCuts:
         assert b"[DONE]" not in streamed.body
 
     def test_stall_lasts_until_the_client_leaves(self, provider):
-        seen = Exchange(provider, {**CHAT, "stream": True}, stall_after=2, timeout=0.2)
+        seen = Exchange(provider, {**CHAT, "stream": True}, stall_after=2, timeout=0.2, after=2)
         assert (seen.ending, seen.events) == ("open", 2)
         _wait_until(lambda: provider.in_flight == 0)
 
@@ -140,7 +154,7 @@ class TestBrokenHTTP:
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_invalid_utf8_is_the_only_fault(self, provider, stream):
-        seen = Exchange(provider, {**CHAT, "stream": stream}, wire="invalid-utf8", timeout=0.3)
+        seen = Exchange(provider, {**CHAT, "stream": stream}, wire="invalid-utf8")
         with pytest.raises(UnicodeDecodeError):
             seen.body.decode()
         text = seen.body.decode(errors="replace")
@@ -148,7 +162,7 @@ class TestBrokenHTTP:
             assert "\ufffd" in json.loads(text)["choices"][0]["message"]["content"]
 
     def test_not_json(self, provider):
-        seen = Exchange(provider, CHAT, wire="not-json", timeout=0.2)
+        seen = Exchange(provider, CHAT, wire="not-json")
         assert b"text/html" in seen.head
 
 
@@ -170,7 +184,7 @@ class TestBadEndings:
     @pytest.mark.parametrize("reason", ["length", "content_filter"])
     @pytest.mark.parametrize("stream", [False, True])
     def test_finish_reasons(self, provider, reason, stream):
-        seen = Exchange(provider, {**CHAT, "stream": stream}, finish_reason=reason, timeout=0.3)
+        seen = Exchange(provider, {**CHAT, "stream": stream}, finish_reason=reason)
         assert f'"finish_reason":"{reason}"'.encode() in seen.body
 
     @pytest.mark.parametrize("stream", [False, True])
@@ -267,7 +281,7 @@ class TestSteering:
 
     def test_delays_are_waited_for(self, provider):
         assert Exchange(provider, CHAT, delay=5.0, timeout=0.1).raw == b""
-        slow = Exchange(provider, {**CHAT, "stream": True}, chunk_delay=0.05, timeout=0.2, limit=800)
+        slow = Exchange(provider, {**CHAT, "stream": True}, chunk_delay=0.05, limit=800)
         assert 0 < slow.events < 10
 
     def test_echo_and_own_text_and_headers(self, provider):
@@ -300,7 +314,7 @@ class TestSteering:
         provider.script(delay=0.05)
         content = json.dumps(CHAT).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: {len(content)}"
-        with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as connection:
             connection.sendall((head.encode() + b"\r\n\r\n" + content) * 3)
             raw = b""
             while raw.count(b'"total_tokens"') < 3:
@@ -308,12 +322,12 @@ class TestSteering:
         assert raw.index(b"#1") < raw.index(b"#2") < raw.index(b"#3")
 
     def test_expect_continue_and_bad_http(self, provider):
-        with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as connection:
             connection.sendall(
                 b"POST /v1/moderations HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
             )
             assert connection.recv(100).startswith(b"HTTP/1.1 100")
-        with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as connection:
             connection.sendall(b"nonsense\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -325,7 +339,7 @@ class TestLife:
 
     def test_stop_closes_connections_and_frees_the_port(self):
         provider = FakeProvider(latency=0.01, chunk_delay=0.001).start()
-        with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as connection:
             provider.stop()
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(10) == b""

@@ -63,6 +63,6 @@ async def watching(threads, stores, clock, **options):
     from agentcache.listeners.reading.reader import Reader
     from agentcache.listeners.watching import Watch
 
-    client = GuardedClient(LOOPBACK, GuardedLimits(total_seconds=2.0, body_bytes_max=200_000))
+    client = GuardedClient(LOOPBACK, GuardedLimits(total_seconds=30.0, body_bytes_max=200_000))
     async with Reader() as reader:
         yield Watch(threads, stores.entries, client, reader, clock, "https://cache.example.com", **options)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,9 @@ from tests.support.watched_site import page
 from tests.unit.listeners.conftest import LOOPBACK
 
 NO_ROBOTS = plain(b"", status=b"404 Not Found")
-LIMITS = GuardedLimits(connect_seconds=0.5, total_seconds=0.5, body_bytes_max=100_000, may_be_gzip=True)
+LIMITS = GuardedLimits(connect_seconds=30, total_seconds=30, body_bytes_max=100_000, may_be_gzip=True)
+#: For sources that would go on for ever.
+IMPATIENT = replace(LIMITS, total_seconds=0.5)
 
 
 @pytest.fixture
@@ -35,10 +38,10 @@ async def check():
         async def keep_delay(host, seconds):
             told[host] = seconds
 
-        def check(url, allow=LOOPBACK, *, former="", **known):
+        def check(url, allow=LOOPBACK, *, limits=LIMITS, former="", **known):
             told["text"] = former
             row = Listener(url=url, host="127.0.0.1", check_interval_seconds=900, **known)
-            client = GuardedClient(allow, LIMITS)
+            client = GuardedClient(allow, limits)
             return Checker(
                 client,
                 reader,
@@ -154,7 +157,7 @@ HOSTILE = {
 async def test_hostile_sources_are_one_failure_each(check):
     for name, answer in HOSTILE.items():
         async with serving(answer) as server:
-            finding = await check(f"{server.url}/")
+            finding = await check(f"{server.url}/", limits=IMPATIENT)
             assert isinstance(finding, Failed), (name, finding)
             # What the answer was like may be told; what our network is like may not.
             assert "10.0.0.1" not in finding.reason

@@ -9,7 +9,7 @@ from agentcache.supervisor.listening import open_listener
 def test_a_free_port_is_listened_on():
     with (
         open_listener("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname(), timeout=5) as client,
+        socket.create_connection(listener.getsockname(), timeout=60) as client,
     ):
         assert client.getpeername() == listener.getsockname()
 
@@ -29,7 +29,7 @@ def test_a_taken_port_is_named_with_a_way_out():
 def test_the_port_of_a_server_that_just_stopped_is_free_again():
     with open_listener("127.0.0.1", 0) as listener:
         address = listener.getsockname()
-        with socket.create_connection(address, timeout=5):
+        with socket.create_connection(address, timeout=60):
             pass
     open_listener(*address).close()
 

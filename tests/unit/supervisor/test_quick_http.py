@@ -266,9 +266,9 @@ def test_a_caller_that_leaves_its_head_behind_asked_nothing(app, server):
 
 def test_an_idle_connection_ends_though_its_last_answers_were_known_hits(app):
     app.hit = Hit()
-    with ASGIServer(app, http=QuickHTTP, proxy_headers=False, timeout_keep_alive=1) as server, Caller(server) as caller:
+    with ASGIServer(app, http=QuickHTTP, proxy_headers=False, timeout_keep_alive=3) as server, Caller(server) as caller:
         started = time.monotonic()
-        while time.monotonic() < started + 1.5:
+        while time.monotonic() < started + 3.5:
             caller.send(WHOLE)
             assert caller.read()[1] == Hit.body
             time.sleep(0.1)

@@ -43,7 +43,7 @@ def proxy(echo_port):
 
 @pytest.fixture
 def client(proxy):
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
         yield connection
 
 
@@ -132,10 +132,10 @@ def test_refuses(proxy):
     _expect_reset(proxy.port)
     proxy.close_port()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
     proxy.open_port()
     proxy.heal()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
         connection.sendall(b"x")
         assert connection.recv(1) == b"x"
 
@@ -159,5 +159,5 @@ def test_a_dead_target_resets(echo_port):
 
 def _expect_reset(port):
     # On a busy machine the reset may come before the connection is reported as made.
-    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.recv(1)

@@ -101,7 +101,7 @@ async def fail(guarded: GuardedStore, times: int = 1) -> None:
 
 
 async def until_closed(guarded: GuardedStore) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while guarded.state is not BreakerState.CLOSED:
             await asyncio.sleep(0.01)
 
