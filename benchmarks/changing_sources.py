@@ -2,8 +2,8 @@
 
     python -m benchmarks.changing_sources [--pages 200] [--minutes 60] [--interval 15] [--callers 4]
 
-The whole product on embedded stores: server, job worker, its reading process. Each call names its page as a source, and the
-provider says what the page says at that moment. A change is acknowledged when the listener's webhook has told of it; from then
+The whole product on embedded stores: server, job worker, its reading process. Each call names its page as a source; the
+provider is the web site itself, and says what the page says when it is asked. A change is acknowledged when the listener's webhook has told of it; from then
 on, no answer may be older. Ends with exit code 1 if one is.
 """
 
@@ -28,7 +28,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.servers import Served, agentcache, fake_provider, free_port, process, wait_for
+from benchmarks.servers import Served, agentcache, free_port, process, wait_for
 
 _VERSION = re.compile(r"Version (\d+)\.")
 _NEW_VERSION = re.compile(r"\+Version (\d+)\.")
@@ -48,7 +48,6 @@ class Truth:
     """What each page says, and what was acknowledged."""
 
     def __init__(self, pages: int) -> None:
-        self.now = dict.fromkeys(range(pages), 1)
         self.acknowledged = dict.fromkeys(range(pages), 0)
         self.counted: Counter[str] = Counter()
         self.delays: list[float] = []
@@ -65,7 +64,6 @@ class Truth:
             return
         number, version, at = words
         with self.lock:
-            self.now[int(number)] = int(version)
             self.changed_at[int(number), int(version)] = float(at)
 
     def hear_webhook(self, body: bytes) -> None:
@@ -102,12 +100,9 @@ def receiver(truth: Truth) -> ThreadingHTTPServer:
 def call(connection: http.client.HTTPConnection, served: Served, truth: Truth, number: int, url: str) -> None:
     """Make one call and judge the answer."""
     with truth.lock:
-        least, now = truth.acknowledged[number], truth.now[number]
+        least = truth.acknowledged[number]
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": f"What does page {number} say?"}]}
-    headers = {
-        **served.headers, "Content-Type": "application/json", "X-AgentCache-Sources": url,
-        "X-Fake-Script": json.dumps({"text": f"Version {now}."}),
-    }  # fmt: skip
+    headers = {**served.headers, "Content-Type": "application/json", "X-AgentCache-Sources": url}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -126,8 +121,6 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
     truth = Truth(pages)
     os.environ |= {"AGENTCACHE_EGRESS_ALLOW": "127.0.0.0/8", "AGENTCACHE_LOG_LEVEL": "warning"}
     with ExitStack() as stack:
-        provider = stack.enter_context(fake_provider(cpu=None))
-        served = stack.enter_context(agentcache(provider, cpu=None))
         port, hook = free_port(), receiver(truth)
         stack.callback(hook.shutdown)
         site = stack.enter_context(
@@ -135,6 +128,7 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
         )
         threading.Thread(target=lambda: [truth.hear_change(line) for line in site.stdout or ()], daemon=True).start()
         wait_for(port)
+        served = stack.enter_context(agentcache(port, cpu=None))
         # One host a second would be one page a second; each page has a host of its own here.
         urls = [f"http://127.{number // 250 + 1}.{number % 250 + 1}.1:{port}/p" for number in range(pages)]
         for number, url in enumerate(urls):

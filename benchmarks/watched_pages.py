@@ -1,12 +1,16 @@
-"""A web site of many pages for the measurement of listeners: `python -m benchmarks.watched_pages PORT [CHANGES_PER_SECOND]`.
+"""A web site of many pages, for measuring listeners: `python -m benchmarks.watched_pages PORT PAGES CHANGES_PER_SECOND`.
 
 Every second page has validators and answers 304 while it is as it was; the others are sent whole each time, with another
 advertisement and another time of day, so that they have to be read. Prints a line for each change: page, version, Unix time.
+
+A provider of chat completions, too, which knows what `page N` says: at the moment it is asked, which may be long after the call
+was made.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import sys
@@ -15,6 +19,9 @@ import time
 import uvloop
 
 _PATH = re.compile(rb"GET /p/(\d+) ")
+_COMPLETION = b"POST /v1/chat/completions "
+_ASKED_FOR = re.compile(rb"page (\d+) ")
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
 _ETAG = re.compile(rb'(?i)\r\nif-none-match: "(\d+)"')
 _WORDS = "price plan customer invoice delivery return answer question month year team seat limit request".split()
 PARAGRAPHS = 60
@@ -31,8 +38,10 @@ class Pages:
             f"<p>{' '.join(chance.choice(_WORDS) for _ in range(40)).capitalize()}.</p>" for _ in range(PARAGRAPHS)
         )
 
-    def answer(self, head: bytes) -> bytes:
+    def answer(self, head: bytes, body: bytes) -> bytes:
         """Return the whole answer to a request."""
+        if head.startswith(_COMPLETION):
+            return self._complete(body)
         self.asked += 1
         found = _PATH.search(head)
         if found is None:
@@ -57,20 +66,44 @@ class Pages:
         )
 
 
+    def _complete(self, body: bytes) -> bytes:
+        """Return a chat completion that says which version a page has now."""
+        found = _ASKED_FOR.search(body)
+        text = f"Version {self.versions.get(int(found[1]), 1)}." if found else "Which page?"
+        message = {"role": "assistant", "content": text}
+        completion = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": "gpt-4o-mini",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
+        }
+        said = json.dumps(completion).encode()
+        return (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (len(said), said)
+        )
+
+
 class Visit(asyncio.Protocol):
     """One connection, one request."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
-        self._head = b""
+        self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._head += data
-        if b"\r\n\r\n" in self._head:
-            self._transport.write(self._pages.answer(self._head))  # type: ignore[attr-defined]
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = _LENGTH.search(head)
+        if len(body) >= (int(length[1]) if length else 0):
+            self._transport.write(self._pages.answer(head + end, body))  # type: ignore[attr-defined]
             self._transport.close()
 
 
