@@ -39,6 +39,10 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     ),
     "C14": ("the clock jumps, back and by years, also during a refresh", "nothing immortal, no negative age"),
     "C15": ("an invalidation while a fill is under way", "the old answer never comes back"),
+    "C16": (
+        "an invalidation beside other workers; connections cut, or the worker killed before the rows are gone",
+        "nothing old is served after the reply",
+    ),
     "C19": (
         "an embedder that changed, gives other dimensions or NaN, fails, or hangs",
         "no vector is better than a wrong one; two calls pay the budget, then none",

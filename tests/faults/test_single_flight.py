@@ -253,6 +253,47 @@ async def test_c11_across_processes_a_provider_that_is_down_is_asked_twice_per_b
     record(f"C11 down, two processes {kind}", bursts=bursts, calls_per_burst=2)
 
 
+async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provider, request):
+    kind = request.node.callspec.params["two_workers"]
+    given = headers(two_workers) | {"X-AgentCache-Key": two_workers.create_key("--scope", "admin")}
+    policy = {
+        "name": "Two", "match": {"prompt": "c13 two"}, "lifetime_seconds": 1, "stale_while_revalidate_seconds": 3600,
+    }  # fmt: skip
+    expiries, callers = 3, 24
+    async with client(two_workers) as http:
+        await http.post("/api/policies", json=policy, headers=given)
+
+        async def ask(name: str) -> httpx.Response:
+            # A connection each, so that both processes have some of them.
+            async with client(two_workers, connections=1) as own:
+                return await own.post(CHAT_PATH, json=chat(f"c13 two {kind} {name}"), headers=given)
+
+        async with asyncio.timeout(60):
+            # It holds in a process once that has asked for the key's rights anew.
+            answers = [await ask("warm up 0")]
+            while not all("x-agentcache-policy" in answer.headers for answer in answers):
+                answers = [await ask(f"warm up {time.monotonic()}") for _ in range(12)]
+        first = await ask("news")
+        for _ in range(expiries):
+            await asyncio.sleep(1.1)
+            calls = provider.call_count
+            provider.script(hold=True, times=1)
+            answers = await asyncio.gather(*(ask("news") for _ in range(callers // 2)))
+            await asyncio.to_thread(provider.wait_for_calls, calls + 1)
+            answers += await asyncio.gather(*(ask("news") for _ in range(callers // 2)))
+            assert {answer.content for answer in answers} == {first.content}
+            # Each process begins one, and one of the two finds out that it is under way.
+            words = Counter(answer.headers["x-agentcache-refresh"] for answer in answers)
+            assert words["started"] >= 2 and words["none"] == 0
+            assert provider.call_count == calls + 1
+            provider.release()
+            async with asyncio.timeout(60):
+                while (later := await ask("news")).content == first.content:
+                    await asyncio.sleep(0.05)
+            first = later
+    record(f"C13 two processes {kind}", expiries=expiries, callers=expiries * callers, refreshes_per_expiry=1)
+
+
 def server_processes(gateway: Any) -> list[psutil.Process]:
     children = psutil.Process(gateway.server.process.pid).children(recursive=True)
     return [child for child in children if "agentcache.supervisor.server" in child.cmdline()]
