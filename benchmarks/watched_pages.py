@@ -65,7 +65,6 @@ class Pages:
             % (validators, len(body), body)
         )
 
-
     def _complete(self, body: bytes) -> bytes:
         """Return a chat completion that says which version a page has now."""
         found = _ASKED_FOR.search(body)
