@@ -99,6 +99,7 @@ class Settings:
     public_figures: bool
     security_contact: str | None
     otel_endpoint: str | None
+    prewarm_cost_cap_usd_nanos: int | None
     semantic_embedder: str
     semantic_api_key: str | None = field(repr=False)
     semantic_multilingual: bool

@@ -46,6 +46,8 @@ def test_defaults(tmp_path, monkeypatch):
         ("ENCRYPT_ENTRIES", "Yes", "encrypt_entries", True),
         ("ENCRYPT_ENTRIES", "0", "encrypt_entries", False),
         ("LOG_LEVEL", "DEBUG", "log_level", "debug"),
+        ("PREWARM_COST_CAP_USD", "2.50", "prewarm_cost_cap_usd_nanos", 2_500_000_000),
+        ("PREWARM_COST_CAP_USD", "None", "prewarm_cost_cap_usd_nanos", None),
         ("UPSTREAM_CONNECT_SECONDS", "2.5", "upstream_connect_seconds", 2.5),
         ("ALLOWED_HOSTS", " a.example.com, *.B.example.com", "allowed_hosts", ("a.example.com", "*.b.example.com")),
         ("REDIS_URL", "rediss+cluster://u:p@cache:6379", "redis_url", "rediss+cluster://u:p@cache:6379"),
@@ -65,6 +67,7 @@ def test_upstreams_are_read_by_name():
 
 
 WRONG = {
+    "PREWARM_COST_CAP_USD": ["0", "-1", "cheap", "1e3", "1000001"],
     "PORT": ["70000", "-1", "80a", "٣", "1e3"],
     "HOST": ["http://x", "1.2.3", "a b", "a..b"],
     "WORKERS": ["0", "1000"],

@@ -79,14 +79,14 @@ def ask_again_of(asked: InvalidateRequest) -> AskAgain | None:
     if asked.pre_warm is False:
         return None
     given = PreWarm() if asked.pre_warm is True else asked.pre_warm
-    cap = None
-    if given.cost_cap_usd is not None:
-        try:
-            cap = parse_usd(given.cost_cap_usd)
-        except ValueError as error:
-            raise InvalidMember(f"preWarm.cost_cap_usd: {error}.", param="preWarm.cost_cap_usd") from None
-        if cap <= 0:
-            raise InvalidMember("preWarm.cost_cap_usd is above 0.", param="preWarm.cost_cap_usd")
+    if not isinstance(given.cost_cap_usd, str):
+        return AskAgain(given.limit, given.concurrency, given.cost_cap_usd)
+    try:
+        cap = parse_usd(given.cost_cap_usd)
+    except ValueError as error:
+        raise InvalidMember(f"preWarm.cost_cap_usd: {error}.", param="preWarm.cost_cap_usd") from None
+    if cap <= 0:
+        raise InvalidMember("preWarm.cost_cap_usd is above 0; null is no cap.", param="preWarm.cost_cap_usd")
     return AskAgain(given.limit, given.concurrency, cap)
 
 

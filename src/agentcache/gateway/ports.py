@@ -263,7 +263,8 @@ class AskAgain:
 
     limit: int
     concurrency: int
-    cost_cap_usd_nanos: int | None = None
+    #: None for no cap, unset for the server's default.
+    cost_cap_usd_nanos: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

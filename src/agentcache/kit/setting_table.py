@@ -411,6 +411,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "http://127.0.0.1:4318",
     ),
     Setting(
+        "AGENTCACHE_PREWARM_COST_CAP_USD",
+        "prewarm_cost_cap_usd_nanos",
+        values.usd_or_none(1_000_000),
+        "10",
+        "What a prewarming may cost, in US dollars, where nobody says; `none` for no cap.",
+        "2.50",
+    ),
+    Setting(
         "AGENTCACHE_SEMANTIC_EMBEDDER",
         "semantic_embedder",
         values.embedder,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from agentcache.kit.money import NANOS_PER_USD, parse_usd
 from agentcache.kit.networks import parse_network
 
 _SIZE: Final = re.compile(r"([0-9]+)\s*(B|[KMGT]i?B)?", re.IGNORECASE)
@@ -63,6 +64,23 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not least <= float(text) <= most:
             raise ValueError(f"is not a number of seconds from {least:g} to {most:g}")
         return float(text)
+
+    return parse
+
+
+def usd_or_none(most: int) -> Callable[[str], int | None]:
+    """Return a parser of amounts in US dollars up to `most`, into 1e-9 USD; "none" is None."""
+
+    def parse(text: str) -> int | None:
+        if text.lower() == "none":
+            return None
+        try:
+            nanos = parse_usd(text)
+        except ValueError:
+            nanos = 0
+        if not 0 < nanos <= most * NANOS_PER_USD:
+            raise ValueError(f'is neither "none" nor an amount in US dollars above 0 and up to {most}')
+        return nanos
 
     return parse
 

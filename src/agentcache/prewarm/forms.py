@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from msgspec import UNSET
 
+from agentcache.kit.money import usd
 from agentcache.prewarm.given import (
     BATCH_BYTES_MAX,
     CONCURRENCY_MAX,
+    NO_CAP,
     OUTPUT_TOKENS_MAX,
     RATE_MAX,
     REQUESTS_MAX,
@@ -20,6 +23,7 @@ from agentcache.prewarm.given import (
     check_choice,
     check_options,
 )
+from agentcache.prewarm.services.batches import cap_of
 from agentcache.prewarm.services.credentials import CREDENTIAL_CHARS_MAX
 
 
@@ -99,7 +103,7 @@ class BatchForm(forms.Form):
         label="Cost at most, USD",
         required=False,
         max_length=32,
-        help_text="Never more, as far as prices are known: what has no price or no bound is left out. Empty: no cap.",
+        help_text="Never more, as far as prices are known: what has no price or no bound is left out. none: no cap.",
     )
     output_tokens = forms.IntegerField(
         label="Tokens of an answer, at most",
@@ -108,6 +112,11 @@ class BatchForm(forms.Form):
         max_value=OUTPUT_TOKENS_MAX,
         help_text="For requests that do not say, such as by max_tokens. Empty: all that the model can write.",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What holds when nothing is said is there to be seen, and stays when somebody empties the field.
+        self.fields["cost_cap"].initial = NO_CAP if (cap := cap_of(Options())) is None else usd(cap)
 
     def choice(self) -> Choice | None:
         """Return what is chosen among the kept requests; None for those that were given. Raises `InvalidBatch`."""
@@ -131,7 +140,7 @@ class BatchForm(forms.Form):
                 title=given["title"],
                 concurrency=given["concurrency"],
                 requests_per_second=given["requests_per_second"],
-                cost_cap_usd=given["cost_cap"] or None,
+                cost_cap_usd=given["cost_cap"].strip() or UNSET,
                 output_tokens=given["output_tokens"],
                 dry_run=is_dry_run,
             )

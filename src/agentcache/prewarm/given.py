@@ -26,6 +26,9 @@ RATE_MAX = 1_000.0
 OUTPUT_TOKENS_MAX = 1_000_000
 WINDOW_SECONDS_MAX = 30 * 86_400
 COST_CAP_USD_MAX = 1_000_000
+#: The word for no cap, for forms and queries, which have no null.
+NO_CAP = "none"
+_NO_CAP_SAID = 'null or "none" is no cap'
 #: Members that become headers of ours.
 _DIRECTIVES = ("namespace", "tags", "sources", "ttl", "bucket", "ignore")
 
@@ -74,8 +77,8 @@ class OptionsGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     title: str = ""
     concurrency: int = 4
     requests_per_second: float | None = None
-    #: Decimal US dollars; null for no cap.
-    cost_cap_usd: str | None = None
+    #: Decimal US dollars; null or "none" for no cap. What is left out is the server's default.
+    cost_cap_usd: str | msgspec.UnsetType | None = msgspec.UNSET
     #: What an answer is taken to have at most when its request does not bound it; null for the model's own bound.
     output_tokens: int | None = None
     dry_run: bool = False
@@ -125,7 +128,8 @@ class Options:
     title: str = ""
     concurrency: int = 4
     rate_per_second: float | None = None
-    cost_cap_usd_nanos: int | None = None
+    #: None for no cap, unset for the server's default.
+    cost_cap_usd_nanos: int | msgspec.UnsetType | None = msgspec.UNSET
     output_tokens: int = 0
     is_dry_run: bool = False
 
@@ -182,15 +186,23 @@ def check_options(given: OptionsGiven) -> Options:
         raise InvalidBatch(f"output_tokens is 1 to {OUTPUT_TOKENS_MAX}, or null.", param="output_tokens")
     if len(given.title) > 100 or (given.title and not given.title.isprintable()):
         raise InvalidBatch("title has up to 100 printable characters.", param="title")
-    cap = None
-    if given.cost_cap_usd is not None:
-        try:
-            cap = parse_usd(given.cost_cap_usd)
-        except ValueError as error:
-            raise InvalidBatch(f"{error}.", param="cost_cap_usd") from None
-        if not 0 < cap <= COST_CAP_USD_MAX * NANOS_PER_USD:
-            raise InvalidBatch(f"cost_cap_usd is above 0 and at most {COST_CAP_USD_MAX}.", param="cost_cap_usd")
-    return Options(given.title, given.concurrency, rate, cap, tokens or 0, given.dry_run)
+    return Options(given.title, given.concurrency, rate, _cap(given.cost_cap_usd), tokens or 0, given.dry_run)
+
+
+def _cap(given: str | msgspec.UnsetType | None) -> int | msgspec.UnsetType | None:
+    if isinstance(given, msgspec.UnsetType):
+        return given
+    if given is None or given.strip().lower() == NO_CAP:
+        return None
+    try:
+        cap = parse_usd(given)
+    except ValueError as error:
+        raise InvalidBatch(f"{error}; {_NO_CAP_SAID}.", param="cost_cap_usd") from None
+    if not 0 < cap <= COST_CAP_USD_MAX * NANOS_PER_USD:
+        raise InvalidBatch(
+            f"cost_cap_usd is above 0 and at most {COST_CAP_USD_MAX}; {_NO_CAP_SAID}.", param="cost_cap_usd"
+        )
+    return cap
 
 
 def check_requests(given: list[RequestGiven], dialects: Mapping[str, Dialect]) -> list[CheckedRequest]:

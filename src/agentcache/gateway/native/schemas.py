@@ -270,8 +270,16 @@ class PreWarm(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
 
     limit: Annotated[int, Meta(ge=1, le=10_000, description="Requests, at most; the newest first.")] = 10_000
     cost_cap_usd: (
-        Annotated[str, Meta(max_length=32, description="Decimal US dollars that it may cost; null for no cap.")] | None
-    ) = None
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="Decimal US dollars that it may cost; null for no cap, and the server's default when left out.",
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
     concurrency: Annotated[int, Meta(ge=1, le=32, description="Requests at once.")] = 4
 
 

@@ -38,6 +38,7 @@ class BatchShown(Schema):
     dry_run: bool
     concurrency: int
     requests_per_second: float | None
+    #: Null for no cap.
     cost_cap_usd: str | None
     requests: int
     warmed: int
@@ -126,6 +127,7 @@ class LinesQuery(Schema):
     title: str = ""
     concurrency: int = 4
     requests_per_second: float | None = None
+    #: "none" for no cap.
     cost_cap_usd: str | None = None
     output_tokens: int | None = None
     dry_run: bool = False
@@ -157,7 +159,10 @@ def start(request: TeamRequest, query: Query[LinesQuery]) -> Status[BatchShown]:
     dialects, team = dialects_of(current_settings()), request.team_context.team
     raw = read_body(request)
     if request.content_type in _LINES:
-        requests, options = read_lines(raw, dialects), check_options(OptionsGiven(**query.model_dump()))
+        requests, options = (
+            read_lines(raw, dialects),
+            check_options(OptionsGiven(**query.model_dump(exclude_none=True))),
+        )
     elif request.GET:
         raise InvalidBatch("A JSON object has its options as members, not in the query.", param=min(request.GET))
     else:

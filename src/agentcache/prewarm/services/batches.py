@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from msgspec import UnsetType
 
 from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
@@ -18,7 +19,7 @@ from agentcache.prewarm.given import CheckedRequest, Options
 from agentcache.prewarm.models import Batch, BatchRequest, BatchState, ProviderCredential, RequestState
 from agentcache.tasks import services as tasks
 from agentcache.teams.models import Team
-from agentcache.teams.secrets import ServerSecrets
+from agentcache.teams.secrets import ServerSecrets, current_settings
 from agentcache.teams.tenancy import rows_of
 
 #: Kind of the task that does a batch.
@@ -45,7 +46,7 @@ def start_batch(
         is_dry_run=options.is_dry_run,
         concurrency=options.concurrency,
         rate_per_second=options.rate_per_second,
-        cost_cap_usd_nanos=options.cost_cap_usd_nanos,
+        cost_cap_usd_nanos=cap_of(options),
         output_tokens=options.output_tokens,
         total=len(requests),
     )
@@ -58,6 +59,12 @@ def start_batch(
         BatchRequest.objects.bulk_create(rows, batch_size=_ROWS_AT_ONCE)
         _start_task(locked, batch, actor)
     return batch
+
+
+def cap_of(options: Options) -> int | None:
+    """Return the most that a batch may cost, 1e-9 USD: as its options say, else the server's default; None for no cap."""
+    cap = options.cost_cap_usd_nanos
+    return current_settings().prewarm_cost_cap_usd_nanos if isinstance(cap, UnsetType) else cap
 
 
 def run_again(team: Team, batch_id: str, *, actor: Actor) -> Batch:

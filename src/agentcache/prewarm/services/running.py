@@ -165,12 +165,14 @@ def count_ended(batch_id: str) -> tuple[int, int, Batch]:
 def result_of(batch: Batch) -> dict[str, object]:
     """Return what came of a batch, for people and programs."""
     if batch.is_dry_run:
+        cap = batch.cost_cap_usd_nanos
         return {
             "prewarm_id": batch.pk,
             "fresh": batch.skipped,
             "to_ask": batch.total - batch.skipped - batch.failed,
             "likely_cost_usd": usd(batch.likely_usd_nanos),
             "most_cost_usd": usd(batch.most_usd_nanos),
+            "cost_cap_usd": None if cap is None else usd(cap),
             "without_a_price": batch.unpriced,
         }
     return {

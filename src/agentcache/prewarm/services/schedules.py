@@ -18,7 +18,7 @@ from agentcache.prewarm.errors import InvalidSchedule, RequestsNotKept, Schedule
 from agentcache.prewarm.given import CheckedRequest, Choice, Options, Source
 from agentcache.prewarm.models import Batch, Schedule
 from agentcache.prewarm.queries import keeps_requests
-from agentcache.prewarm.services.batches import start_batch
+from agentcache.prewarm.services.batches import cap_of, start_batch
 from agentcache.prewarm.services.keeping import choose
 from agentcache.prewarm.timing import checked_cron, next_time
 from agentcache.teams.models import Team
@@ -79,7 +79,7 @@ def create_schedule(
             total=requests.limit if isinstance(requests, Choice) else len(requests),
             concurrency=options.concurrency,
             rate_per_second=options.rate_per_second,
-            cost_cap_usd_nanos=options.cost_cap_usd_nanos,
+            cost_cap_usd_nanos=cap_of(options),
             output_tokens=options.output_tokens,
             next_at=next_time(fields, timezone, clock.now()),
             created_by=actor.shown,

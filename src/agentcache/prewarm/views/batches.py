@@ -152,6 +152,8 @@ def _figures(batch: Batch) -> dict[str, object]:
         "likely": _usd(batch.likely_usd_nanos),
         "most": _usd(batch.most_usd_nanos),
         "rest": batch.total - ended,
+        # Of a dry run: then some may be left out when it is done for real.
+        "may_exceed_cap": batch.is_dry_run and cap is not None and batch.most_usd_nanos > cap,
     }
 
 

@@ -110,12 +110,8 @@ def test_what_has_grown_stale_is_asked_anew(settings, team, kept, provider):
 
 def test_a_dry_run_asks_nobody_says_what_it_would_cost_and_can_then_be_run(settings, team, kept, provider, admin):
     do(settings, start(settings, team, [chat("one")]))
-    made = ask(
-        admin,
-        "POST",
-        API,
-        {"requests": [chat("one"), chat("two"), chat("three", model="nobody-knows")], "dry_run": True},
-    )
+    requests = [chat("one"), chat("two"), chat("three", model="nobody-knows")]
+    made = ask(admin, "POST", API, {"requests": requests, "dry_run": True, "cost_cap_usd": None})
     assert made.status_code == 202, made.content
     dry = do(settings, Batch.objects.get(pk=made.json()["id"]))
     shown = ask(admin, "GET", f"{API}/{dry.pk}").json()
@@ -226,6 +222,37 @@ def test_json_lines_with_options_in_the_query(settings, team, kept, admin):
     assert len(ask(admin, "GET", API).json()["prewarmings"]) == 1
 
 
+def test_nobody_spends_without_a_cap_unless_they_say_so(settings, team, kept, admin, people):
+    given = {"requests": [chat("a"), chat("b", model="nobody-knows")]}
+    usual, own, none = (
+        ask(admin, "POST", API, given | more).json()
+        for more in ({"dry_run": True}, {"cost_cap_usd": "2.50"}, {"cost_cap_usd": None})
+    )
+    assert [shown["cost_cap_usd"] for shown in (usual, own, none)] == ["10.00", "2.50", None]
+    for query, cap in (("", "10.00"), ("?cost_cap_usd=none", None)):
+        made = ask(admin, "POST", API + query, lines(chat("a")), "application/x-ndjson").json()
+        assert made["cost_cap_usd"] == cap
+    dry = do(settings, Batch.objects.get(pk=usual["id"]))
+    assert Task.objects.get(pk=dry.task_id).result["cost_cap_usd"] == "10.00"
+    browser = browser_of(people["admin"].user)
+    assert "$10.00" in browser.get(f"{PAGES}/{dry.pk}").content.decode()
+    assert "under a cap they are left out" in browser.get(f"{PAGES}/{dry.pk}").content.decode()
+    # What a dry run found out under a cap is done under it.
+    ask(admin, "POST", f"{API}/{dry.pk}/run")
+    assert results(do(settings, Batch.objects.get(pk=dry.pk))) == [("warmed", ""), ("left", "price_unknown")]
+    asked_anyway = results(do(settings, Batch.objects.get(pk=none["id"])))
+    assert asked_anyway == [("skipped", ""), ("warmed", "")]
+
+
+@pytest.mark.parametrize(("typed", "cap"), [("", 10**10), ("none", None), ("0.25", 250_000_000)])
+def test_the_form_shows_the_usual_cap_and_keeps_it_when_emptied(settings, team, kept, people, typed, cap):
+    browser = browser_of(people["admin"].user)
+    assert 'value="10.00"' in browser.get(f"{PAGES}/new").content.decode()
+    form = {"lines": lines(chat("one")).decode(), "concurrency": "2", "cost_cap": typed, "dry_run": "1"}
+    assert browser.post(f"{PAGES}/new", form).status_code == 302
+    assert Batch.objects.get().cost_cap_usd_nanos == cap
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "param"),
     [
@@ -242,6 +269,7 @@ def test_json_lines_with_options_in_the_query(settings, team, kept, admin):
         ({"requests": [chat("a")], "requests_per_second": 0}, 400, "invalid_batch", "requests_per_second"),
         ({"requests": [chat("a")], "cost_cap_usd": "-1"}, 400, "invalid_batch", "cost_cap_usd"),
         ({"requests": [chat("a")], "cost_cap_usd": "cheap"}, 400, "invalid_batch", "cost_cap_usd"),
+        ({"requests": [chat("a")], "cost_cap_usd": "0"}, 400, "invalid_batch", "cost_cap_usd"),
         ({"requests": [{**chat("a"), "provider": "together"}]}, 409, "credential_missing", "provider"),
     ],
 )  # fmt: skip

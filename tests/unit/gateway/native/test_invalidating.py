@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 
 from agentcache.gateway.ports import RECORD_INVALIDATION, AskAgain, EntryHits, Scope
 from tests.unit.gateway.native.samples import QUESTION, chat_answer
@@ -197,6 +198,10 @@ async def test_what_was_asked_is_asked_again_where_that_is_wanted(bench):
     ((team, selector, how, who),) = bench.prewarmer.asked
     assert (team, selector.tags, how) == ("team_a", ("t",), AskAgain(50, 2, 1_500_000_000))
     assert who == {"api_key_id": "key_admin", "user_id": "", "address": "127.0.0.1"}
+    # No cap is something to be said; nothing said is the server's own.
+    for given, cap in (({"cost_cap_usd": None}, None), ({}, UNSET)):
+        await bench.post("invalidate", {"tags": ["t"], "preWarm": given}, key=admin)
+        assert bench.prewarmer.asked[-1][2].cost_cap_usd_nanos is cap
 
 
 async def test_asking_again_costs_money_so_it_needs_the_scope_admin_before_anything_goes(bench):
