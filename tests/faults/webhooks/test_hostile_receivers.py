@@ -89,8 +89,8 @@ async def test_w5_receivers_that_hang_hold_up_nobody_else(team, receiver, thread
     deliver = EndpointDelivery(threads, current_secrets(), client, SystemClock())
     async with hanging() as (url, visits):
         # The bad ones first: what is oldest is begun first.
-        await threads.run(partial(make_endpoints, team, [url] * BAD + [receiver.url] * GOOD))
-        await threads.run(partial(emit_all, team, MESSAGES), within_seconds=30)
+        await threads.run(partial(make_endpoints, team, [url] * BAD + [receiver.url] * GOOD), within_seconds=60)
+        await threads.run(partial(emit_all, team, MESSAGES), within_seconds=count(60, 600))
         workers = Workers(dict.fromkeys(Pool, threads), {DELIVER: JobKind(deliver, pool=Pool.WEBHOOKS)})
         stop = asyncio.Event()
         running, began = asyncio.create_task(workers.run(stop, drain_seconds=0.0)), time.monotonic()
