@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,31 +45,72 @@ class Refreshes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        #: Keys that are being refreshed, and by how many refreshes: one of a batch of embeddings has many keys.
         self._running: set[bytes] = set()
+        self._under_way = 0
         #: Whose refresh waits -> (until when, for how long). By key, or by key and API key where that one is to blame.
         self._resting: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
         self.started = 0
 
     def begin(self, call: Call) -> str:
         """Refresh the entry of `call` in the background, once; say what becomes of it, in a word for the caller."""
-        if not call.may_write or call.mark is None or not call.caller.has_provider_credential:
+        if call.mark is None or not self.may_begin(call):
             return "none"
-        if call.directives.only_if_cached or call.admitted.refusal is not None:
+        if word := self.standing(call, call.key):
+            return word
+        if not self.has_room:
             return "none"
-        if call.key in self._running:
-            return "running"
-        if self._rests(call.key) or self._rests(_with_key(call)):
-            return "waiting"
-        if len(self._running) >= RUNNING_MAX:
-            return "none"
-        own = _own_call(call)
+        own = own_call(call)
         flight, leads = call.parts.flights.join(flight_name(own), _lead(own))
         if not leads:
             return "running"
-        self.started += 1
-        self._running.add(call.key)
+        self.note_begun([call.key])
         flight.when_ended(lambda: self._end(own, flight))
         return "started"
+
+    def may_begin(self, call: Call) -> bool:
+        """Say whether a call may refresh what it was served."""
+        return (
+            call.may_write
+            and call.caller.has_provider_credential
+            and not call.directives.only_if_cached
+            and call.admitted.refusal is None
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether this worker takes one more."""
+        return self._under_way < RUNNING_MAX
+
+    def standing(self, call: Call, key: bytes) -> str:
+        """Return "running" or "waiting" for a key that is not to be refreshed now, else ""."""
+        if key in self._running:
+            return "running"
+        return "waiting" if self._rests(key) or self._rests(_with_key(call, key)) else ""
+
+    def note_begun(self, keys: Collection[bytes]) -> None:
+        """Note that one refresh of some keys is under way."""
+        self.started += 1
+        self._under_way += 1
+        self._running.update(keys)
+
+    def note_over(self, keys: Collection[bytes]) -> None:
+        """Note that it is over, whatever came of it."""
+        self._under_way -= 1
+        self._running.difference_update(keys)
+
+    def note_elsewhere(self, key: bytes) -> None:
+        """Note that another worker asks for a key, or has asked."""
+        self._keep_resting(key, ELSEWHERE_SECONDS, 0.0)
+
+    def note_outcome(self, call: Call, key: bytes, put: str, status: int) -> None:
+        """Note what came of a key: what its answer was stored as, and the provider's status, 0 for none."""
+        if put in (Put.STORED.value, Put.SUPERSEDED.value):
+            self._resting.pop(key, None)
+            self._resting.pop(_with_key(call, key), None)
+            return
+        is_providers = status >= _FIRST_SERVER_ERROR or status in _PROVIDERS_OWN or status < _FIRST_REFUSAL
+        self._rest(key if is_providers else _with_key(call, key))
 
     def _rests(self, name: bytes) -> bool:
         found = self._resting.get(name)
@@ -86,27 +127,22 @@ class Refreshes:
         self._resting[name] = (self._clock.monotonic() + seconds, counted)
 
     def _end(self, call: Call, flight: AnswerFlight) -> None:
-        self._running.discard(call.key)
+        self.note_over([call.key])
         if flight.led_elsewhere:
-            # Another worker asks, or has asked: its event tells of the call.
-            self._keep_resting(call.key, ELSEWHERE_SECONDS, 0.0)
+            # Its event tells of the call.
+            self.note_elsewhere(call.key)
             return
         fill: Fill | None = flight.result
         status = flight.error.status if flight.error is not None else flight.head.status if flight.head else 0
-        if fill is not None and fill.put in (Put.STORED.value, Put.SUPERSEDED.value):
-            self._resting.pop(call.key, None)
-            self._resting.pop(_with_key(call), None)
-        else:
-            is_providers = status >= _FIRST_SERVER_ERROR or status in _PROVIDERS_OWN or status < _FIRST_REFUSAL
-            self._rest(call.key if is_providers else _with_key(call))
+        self.note_outcome(call, call.key, fill.put if fill is not None else "", status)
         _record(call, fill, flight.error, status)
 
 
-def _with_key(call: Call) -> bytes:
-    return call.key + call.principal.api_key_id.encode()
+def _with_key(call: Call, key: bytes) -> bytes:
+    return key + call.principal.api_key_id.encode()
 
 
-def _own_call(call: Call) -> Call:
+def own_call(call: Call) -> Call:
     """Return the refresh as a call of its own: with the caller's request, and without the caller's answer."""
     admitted = call.admitted
     return replace(
@@ -119,6 +155,11 @@ def _own_call(call: Call) -> Call:
     )
 
 
+def claim_name(key: bytes) -> str:
+    """Name what a worker claims on the board before it refreshes a key."""
+    return key.hex() + "-refresh"
+
+
 def _lead(call: Call) -> Callable[[AnswerFlight], Coroutine[Any, Any, None]]:
     """Return what leads the refresh's flight."""
 
@@ -129,7 +170,7 @@ def _lead(call: Call) -> Callable[[AnswerFlight], Coroutine[Any, Any, None]]:
             if not await replay_stored(flight, call, NoMirror()):
                 await leader(call, shared=False)(flight)
             return
-        name = call.key.hex() + "-refresh"
+        name = claim_name(call.key)
         try:
             token = await claim(parts.board, name, BUDGETS_PER_CLAIM * parts.settings.store_budget_ms / 1000)
         except StoreUnavailable:

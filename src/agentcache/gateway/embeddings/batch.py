@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -91,6 +92,47 @@ class Batch:
             raise
         self._answer.set_result(answer)
         return answer
+
+
+def join(call: Call, batch: Batch, missing: Sequence[Item], *, after_failure: bool) -> list[ItemFlight]:
+    """Return the flight of every missing item; those not under way yet are led by `batch`, in one upstream call."""
+    flights: list[ItemFlight] = []
+    for item in missing:
+        name = _flight_name(call, item)
+        lead = batch.lead(item)
+        if call.directives.reads:
+            flight, leads = call.parts.flights.join(name, lead, after_failure=after_failure)
+            if not leads:
+                batch.withdraw_last()
+        else:
+            # Whoever insists on a new answer joins nobody.
+            flight = Flight(name, call.parts.settings.entry_max_bytes)
+            call.parts.flights.start(flight, lead)
+        flights.append(flight)
+    return flights
+
+
+def _flight_name(call: Call, item: Item) -> bytes:
+    """Name the flight that an item may share: the mark and what the entry will carry are part of it."""
+    carried = repr((item.mark, call.may_write, *call.carried))
+    return item.key + hashlib.blake2s(carried.encode(), digest_size=16).digest()
+
+
+async def wait(flights: Sequence[ItemFlight]) -> tuple[AgentCacheError | None, BatchAnswer | None]:
+    """Wait for all flights; return an error that one ended with, and an answer that cannot be used, if any."""
+    failure: AgentCacheError | None = None
+    unusable: BatchAnswer | None = None
+    for flight in flights:
+        with flight.seat() as seat:
+            try:
+                await seat.end()
+            except AgentCacheError as error:
+                failure = error
+                continue
+        result: BatchAnswer | None = flight.result
+        if result is not None and not result.found:
+            unusable = result
+    return failure, unusable
 
 
 async def ask(call: Call, items: Sequence[Item]) -> BatchAnswer:
@@ -185,7 +227,6 @@ async def _put(
         return "store_unavailable"
     directives, parts, tenant = call.directives, call.parts, call.principal.tenant
     assert call.endpoint is not None
-    # Without a window for serving stale: items are not refreshed one by one behind a caller.
     kept = call.keeping
     meta = EntryMeta(
         namespace=call.namespace,
@@ -196,6 +237,7 @@ async def _put(
         content_type=CONTENT_TYPE,
         stored_at=parts.clock.now(),
         lifetime_seconds=kept.lifetime_seconds,
+        stale_while_revalidate_seconds=kept.stale_while_revalidate_seconds,
         stale_if_error_seconds=kept.stale_if_error_seconds,
         tags=directives.tags,
         sources=directives.sources,

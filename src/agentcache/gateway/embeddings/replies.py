@@ -27,14 +27,16 @@ _NUMBERS_PER_TURN = 8192
 _OWN_HEADERS = frozenset({b"content-type", b"content-encoding", b"etag"})
 
 
-async def send_hit(call: Call, items: Items, *, detail: str = "") -> None:
-    """Answer from the store alone."""
+async def send_hit(call: Call, items: Items, *, detail: str = "", refresh: str = "") -> None:
+    """Answer from the store alone; `refresh` tells the caller of a stale answer what becomes of a new one."""
     metas = [item.entry.meta for item in items.distinct if item.entry is not None]
     now = call.parts.clock.now()
     meta = _joint_meta(metas)
     vectors = [item.kept for item in items.in_order() if item.kept is not None]
     body, tokens = await _render(call, vectors)
     headers = hit_headers(call.key, meta, now, call.request_id, detail=detail)
+    if refresh:
+        headers = [*headers, (b"x-agentcache-refresh", refresh.encode())]
     await send_whole(call.send, 200, headers, body)
     expired = any(now >= one.expires_at for one in metas)
     call.record(
@@ -127,11 +129,14 @@ def _own_headers(call: Call, cache_status: bytes) -> HeaderList:
 def _joint_meta(metas: Sequence[EntryMeta]) -> EntryMeta:
     """Return metadata for an answer made of several entries: as old as the oldest, good for as long as the shortest."""
     stored_at = min(meta.stored_at for meta in metas)
+    expires_at = min(meta.expires_at for meta in metas)
     return EntryMeta(
         dialect=metas[0].dialect,
         endpoint=metas[0].endpoint,
         stored_at=stored_at,
-        lifetime_seconds=min(meta.expires_at for meta in metas) - stored_at,
+        lifetime_seconds=expires_at - stored_at,
+        stale_while_revalidate_seconds=min(m.expires_at + m.stale_while_revalidate_seconds for m in metas) - expires_at,
+        stale_if_error_seconds=min(m.expires_at + m.stale_if_error_seconds for m in metas) - expires_at,
         cost_usd_nanos=sum(meta.cost_usd_nanos for meta in metas),
         upstream_ms=max(meta.upstream_ms for meta in metas),
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 
 from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Lookup
-from agentcache.engine.flights import Flight
-from agentcache.engine.freshness import may_serve, may_serve_on_error
+from agentcache.engine.freshness import may_serve, may_serve_on_error, may_serve_while_revalidating
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import read_body
 from agentcache.gateway.calls import KEPT_OUT, Call
@@ -18,10 +16,12 @@ from agentcache.gateway.embeddings.batch import (
     Asked,
     Batch,
     BatchAnswer,
-    ItemFlight,
     asks_everything,
+    join,
+    wait,
 )
 from agentcache.gateway.embeddings.items import Item, Items, make_items, split_input
+from agentcache.gateway.embeddings.refreshing import begin_refresh
 from agentcache.gateway.embeddings.replies import send_hit, send_merged, send_upstream_answer
 from agentcache.gateway.embeddings.stored import unpack
 from agentcache.gateway.passthrough import pass_through
@@ -55,6 +55,12 @@ async def answer_embeddings(call: Call) -> None:
     if not missing:
         await send_hit(call, items)
         return
+    if all(_may_serve_stale(call, item) for item in missing):
+        # Begun first: it goes on when this caller hangs up.
+        refresh = begin_refresh(call, missing)
+        await send_hit(call, items, detail="stale-while-revalidate", refresh=refresh)
+        return
+    # An item that nobody knows has to be waited for, and those past their lifetime are asked for with it.
     if directives.only_if_cached:
         raise NotCached
     if not call.caller.has_provider_credential:
@@ -106,6 +112,15 @@ def _may_serve(call: Call, item: Item) -> bool:
     )
 
 
+def _may_serve_stale(call: Call, item: Item) -> bool:
+    directives, now = call.directives, call.parts.clock.now()
+    return (
+        item.entry is not None
+        and directives.reads
+        and may_serve_while_revalidating(item.entry.meta, now, max_age=directives.max_age)
+    )
+
+
 async def _from_upstream(call: Call, items: Items, missing: list[Item]) -> None:
     """Ask for the missing items, or wait for whoever asks for them already, and answer with all of them."""
     answers: dict[bytes, Asked] = {}
@@ -113,8 +128,8 @@ async def _from_upstream(call: Call, items: Items, missing: list[Item]) -> None:
     for is_second in (False, True):
         batch = Batch(call)
         batches.append(batch)
-        flights = _join(call, batch, missing, after_failure=is_second)
-        failure, last = await _wait(flights)
+        flights = join(call, batch, missing, after_failure=is_second)
+        failure, last = await wait(flights)
         for item, flight in zip(missing, flights, strict=True):
             result: BatchAnswer | None = flight.result
             if result is not None and item.key in result.found:
@@ -128,47 +143,6 @@ async def _from_upstream(call: Call, items: Items, missing: list[Item]) -> None:
             await _answer_failure(call, items, batch, batch.answer or last, failure)
             return
         missing = still_missing
-
-
-def _join(call: Call, batch: Batch, missing: Sequence[Item], *, after_failure: bool) -> list[ItemFlight]:
-    """Return the flight of every missing item; those not under way yet are led by `batch`, in one upstream call."""
-    flights: list[ItemFlight] = []
-    for item in missing:
-        name = _flight_name(call, item)
-        lead = batch.lead(item)
-        if call.directives.reads:
-            flight, leads = call.parts.flights.join(name, lead, after_failure=after_failure)
-            if not leads:
-                batch.withdraw_last()
-        else:
-            # Whoever insists on a new answer joins nobody.
-            flight = Flight(name, call.parts.settings.entry_max_bytes)
-            call.parts.flights.start(flight, lead)
-        flights.append(flight)
-    return flights
-
-
-def _flight_name(call: Call, item: Item) -> bytes:
-    """Name the flight that an item may share: the mark and what the entry will carry are part of it."""
-    carried = repr((item.mark, call.may_write, *call.carried))
-    return item.key + hashlib.blake2s(carried.encode(), digest_size=16).digest()
-
-
-async def _wait(flights: Sequence[ItemFlight]) -> tuple[AgentCacheError | None, BatchAnswer | None]:
-    """Wait for all flights; return an error that one ended with, and an answer that cannot be used, if any."""
-    failure: AgentCacheError | None = None
-    unusable: BatchAnswer | None = None
-    for flight in flights:
-        with flight.seat() as seat:
-            try:
-                await seat.end()
-            except AgentCacheError as error:
-                failure = error
-                continue
-        result: BatchAnswer | None = flight.result
-        if result is not None and not result.found:
-            unusable = result
-    return failure, unusable
 
 
 async def _answer_failure(

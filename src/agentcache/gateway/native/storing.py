@@ -174,7 +174,7 @@ def parse_cost(given: float | str) -> int:
 
 
 def _is_refreshed(target: Target, is_native: bool) -> bool:
-    return not is_native and target.endpoint is not None and target.endpoint.kind is not Kind.EMBEDDINGS
+    return not is_native and target.endpoint is not None
 
 
 def _lifetime(asked: SetRequest) -> float | None:
