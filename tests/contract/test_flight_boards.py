@@ -59,7 +59,7 @@ class RedisBoards(FlightBoardContract):
         links: list[RedisLink] = []
 
         async def make() -> FlightBoard:
-            link = RedisLink(url, counters=StoreCounters(), pool_wait_seconds=5, socket_seconds=5)
+            link = RedisLink(url, counters=StoreCounters(), pool_wait_seconds=60, socket_seconds=60, connect_seconds=60)
             links.append(link)
             return RedisFlightBoard(link)
 

@@ -24,8 +24,9 @@ def open_redis(url: str, clock: ManualClock, *, sealed: bool = False) -> RedisEn
         grace_seconds=GRACE_SECONDS,
         sealed=sealed,
         # The faults have their own tests; here a busy machine must not look like one.
-        pool_wait_seconds=5,
-        socket_seconds=5,
+        pool_wait_seconds=60,
+        socket_seconds=60,
+        connect_seconds=60,
     )
 
 

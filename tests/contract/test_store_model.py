@@ -80,7 +80,7 @@ class RedisMachine(StoreMachine):
 
     def open_store(self) -> EntryStore:
         return RedisEntries(
-            self.server.url, clock=self.clock, pool_wait_seconds=5, socket_seconds=5, **SIZES  # type: ignore[arg-type]
+            self.server.url, clock=self.clock, pool_wait_seconds=60, socket_seconds=60, connect_seconds=60, **SIZES  # type: ignore[arg-type]
         )  # fmt: skip
 
 

@@ -40,7 +40,9 @@ def open_tally(request, tmp_path):
         async def settle(self, ask, generation, cost):
             await super().settle(replace(ask, tenant_id=team + ask.tenant_id), generation, cost)
 
-    return lambda: Own(RedisLink(url, counters=StoreCounters()))
+    return lambda: Own(
+        RedisLink(url, counters=StoreCounters(), pool_wait_seconds=60, socket_seconds=60, connect_seconds=60)
+    )
 
 
 def run(open_tally, work):

@@ -36,7 +36,7 @@ def headers(gateway: Any, team: str = "acme", *, script: dict[str, Any] | None =
     return given
 
 
-def client(gateway: Any, *, connections: int = 250, timeout: float = 30.0) -> httpx.AsyncClient:
+def client(gateway: Any, *, connections: int = 250, timeout: float = 60.0) -> httpx.AsyncClient:
     # Idle ones are left before the server's 5 seconds are over: it may end one while a request is on its way there.
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0)
     return httpx.AsyncClient(base_url=gateway.url, limits=limits, timeout=timeout)

@@ -84,8 +84,10 @@ def _postgres_pool(postgres_url: str, migrated_postgresql: str) -> PostgresPool:
 def postgresql_project(tmp_path: Path, _postgres_pool: PostgresPool) -> Iterator[Settings]:
     """Settings of a project over an empty migrated PostgreSQL database."""
     with _postgres_pool.database() as url:
+        # The product waits two seconds for a connection, which a busy test machine may need.
+        patient = f"{url}?connect_timeout=60"
         settings = Settings.from_env({
-            "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": url, **_PATIENCE,
+            "AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": patient, **_PATIENCE,
         })  # fmt: skip
         with use_settings(settings):
             yield settings

@@ -29,7 +29,7 @@ async def _work(file: Path, seconds_per_job: float, lease_seconds: float) -> Non
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     worker = Worker(threads, {"work": JobKind(work)}, lease_seconds=lease_seconds, poll_seconds=0.05, concurrency=2)
     await worker.run(stop, drain_seconds=0.0)
     threads.close()

@@ -20,7 +20,9 @@ async def _work(settings: Settings, lease_seconds: float) -> None:
 
     async with open_runner(settings) as runner:
         kinds = {RUN: JobKind(runner)}
-        await Worker(DatabaseThreads(), kinds, lease_seconds=lease_seconds, poll_seconds=0.02).run(asyncio.Event())
+        await Worker(
+            DatabaseThreads(answer_within_seconds=60), kinds, lease_seconds=lease_seconds, poll_seconds=0.02
+        ).run(asyncio.Event())
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ async def open_runner(settings: Settings, clock: Clock | None = None) -> AsyncIt
     """Yield what does batches."""
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        threads = DatabaseThreads()
+        threads = DatabaseThreads(answer_within_seconds=60)
         stack.callback(threads.close)
         inside = LazyInside(settings, clock, threads)
         stack.push_async_callback(inside.close)

@@ -22,7 +22,7 @@ def fill(now: float) -> None:
     from agentcache.jobs.database import DatabaseThreads
     from agentcache.kit.clock import ManualClock
 
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     print("begin", flush=True)
     hours = asyncio.run(fill_rollups(threads, ManualClock(now)))
     threads.close()

@@ -30,7 +30,7 @@ async def _work(settings: Settings, lease_seconds: float, step_seconds: float) -
         return progress
 
     TaskContext.step = slow_step  # type: ignore[method-assign]  # so that there is a middle to be killed in
-    pools = {pool: DatabaseThreads() for pool in Pool}
+    pools = {pool: DatabaseThreads(answer_within_seconds=60) for pool in Pool}
     client = GuardedClient(settings.egress_allow, LIMITS)
     kinds = webhook_and_task_kinds(pools, ServerSecrets.of(settings), client, SystemClock())
     workers = Workers(pools, kinds, lease_seconds=lease_seconds, poll_seconds=0.02)

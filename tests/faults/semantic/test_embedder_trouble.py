@@ -39,7 +39,7 @@ class Service:
         if self.trouble == "down":
             raise EmbedderUnavailable("the service refuses")
         if self.trouble == "slow":
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(1.0)
         return [self._vector(one) for one in texts]
 
     def _vector(self, one: str) -> Vector:
@@ -69,7 +69,7 @@ def gateway(tmp_path_factory, _provider, service):
 
         patch.setattr(building, "open_embedder", open_stub)
         folder = tmp_path_factory.mktemp("trouble")
-        with NearGateway(folder, _provider, AGENTCACHE_SEMANTIC_BUDGET_MS="150") as gateway:
+        with NearGateway(folder, _provider, AGENTCACHE_SEMANTIC_BUDGET_MS="400") as gateway:
             yield gateway
 
 

@@ -33,7 +33,7 @@ async def test_a_reply_belongs_to_who_asked(redis_server: RedisServer, seed: int
     outcomes: Counter[str] = Counter()
     with ChaosProxy(redis_server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
-        store = open_redis(url, pool_size=64, pool_wait_seconds=5, socket_seconds=5)
+        store = open_redis(url, pool_size=64, pool_wait_seconds=60, socket_seconds=60, connect_seconds=60)
         for tenant in TENANTS:
             await asyncio.gather(
                 *(store.put(tenant, fresh_entry(name, body_for(tenant.id, name))) for name in range(KEYS))

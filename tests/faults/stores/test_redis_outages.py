@@ -229,10 +229,12 @@ async def test_a_slow_redis_is_waited_for_as_long_as_the_setting_says(
 
 
 async def test_f11_half_open_sends_exactly_one_probe(redis_server: RedisServer) -> None:
-    async with guarded_redis(redis_server.url, budget_ms=300) as store:
+    async with guarded_redis(redis_server.url, budget_ms=count(1_000, 300)) as store:
         await seed(store)
         redis_server.freeze()
-        await Caller(store).call_for(1.5)
+        opening = Caller(store)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(opening.call_until(BreakerState.OPEN, 60, 0.01) for _ in range(20)))
         assert not store.breaker.lets_through
         redis_server.thaw()
         probes = store.breaker.probes

@@ -59,7 +59,7 @@ async def check_what_is_left(gateway, provider):
 @pytest.mark.parametrize("seed", range(1, 1 + count(1, 4)))
 async def test_an_answer_belongs_to_whoever_asked(tmp_path, provider, redis_server, seed, monkeypatch):
     # Patient, so that nearly every call really waits for Redis at some moment in which its caller may hang up.
-    patient = partial(RedisEntries, pool_size=128, pool_wait_seconds=5, socket_seconds=5)
+    patient = partial(RedisEntries, pool_size=128, pool_wait_seconds=60, socket_seconds=60, connect_seconds=60)
     monkeypatch.setattr(redis_entries, "RedisEntries", patient)
     chance = random.Random(seed)
     outcomes: Counter[str] = Counter()

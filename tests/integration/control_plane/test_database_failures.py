@@ -35,7 +35,10 @@ def end_other_backends():
 
 
 async def test_a_connection_that_the_server_closed_is_replaced(postgresql_project):
-    threads, others = DatabaseThreads(threads=1), DatabaseThreads(threads=1)
+    threads, others = (
+        DatabaseThreads(threads=1, answer_within_seconds=60),
+        DatabaseThreads(threads=1, answer_within_seconds=60),
+    )
     first = await threads.run(backend_pid)
     assert await threads.run(backend_pid) == first
     await others.run(end_other_backends)
@@ -51,7 +54,7 @@ async def test_keys_and_usage_work_again_after_the_database_was_killed(tmp_path)
             {"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), "AGENTCACHE_DATABASE_URL": server.create_database()}
         )
         with use_settings(settings):
-            threads = DatabaseThreads()
+            threads = DatabaseThreads(answer_within_seconds=60)
             await threads.run(migrate, within_seconds=60)
             secrets = ServerSecrets.of(settings)
             first = await threads.run(lambda: services.ensure_local_team(secrets))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import time
@@ -78,7 +79,7 @@ async def flood(site: Site, memory: Memory) -> list[httpx.Response]:
 
 
 def p99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
+    return sorted(times)[int(len(times) * 0.99)] if times else math.nan
 
 
 def storm(site: Site, key: str) -> tuple[list[httpx.Response], list[float], list[float], Memory]:

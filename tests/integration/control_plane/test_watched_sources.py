@@ -40,7 +40,7 @@ def gateway(sqlite_project, provider):
 async def watch(gateway, sqlite_project, monkeypatch):
     # All pages are on one host here.
     monkeypatch.setattr(turns, "HOST_PAUSE", timedelta(0))
-    threads, clock = DatabaseThreads(), SystemClock()
+    threads, clock = DatabaseThreads(answer_within_seconds=60), SystemClock()
     stores = open_stores(gateway.settings, clock)
     async with Reader() as reader:
         guarded = GuardedClient(AllowList.parse("127.0.0.1"))

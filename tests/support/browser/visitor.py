@@ -47,7 +47,7 @@ class Visitor:
         network = {"X-Forwarded-For": f"10.{os.getpid() % 251}.{number // 251}.{number % 251}"}
         options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
         context = browser.new_context(base_url=site.url, extra_http_headers=network, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         context.add_init_script(_REPORT_VIOLATIONS)
         email = f"{name}-{os.getpid()}-{number}@example.com"
         visitor = cls(site, context.new_page(), email, network=network)

@@ -38,7 +38,7 @@ def event(number, **members):
 
 @pytest.fixture
 def threads(project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 
@@ -119,7 +119,7 @@ async def test_a_batch_that_fails_midway_leaves_nothing_and_can_be_written_again
 
 
 async def test_files_stay_while_the_database_is_away(sink, stored, tmp_path):
-    closed = DatabaseThreads()
+    closed = DatabaseThreads(answer_within_seconds=60)
     closed.close()
     await sink.spool.write([event(1)])
     with pytest.raises(Unavailable):

@@ -19,7 +19,7 @@ def event(team, outcome, at_ms, **figures):
 async def test_a_tenants_totals_are_its_own_and_begin_when_asked(project):
     secrets = ServerSecrets.of(project)
     now_ms = int(time.time() * 1000)
-    threads = DatabaseThreads(threads=1)
+    threads = DatabaseThreads(threads=1, answer_within_seconds=60)
     try:
         ours = await threads.run(lambda: create_team(secrets, "Blue Whales"))
         theirs = await threads.run(lambda: create_team(secrets, "Red Foxes"))

@@ -34,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def threads(project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 

@@ -88,7 +88,7 @@ async def test_internal_sources_get_no_connection_and_one_and_the_same_answer(ch
 
 async def test_a_row_that_was_edited_reaches_nothing(sqlite_project, stores_on_sqlite):
     """S10: judged when connecting, not only when saving."""
-    threads, clock = DatabaseThreads(), ManualClock()
+    threads, clock = DatabaseThreads(answer_within_seconds=60), ManualClock()
     team = await threads.run(make_team)
     async with serving(always(plain(b"internal"))) as canary, Reader() as reader:
         watch = Watch(

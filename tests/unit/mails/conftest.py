@@ -22,6 +22,6 @@ def greeting(project, monkeypatch):
 
 @pytest.fixture
 def threads(project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()

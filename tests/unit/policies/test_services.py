@@ -118,7 +118,7 @@ def test_a_policy_that_is_not_understood_leaves_the_others(team):
 
 
 async def test_a_principal_carries_them_within_seconds(project, team):
-    secrets, threads, clock = ServerSecrets.of(project), DatabaseThreads(), ManualClock(0.0)
+    secrets, threads, clock = ServerSecrets.of(project), DatabaseThreads(answer_within_seconds=60), ManualClock(0.0)
     try:
         created = await threads.run(lambda: create_api_key(secrets, team, "ci"))
         directory = DjangoDirectory(project, secrets, threads, PolicyBook().of)

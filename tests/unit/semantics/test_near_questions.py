@@ -111,7 +111,7 @@ async def test_the_job_takes_files_learns_and_tells_the_index(team, tmp_path):
 
     clock = SystemClock()
     files = open_semantic_files(tmp_path, clock)
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     index = Index()
     job = Taking(threads, current_secrets(), index, semantic_dir(tmp_path), clock, encrypt_entries=False)
     try:

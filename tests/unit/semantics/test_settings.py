@@ -85,7 +85,7 @@ def test_a_learned_threshold_holds_for_what_it_was_learned_for(team):
 
 
 async def test_the_gateway_gets_them_with_the_principal(team):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     try:
         created = await threads.run(partial(create_api_key, current_secrets(), team, "key"))
         directory = open_directory(current_settings(), threads)

@@ -21,6 +21,6 @@ def clock():
 def threads(project):
     from agentcache.jobs.database import DatabaseThreads
 
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()

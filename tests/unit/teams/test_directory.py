@@ -35,7 +35,7 @@ def created(secrets, team):
 
 @pytest.fixture
 def threads(project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 

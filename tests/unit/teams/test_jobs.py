@@ -42,7 +42,7 @@ def team(secrets):
 
 @pytest.fixture
 def threads(sqlite_project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 

@@ -19,7 +19,7 @@ async def nothing(_payload):
 
 @pytest.fixture
 def threads(project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 

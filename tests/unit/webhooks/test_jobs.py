@@ -33,7 +33,7 @@ def receiver():
 
 @pytest.fixture
 def threads(sqlite_project):
-    threads = DatabaseThreads()
+    threads = DatabaseThreads(answer_within_seconds=60)
     yield threads
     threads.close()
 

@@ -205,7 +205,7 @@ class FakeProvider:
         assert self._loop is not None, "start() first"
         self._loop.call_soon_threadsafe(wake)
 
-    def wait_for_calls(self, count: int, timeout: float = 10.0) -> None:
+    def wait_for_calls(self, count: int, timeout: float = 60.0) -> None:
         """Block until `count` requests have come in. Raises `TimeoutError`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self._number >= count, timeout):

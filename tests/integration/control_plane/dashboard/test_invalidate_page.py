@@ -223,7 +223,7 @@ def record(team, **members):
 
 
 async def test_a_job_records_an_invalidation_once_however_often_it_is_done(project):
-    threads = DatabaseThreads(threads=1)
+    threads = DatabaseThreads(threads=1, answer_within_seconds=60)
     try:
         team = await threads.run(make_team)
         await threads.run(lambda: make_endpoint(team, event_types=["cache.invalidated"]))

@@ -79,7 +79,7 @@ def refresh(settings, clock):
     """Ask what is due, to its end; return how many that were."""
 
     async def work():
-        threads = DatabaseThreads(threads=1)
+        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
         inside = LazyInside(settings, clock, threads)
         ahead = RefreshAhead(threads, current_secrets(), inside, clock, encrypt_entries=False)
         try:
@@ -97,7 +97,7 @@ def refresh(settings, clock):
 
 def with_prewarmer(settings, work):
     async def opened():
-        threads = DatabaseThreads(threads=1)
+        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
         try:
             return await work(DjangoPrewarmer(threads, current_secrets(), requests_dir(settings.data_dir)))
         finally:
@@ -170,7 +170,7 @@ def test_why_nothing_is_asked_again_is_told(settings, team, kept, clock):
 
 def mark(settings, clock, **members):
     async def work():
-        threads = DatabaseThreads(threads=1)
+        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
         try:
             job = RefreshingOutdated(threads, requests_dir(settings.data_dir), clock)
             await job(msgspec.to_builtins(OutdatedRecord(at=clock.now(), **members)))
@@ -198,7 +198,7 @@ def test_what_is_outdated_is_asked_anew_while_it_is_still_good(settings, team, k
 
 
 def test_a_job_that_lacks_members_is_given_up(settings):
-    job = RefreshingOutdated(DatabaseThreads(threads=1), None, MovableClock())
+    job = RefreshingOutdated(DatabaseThreads(threads=1, answer_within_seconds=60), None, MovableClock())
     with pytest.raises(GiveUp):
         asyncio.run(job({"at": 1.0}))
 
