@@ -47,6 +47,10 @@ SCENARIOS: dict[str, tuple[str, str]] = {
         "an embedder that changed, gives other dimensions or NaN, fails, or hangs",
         "no vector is better than a wrong one; two calls pay the budget, then none",
     ),
+    "C20": (
+        "`no-store`, ages, credentials, methods and ranges of callers; 304, moved documents and bad dates of watched sources",
+        "as RFC 9110 and 9111 say, or refused in so many words",
+    ),
     "C21": ("random histories of gets, puts, removals, expiry, restarts", "every store equals a dictionary"),
     "C22": ("more entries than fit, and a tenant that wants all room", "the bound holds; others keep their share"),
     "C23": ("every way in which a request can be answered", "the headers say which one it was"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ PARTS_MAX: Final = 20
 #: Between two of them, as between any two requests to one host.
 PART_PAUSE_SECONDS: Final = 1.0
 REDIRECTS_MAX: Final = 3
+_CLOCKS_DIFFER_SECONDS: Final = 60.0
 #: Where the manual explains to those who run a source who asks, and how to be left alone.
 MANUAL_PAGE: Final = "/docs/how-to/watch-a-source"
 _ACCEPT: Final = (
@@ -84,33 +87,36 @@ class Checker:
             await self._keep_delay(row.host, verdict.delay_seconds)
         if not verdict.is_allowed:
             return Failed("The source's robots.txt does not allow it.")
+        conditions = _conditions(row)
         try:
-            response = await self._client.request(
-                "GET", row.url, [*self._headers, *_conditions(row)], max_redirects=REDIRECTS_MAX
-            )
+            response = await self._get(row.url, conditions)
+            if response.status == 304 and conditions and response.url != row.url:
+                # It speaks of another document, whose validator happens to be the same.
+                response = await self._get(row.url, conditions := [])
         except InvalidTarget:
             return Failed("The address cannot be used.")
         except EgressFailed as error:
             _log.info("listener_not_reached", listener_id=row.pk, team_id=row.team_id, reason=error.reason)
             said = f"The answer was refused: {error.reason}." if error.is_of_answer else ""
             return Failed(said or "The source, or its robots.txt, could not be reached.")
-        return await self._judge(row, response)
+        return await self._judge(row, response, is_conditional=bool(conditions))
 
-    async def _judge(self, row: Listener, response: GuardedResponse) -> Finding:
+    async def _get(self, url: str, conditions: Headers) -> GuardedResponse:
+        return await self._client.request("GET", url, [*self._headers, *conditions], max_redirects=REDIRECTS_MAX)
+
+    async def _judge(self, row: Listener, response: GuardedResponse, *, is_conditional: bool) -> Finding:
         status = response.status
-        if status == 304 and row.text_digest:
+        if status == 304 and is_conditional:
             return Unchanged()
         if status != 200:
             value = _header(dict(response.headers), b"retry-after")
             return Failed(f"The source answered {status}.", status, retry_after_seconds(value, self._clock.now()))
         headers = dict(response.headers)
-        fetched = Fetched(
-            status,
-            _header(headers, b"etag"),
-            _header(headers, b"last-modified"),
-            body_digest(response.body),
-            response.url,
-        )
+        etag, last_modified = _header(headers, b"etag"), lasting_date(headers, self._clock.now())
+        if response.url != row.url:
+            # Validators of where it leads today, which may be somewhere else tomorrow.
+            etag = last_modified = ""
+        fetched = Fetched(status, etag, last_modified, body_digest(response.body), response.url)
         if row.text_digest and fetched.body_digest == bytes(row.body_digest):
             return Unchanged(fetched)
         content_type = _header(headers, b"content-type")
@@ -181,6 +187,27 @@ def _conditions(row: Listener) -> Headers:
     return conditions
 
 
-def _header(headers: dict[bytes, bytes], name: bytes) -> str:
+def lasting_date(headers: Mapping[bytes, bytes], now: float) -> str:
+    """Return `Last-Modified` if whatever changes after this answer will have another one, else "" (RFC 9110, 8.8.2.2).
+
+    It counts seconds: what changed in the second of the answer may change once more in it and be told apart by nobody.
+    """
+    text = _header(headers, b"last-modified")
+    modified = _unix_time(text)
+    answered = _unix_time(_header(headers, b"date"))
+    # Without a date of the source it is our clock that tells, and clocks differ.
+    latest = now - _CLOCKS_DIFFER_SECONDS if answered is None else answered - 1
+    return text if modified is not None and modified <= latest else ""
+
+
+def _unix_time(text: str) -> float | None:
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
     # What came as bytes goes back as the same bytes; NUL is no text for PostgreSQL.
     return headers.get(name, b"").decode("latin-1").replace("\0", "")

@@ -195,6 +195,84 @@ async def test_what_came_before_decides_what_it_means(check):
         assert isinstance(await check(f"{server.url}/", **{**known, "body_digest": b"x", "text_digest": b"x"}), Changed)
 
 
+async def known_of(check, url):
+    """Return what a first reading has a listener know."""
+    first = await check(url)
+    assert isinstance(first, FirstReading)
+    fetched = first.fetched
+    return {
+        "text_digest": first.reading.digest, "body_digest": fetched.body_digest, "etag": fetched.etag,
+        "last_modified": fetched.last_modified,
+    }  # fmt: skip
+
+
+_DATE = b"Date: Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_kept"),
+    [
+        ((b"Last-Modified: Wed, 21 Oct 2015 07:27:59 GMT", _DATE), True),
+        ((b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT", _DATE), False),
+        ((b"Last-Modified: Wed, 21 Oct 2015 09:00:00 GMT", _DATE), False),
+        ((b"Last-Modified: yesterday", _DATE), False),
+        ((b"Last-Modified: Wed, 99 Oct 2015 07:28:00 GMT", _DATE), False),
+        ((b"Last-Modified: Wed, 21 Oct 2015 07:27:00 GMT", b"Date: nonsense"), True),
+        ((b"Last-Modified: Wed, 21 Oct 2099 07:27:00 GMT",), False),
+    ],
+)
+async def test_c20_a_date_that_cannot_tell_the_next_change_is_no_condition(check, headers, is_kept):
+    asked = []
+
+    async def answer(visit: Visit) -> None:
+        while request := await visit.request():
+            asked.append(request.lower())
+            plain_page = plain(page().encode(), b"Content-Type: text/html", *headers)
+            await visit.send(NO_ROBOTS if b"/robots.txt" in request else plain_page)
+
+    async with serving(answer) as server:
+        known = await known_of(check, f"{server.url}/")
+        await check(f"{server.url}/", **known)
+    assert (b"if-modified-since: " in asked[-1]) is is_kept
+    record("C20 bad dates", wrong=0)
+
+
+async def test_c20_a_304_is_believed_for_what_was_asked_for(check):
+    """Not where nothing was asked conditionally, nor from another place than the validator came from."""
+    moved = {b"/": b"/one"}
+    asked = []
+
+    async def answer(visit: Visit) -> None:
+        while request := await visit.request():
+            path = request.split(b" ", 2)[1]
+            asked.append((path, b"if-none-match" in request.lower()))
+            if path == b"/robots.txt":
+                await visit.send(NO_ROBOTS)
+            elif path in moved:
+                await visit.send(plain(b"", b"Location: " + moved[path], status=b"302 Found"))
+            elif path == b"/rude" or b"if-none-match" in request.lower():
+                await visit.send(b'HTTP/1.1 304 Not Modified\r\netag: "1"\r\n\r\n')
+            else:
+                text = page(f"This is {path.decode()}.").encode()
+                await visit.send(plain(text, b'ETag: "1"', b"Content-Type: text/html"))
+
+    async with serving(answer) as server:
+        # Where it leads is asked for whole: tomorrow it may lead to another document with the same validator.
+        known = await known_of(check, f"{server.url}/")
+        moved[b"/"] = b"/two"
+        assert isinstance(await check(f"{server.url}/", **known), Changed)
+        # A document that was in its own place, and leads elsewhere now.
+        known = await known_of(check, f"{server.url}/three")
+        assert known["etag"] == '"1"'
+        assert isinstance(await check(f"{server.url}/three", **known), Unchanged)
+        moved[b"/three"] = b"/one"
+        assert isinstance(await check(f"{server.url}/three", **known), Changed)
+        assert asked[-1] == (b"/one", False)
+        rude = await check(f"{server.url}/rude", **{**known, "etag": ""})
+        assert isinstance(rude, Failed) and rude.status == 304
+    record("C20 304", wrong=0)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"),
     [
