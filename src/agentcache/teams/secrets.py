@@ -65,6 +65,11 @@ class ServerSecrets:
         purpose = f"webhooks {number}" if number else "webhooks"
         return derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), purpose)
 
+    def webhook_key_seed(self, team_id: str, wrapped_data_key: bytes, place: bytes) -> bytes:
+        """Return the 32 bytes of which the Ed25519 key at `place` (table, row) is made; no secret that receivers know leads there."""
+        data_key = self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id))
+        return derive(data_key, f"webhook signing key {place.decode()}")
+
     def seal_for_team(self, team_id: str, wrapped_data_key: bytes, place: bytes, plaintext: bytes) -> bytes:
         """Encrypt a secret that a team keeps with us, bound to its `place` (table, column, row)."""
         key = derive(self.key_ring.unwrap_data_key(wrapped_data_key, _place(team_id)), "secrets of the team")

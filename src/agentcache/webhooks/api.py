@@ -36,6 +36,8 @@ class NewEndpointGiven(Given):
     description: str = ""
     hits_per_mille: int = 0
     hits_namespace: str = ""
+    #: Whether messages carry an Ed25519 signature (v1a) beside that by the secret.
+    signs_with_key: bool = False
 
 
 class EndpointEditsGiven(Given):
@@ -46,6 +48,7 @@ class EndpointEditsGiven(Given):
     description: str | None = None
     hits_per_mille: int | None = None
     hits_namespace: str | None = None
+    signs_with_key: bool | None = None
     is_enabled: bool | None = None
 
 
@@ -103,6 +106,9 @@ class EndpointShown(Schema):
     #: Of a thousand hits, how many `cache.hit` tells of, and in which namespace (empty for all).
     hits_per_mille: int
     hits_namespace: str
+    signs_with_key: bool
+    #: `whpk_` and base64, the present one first; empty unless it signs with a key.
+    public_keys: list[str]
     is_enabled: bool
     #: Empty while it is on; `person`, `failures` or `gone`.
     disabled_because: str
@@ -114,7 +120,9 @@ class EndpointShown(Schema):
     @classmethod
     def of(cls, row: Endpoint) -> EndpointShown:
         """Show one."""
-        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+        keys = services.public_keys(current_secrets(), row)
+        same = {name: getattr(row, name) for name in cls.model_fields if name != "public_keys"}
+        return cls(public_keys=keys, **same)
 
 
 class EndpointWithSecretShown(Schema):

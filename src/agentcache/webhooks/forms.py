@@ -38,12 +38,17 @@ class EndpointForm(forms.Form):
     hits_namespace = forms.CharField(
         label="Only hits in this namespace", required=False, max_length=128, help_text="Empty for all."
     )
+    signs_with_key = forms.BooleanField(
+        label="Sign with a public key, too",
+        required=False,
+        help_text="Ed25519 (v1a) beside the secret's signature, for receivers that must not be able to sign themselves.",
+    )
     once = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     @classmethod
     def filled_in(cls, endpoint: Endpoint) -> dict[str, Any]:
         """Return what is typed in when an endpoint is changed."""
-        names = ("url", "description", "event_types", "hits_per_mille", "hits_namespace")
+        names = ("url", "description", "event_types", "hits_per_mille", "hits_namespace", "signs_with_key")
         return {name: getattr(endpoint, name) for name in names}
 
     def new(self) -> NewEndpoint:

@@ -59,7 +59,7 @@ class EndpointDelivery:
 
     async def _send(self, prepared: PreparedTry) -> TryOutcome:
         timestamp = str(int(self._clock.now()))
-        headers = signed_headers(prepared.secrets, prepared.message_id, timestamp, prepared.body)
+        headers = signed_headers(prepared.secrets, prepared.message_id, timestamp, prepared.body, prepared.seeds)
         shown = {name.decode(): value.decode() for name, value in headers}
         started = self._clock.monotonic()
         try:

@@ -50,6 +50,8 @@ class Endpoint(models.Model):
     hits_per_mille = models.PositiveSmallIntegerField(default=0, db_default=0)
     #: Only hits in this namespace, "" for all.
     hits_namespace = models.CharField(max_length=128, blank=True, default="")
+    #: Whether messages carry a signature by a public key (v1a) beside that by the secret.
+    signs_with_key = models.BooleanField(default=False, db_default=False)
     is_enabled = models.BooleanField(default=True)
     disabled_because = models.CharField(max_length=8, choices=DisabledBecause, blank=True, default="")
     disabled_at = models.DateTimeField(null=True, blank=True)

@@ -237,6 +237,7 @@ def _show_endpoint(request: TeamRequest, endpoint_id: str, form: RangeForm, *, s
         "label": label,
         "tone": tone,
         "former_secrets": queries.former_secrets(endpoint),
+        "public_keys": services.public_keys(current_secrets(), endpoint),
         "rows": [(row, *_told(row)) for row in page.deliveries],
         "next_cursor": page.next_cursor,
         "states": DeliveryState.choices,

@@ -1,5 +1,7 @@
 """What we sign, checked by others: their library, and the programs of our how-to (W1, W2)."""
 
+import base64
+import contextlib
 import json
 import os
 import re
@@ -8,13 +10,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import transaction
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from agentcache.audit.services import Actor
-from agentcache.kit.webhook_signing import shown_secret, signed_headers
+from agentcache.kit.webhook_signing import shown_public_key, shown_secret, signed_headers
 from agentcache.teams.secrets import current_secrets
 from agentcache.webhooks import services
 from agentcache.webhooks.models import Delivery
@@ -48,7 +51,8 @@ def sent(team, now):
         message_id = services.emit(team.pk, "cache.invalidated", {**sample("cache.invalidated"), "reason": "naïve 🙂"})
     delivery = Delivery.objects.get(message_id=message_id)
     prepared = services.prepare_try(current_secrets(), delivery.pk, 0, now)
-    headers = signed_headers(prepared.secrets, prepared.message_id, str(int(now.timestamp())), prepared.body)
+    timestamp = str(int(now.timestamp()))
+    headers = signed_headers(prepared.secrets, prepared.message_id, timestamp, prepared.body, prepared.seeds)
     return prepared.body.encode(), {name.decode(): value.decode() for name, value in headers}
 
 
@@ -72,10 +76,14 @@ def by_library(secret, body, headers):
 
 
 def python_of_the_how_to():
-    [program] = [code for code in re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL) if "def is_genuine" in code]
+    return program_of_the_how_to("is_genuine")["is_genuine"]
+
+
+def program_of_the_how_to(name):
+    [program] = [code for code in re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL) if f"def {name}(" in code]
     names = {}
     exec(program, names)
-    return names["is_genuine"]
+    return names
 
 
 def by_node(cases):
@@ -94,8 +102,6 @@ def by_node(cases):
 
 
 def _base64(body):
-    import base64
-
     return base64.b64encode(body).decode()
 
 
@@ -138,6 +144,50 @@ def test_w2_old_and_new_secret_fit_for_a_day_without_a_gap(team, made, monkeypat
         gaps += fits != ([True, True] if minutes < 24 * 60 else [False, True])
     assert gaps == 0
     record("W2", moments=50, gaps=gaps)
+
+
+def by_public_key(shown, body, headers):
+    """Ask the how-to's program for public keys, at the time of the message."""
+    names = program_of_the_how_to("is_from_agentcache")
+    with contextlib.suppress(ValueError):
+        moment = int(headers["webhook-timestamp"])
+        names["time"] = SimpleNamespace(time=lambda: moment)
+    return names["is_from_agentcache"](shown, body, headers)
+
+
+def test_w1_a_public_key_checks_what_it_cannot_sign(team, made):
+    """Beside the secret's signature, only where it is wanted, and replaced with the secret."""
+    _, plain_headers = sent(team, datetime.now(UTC))
+    assert "v1a," not in plain_headers["webhook-signature"]
+    assert services.public_keys(current_secrets(), made.row) == []
+    edits = services.EndpointEdits(signs_with_key=True)
+    row = services.change_endpoint(team, made.row.pk, edits, actor=Actor.system())
+    (first,) = services.public_keys(current_secrets(), row)
+    body, headers = sent(team, datetime.now(UTC))
+    assert by_public_key(first, body, headers)
+    wrong = list(tampered(body, headers))
+    assert [by_public_key(first, *one) for one in wrong] == [False] * len(wrong)
+    # Whoever knows the secret alone goes on as before, whatever else is in the header.
+    is_genuine = python_of_the_how_to()
+    assert by_library(made.secret, body, headers) and is_genuine(made.secret, body, headers)
+    assert by_node([(made.secret, body, headers)]) == [True]
+    # The secret does not lead to the key, nor one endpoint's key to another's.
+    seed = base64.b64decode(made.secret.removeprefix("whsec_"))
+    assert shown_public_key(seed) != first
+    other = services.create_endpoint(
+        current_secrets(), team, NewEndpoint("https://x.example/in", ["cache.invalidated"], signs_with_key=True),
+        actor=Actor.system(),
+    )  # fmt: skip
+    assert services.public_keys(current_secrets(), other.row) != [first]
+    services.delete_endpoint(team, other.row.pk, actor=Actor.system())
+    services.rotate_secret(current_secrets(), team, row.pk, actor=Actor.system())
+    second, former = services.public_keys(current_secrets(), row)
+    assert former == first != second
+    body, headers = sent(team, datetime.now(UTC))
+    assert by_public_key(first, body, headers) and by_public_key(second, body, headers)
+    body, headers = sent(team, datetime.now(UTC) + timedelta(hours=25))
+    assert by_public_key(second, body, headers) and not by_public_key(first, body, headers)
+    record("W1 public key", verifiers=1, changed_bytes=len(wrong), wrong_verdicts=0)
 
 
 def _clock_at(moment):

@@ -14,6 +14,7 @@ from agentcache.webhooks.services.endpoints import (
     create_endpoint,
     delete_endpoint,
     open_secrets,
+    public_keys,
     rotate_secret,
 )
 from agentcache.webhooks.services.hits import tell_of_hits
@@ -52,6 +53,7 @@ __all__ = [
     "open_secrets",
     "prepare_try",
     "prune",
+    "public_keys",
     "record_try",
     "redeliver",
     "redeliver_step",

@@ -11,7 +11,7 @@ from django.db import transaction
 from agentcache.jobs.services import RETRY_AFTER_SECONDS
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.webhooks.models import Attempt, Delivery, DeliveryState, DisabledBecause, EndedBecause, Endpoint
-from agentcache.webhooks.services.endpoints import open_secrets
+from agentcache.webhooks.services.endpoints import key_seeds, open_secrets
 from agentcache.webhooks.services.failures import note_failure, switch_off
 
 #: Tries of a delivery: at once, and then after each of these pauses; about 75 hours in all, as Standard Webhooks suggests.
@@ -33,6 +33,8 @@ class PreparedTry:
     message_id: str
     body: str
     secrets: Sequence[bytes] = field(repr=False)
+    #: Of the keys that sign beside the secrets.
+    seeds: Sequence[bytes] = field(repr=False)
     wait_seconds: float = 0.0
 
 
@@ -62,8 +64,14 @@ def prepare_try(secrets: ServerSecrets, delivery_id: str, redeliveries: int, now
         return None
     endpoint = row.endpoint
     wait = 0.0 if endpoint.paused_until is None else (endpoint.paused_until - now).total_seconds()
-    keys = open_secrets(secrets, row.team, endpoint, now)
-    return PreparedTry(endpoint.url, row.message_id, row.message.body, keys, wait_seconds=max(0.0, wait))
+    return PreparedTry(
+        endpoint.url,
+        row.message_id,
+        row.message.body,
+        open_secrets(secrets, row.team, endpoint, now),
+        key_seeds(secrets, row.team, endpoint, now),
+        wait_seconds=max(0.0, wait),
+    )
 
 
 def record_try(

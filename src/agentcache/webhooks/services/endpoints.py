@@ -16,7 +16,7 @@ from agentcache.audit.services import Actor
 from agentcache.kit.egress.addresses import is_public, plain_address
 from agentcache.kit.egress.guarded import parse_public_url
 from agentcache.kit.egress.target import InvalidTarget
-from agentcache.kit.webhook_signing import shown_secret
+from agentcache.kit.webhook_signing import shown_public_key, shown_secret
 from agentcache.settings import Settings
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
@@ -46,6 +46,8 @@ class NewEndpoint:
     #: Of a thousand hits, how many `cache.hit` tells of.
     hits_per_mille: int = 0
     hits_namespace: str = ""
+    #: Whether messages carry a signature by a public key (v1a) beside that by the secret.
+    signs_with_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class EndpointEdits:
     description: str | None = None
     hits_per_mille: int | None = None
     hits_namespace: str | None = None
+    signs_with_key: bool | None = None
     is_enabled: bool | None = None
 
 
@@ -78,6 +81,7 @@ def create_endpoint(secrets: ServerSecrets, team: Team, new: NewEndpoint, *, act
         description=_checked_description(new.description),
         hits_per_mille=_checked_share(new.hits_per_mille),
         hits_namespace=_checked_namespace(new.hits_namespace),
+        signs_with_key=new.signs_with_key,
     )
     with transaction.atomic():
         # One writer of a team's endpoints at a time, so that their number holds.
@@ -105,6 +109,8 @@ def change_endpoint(team: Team, endpoint_id: str, edits: EndpointEdits, *, actor
             row.hits_per_mille = _checked_share(edits.hits_per_mille)
         if edits.hits_namespace is not None:
             row.hits_namespace = _checked_namespace(edits.hits_namespace)
+        if edits.signs_with_key is not None:
+            row.signs_with_key = edits.signs_with_key
         if edits.is_enabled is not None and edits.is_enabled != row.is_enabled:
             _switch(row, is_on=edits.is_enabled)
         row.save()
@@ -160,14 +166,38 @@ def rotate_secret(
 
 def open_secrets(secrets: ServerSecrets, team: Team, endpoint: Endpoint, now: datetime) -> list[bytes]:
     """Return the secrets that sign for an endpoint, the present one first. Raises `DecryptionFailed`."""
+    wrapped = bytes(team.wrapped_data_key)
+    return [
+        secrets.open_for_team(team.pk, wrapped, _place(row.pk), bytes(row.sealed)) for row in _in_use(endpoint, now)
+    ]
+
+
+def key_seeds(secrets: ServerSecrets, team: Team, endpoint: Endpoint, now: datetime) -> list[bytes]:
+    """Return the seeds of the keys that sign for an endpoint beside its secrets, one for each of them; none if it wants none.
+
+    A key is replaced with its secret, and signs along for as long.
+    """
+    if not endpoint.signs_with_key:
+        return []
+    wrapped = bytes(team.wrapped_data_key)
+    return [secrets.webhook_key_seed(team.pk, wrapped, _place(row.pk)) for row in _in_use(endpoint, now)]
+
+
+def public_keys(secrets: ServerSecrets, endpoint: Endpoint) -> list[str]:
+    """Return the public keys (`whpk_` and base64) that an endpoint's messages can be checked with, the present one first."""
+    if not endpoint.signs_with_key:
+        return []
+    return [shown_public_key(seed) for seed in key_seeds(secrets, endpoint.team, endpoint, timezone.now())]
+
+
+def _in_use(endpoint: Endpoint, now: datetime) -> list[EndpointSecret]:
     rows = [
         row
         for row in EndpointSecret.objects.filter(endpoint=endpoint).order_by("-created_at", "-id")
         if row.ends_at is None or row.ends_at > now
     ]
     rows.sort(key=lambda row: row.ends_at is not None)
-    wrapped = bytes(team.wrapped_data_key)
-    return [secrets.open_for_team(team.pk, wrapped, _place(row.pk), bytes(row.sealed)) for row in rows]
+    return rows
 
 
 def end_waiting(endpoint: Endpoint, now: datetime) -> None:
@@ -219,7 +249,7 @@ def checked_types(names: Sequence[str]) -> list[str]:
 
 def told(row: Endpoint) -> dict[str, object]:
     """Return an endpoint's members as the audit log keeps them."""
-    names = ("url", "description", "event_types", "hits_per_mille", "hits_namespace", "is_enabled")
+    names = ("url", "description", "event_types", "hits_per_mille", "hits_namespace", "signs_with_key", "is_enabled")
     return {name: getattr(row, name) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 
 import jsonschema
@@ -133,7 +134,11 @@ def test_an_endpoint_from_its_making_to_its_end(people):
     here = f"{HOOKS}/endpoints/{endpoint['id']}"
     changed = ask(admin, "PATCH", here, {"event_types": ["cache.hit"], "hits_per_mille": 5}).json()
     assert (changed["event_types"], changed["hits_per_mille"], changed["url"]) == (["cache.hit"], 5, NEW["url"])
+    assert (endpoint["signs_with_key"], endpoint["public_keys"]) == (False, [])
+    (key,) = ask(admin, "PATCH", here, {"signs_with_key": True}).json()["public_keys"]
+    assert re.fullmatch(r"whpk_[A-Za-z0-9+/]{43}=", key)
     rotated = ask(admin, "POST", f"{here}/rotate", {"overlap_hours": 1}).json()
+    assert rotated["endpoint"]["public_keys"][1] == key != rotated["endpoint"]["public_keys"][0]
     assert rotated["secret"] != made.json()["secret"]
     sent = ask(admin, "POST", f"{here}/test", {"event_type": "quota.threshold"})
     assert (sent.status_code, sent.json()["is_test"], sent.json()["state"]) == (202, True, "waiting")

@@ -78,8 +78,10 @@ def test_an_endpoint_is_made_tested_changed_and_deleted(admin):
     sent = admin.post(f"{here}/test", {"event_type": "cache.hit"}, follow=True)
     assert "It waits for its first try" in text_of(sent)
     assert Delivery.objects.get().message.is_test
-    changed = admin.post(f"{here}/change", {**FORM, "description": "CRM"}, follow=True)
-    assert "CRM" in text_of(changed)
+    assert "whpk_" not in text_of(admin.get(here))
+    changed = admin.post(f"{here}/change", {**FORM, "description": "CRM", "signs_with_key": "on"}, follow=True)
+    assert "CRM" in text_of(changed) and "whpk_" in text_of(changed)
+    assert "checked" in re.search(r"<input[^>]*signs_with_key[^>]*>", text_of(admin.get(f"{here}/change")))[0]
     rotated = admin.post(f"{here}/rotate", {"overlap": "24", "once": "x"})
     assert rotated.status_code == 201
     assert secret not in rotated.content.decode()
