@@ -24,16 +24,20 @@ UNFIT_SOURCES: Final = frozenset({"alpaca_eval"})
 PROMPT_CHARS_MAX: Final = 450
 #: What a pair of each source counts; CheckList's few templates would teach themselves otherwise.
 WEIGHTS: Final = {"own": 1.0, "synth": 1.0, "checklist": 0.25, "gptcache_mock": 1.3, "cai": 2.0}
+#: Of Banking77's neighbours: another class; the same one from this cosine on, and below it.
+OTHER_CLASS_WEIGHT: Final = 0.35
+SAME_CLASS_WEIGHT: Final = 0.4
+SAME_CLASS_COSINE: Final = 0.9
+FAR_SAME_CLASS_WEIGHT: Final = 0.12
 
 
 def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:
     """Return pairs of the generator and of rules that rewrite its prompts."""
     generator = Generator(seed)
-    rng = random.Random(seed + 1)
     found = []
     for intent in read_intents():
-        found += list(generator.pairs(intent, rounds))
-        found += list(_rewritten(intent, found, rng))
+        pairs = list(generator.pairs(intent, rounds))
+        found += [*pairs, *_rewritten(intent, pairs, random.Random(f"{seed + 1}/{intent.name}"))]
     for intent in [*deeds(), *families()]:
         found += list(generator.pairs(intent, rounds // 2))
     return _unique(found)
@@ -41,7 +45,7 @@ def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:
 
 def _rewritten(intent: Intent, pairs: list[Pair], rng: random.Random) -> Iterator[Pair]:
     group = f"own/{intent.name}"
-    prompts = sorted({pair.stored for pair in pairs if pair.group == group and pair.is_same})
+    prompts = sorted({pair.stored for pair in pairs if pair.is_same})
     for text in rng.sample(prompts, min(4, len(prompts))):
         yield from perturbed(text, rng, group=group, source="own", same=2, traps=4, weight=0.7)
 
@@ -55,33 +59,43 @@ def shippable_pairs(folder: Path, *, halves: bool = True) -> list[Pair]:
         if name in {"gptcache_mock_dev", "cai_dev"}:
             pairs = pairs[: len(pairs) // 2] if halves else pairs
             for pair in pairs:
-                found += perturbed(pair.stored, rng, group=pair.group, source="perturbed", same=1, traps=3, weight=0.6)
+                found += _perturbed(pair.stored, pair.group, same=1, traps=3, weight=0.6)
         found += [replace(pair, weight=WEIGHTS[pair.source]) for pair in pairs]
     for row in read_rows(folder / "prompts_dev.jsonl"):
         if row["src"] not in UNFIT_SOURCES and len(row["text"]) <= PROMPT_CHARS_MAX and row["text"].isascii():
-            found += perturbed(
-                row["text"], rng, group=f"prompts/{row['id']}", source="perturbed", same=3, traps=6, weight=0.7
-            )
+            found += _perturbed(row["text"], f"prompts/{row['id']}", same=3, traps=6, weight=0.7)
     questions = sorted(by_class(folder))
     for text, of in rng.sample(questions, min(2500, len(questions))):
-        found += perturbed(text, rng, group=f"banking/{of}", source="perturbed", same=2, traps=5, weight=0.5)
+        found += _perturbed(text, f"banking/{of}", same=2, traps=5, weight=0.5)
     return _unique(found)
 
 
+def _perturbed(text: str, group: str, *, same: int, traps: int, weight: float) -> Iterator[Pair]:
+    rng = random.Random(f"5/{text}")
+    return perturbed(text, rng, group=group, source="perturbed", same=same, traps=traps, weight=weight)
+
+
 def neighbour_pairs(folder: Path, cache: VectorCache, count: int = 2500) -> list[Pair]:
-    """Return Banking77's questions with their nearest neighbours: the same class is the same answer, loosely."""
+    """Return Banking77's questions, each with its nearest neighbour and with its nearest one of another class.
+
+    What is of another class has another answer; the same class is the same answer only loosely, the more so the farther.
+    """
     questions = sampled(sorted(by_class(folder)), 5000, seed=2)
     cache.add(text for text, _ in questions)
     vectors = cache.matrix([text for text, _ in questions])
+    classes = np.array([of for _, of in questions])
     found = []
     for index, (text, of) in enumerate(questions[:count]):
         cosines = vectors @ vectors[index]
         cosines[index] = -1
         best = int(np.argmax(cosines))
-        other, other_class = questions[best]
-        is_same = of == other_class
-        kind = "neighbour-same" if is_same else "neighbour-other"
-        found.append(Pair(other, text, is_same, kind, f"banking/{of}", "banking", 0.12 if is_same else 0.35))
+        if classes[best] == of:
+            weight = SAME_CLASS_WEIGHT if cosines[best] >= SAME_CLASS_COSINE else FAR_SAME_CLASS_WEIGHT
+            found.append(Pair(questions[best][0], text, True, "neighbour-same", f"banking/{of}", "banking", weight))
+        other = int(np.argmax(np.where(classes == of, -1, cosines)))
+        found.append(
+            Pair(questions[other][0], text, False, "neighbour-other", f"banking/{of}", "banking", OTHER_CLASS_WEIGHT)
+        )
     return found
 
 

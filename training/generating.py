@@ -87,12 +87,15 @@ class Generator:
     """Draws pairs of intents, the same ones for the same seed."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._random = random.Random(seed)
         self._types = read_slot_types()
 
     def pairs(self, intent: Intent, rounds: int) -> Iterator[Pair]:
         """Yield pairs of an intent; a round gives about one of each sort that the intent has."""
         group = f"own/{intent.name}"
+        # Of its own: another intent, added or mended, leaves the pairs of this one as they are.
+        self._random = random.Random(f"{self._seed}/{intent.name}")
         for _ in range(rounds):
             filled = self._fill(intent)
             for _ in range(2):

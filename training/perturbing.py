@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from agentcache.engine.semantic.framing import framed
 from agentcache.engine.semantic.lexicon import KIND, base_form, lexicon, rarity, relation
 from agentcache.engine.semantic.normalising import normalised
 from agentcache.engine.semantic.words import STOP
@@ -34,6 +35,14 @@ _NEGATABLE: Final = re.compile(
     r"\b(do|does|did|is|are|was|were|can|could|should|would|will|has|have|must)(\s+(?:I|you|we|they|he|she|it|the \w+|my \w+|[A-Z]\w+))?\b"
 )
 _END: Final = re.compile(r"[?.!]+$")
+#: Of these nothing is lost with the first words; "why", "who" or "was" would be.
+_SEARCHED: Final = re.compile(
+    r"(?:How (?:do|can|to)|What (?:is|are)|Explain|Describe|List|Give me|Write)\b", re.IGNORECASE
+)
+_TOLD_BY_LITTLE: Final = re.compile(
+    r"\b(?:not|no|to|from|before|after|without|if|than|when|while|should|must|would|will|did|was|were|had)\b|n't",
+    re.IGNORECASE,
+)
 _TAIL: Final = re.compile(
     r"\s+(?:in|on|for|with|without|from|at|during|after|before|while|if|when|using|under|by) [^,.?!]{3,60}([?.!]*)$"
 )
@@ -100,8 +109,8 @@ def reframed(text: str, rng: random.Random) -> str | None:
 
 
 def keywords(text: str, rng: random.Random) -> str | None:
-    """Leave out what says nothing, as in a search box."""
-    if len(text) > 140 or re.search(r"\b(?:not|no|from|to|before|after|without|if|n't|than)\b", text):
+    """Leave out what says nothing, as in a search box; from what asks otherwise than "how" and "what is", nothing is."""
+    if len(text) > 140 or not _SEARCHED.match(text) or _TOLD_BY_LITTLE.search(text):
         return None
     words = [word for word in text.split() if word.lower().strip("?,.") not in STOP]
     return _END.sub("", " ".join(words)).lower() if len(words) > 2 else None
@@ -345,7 +354,7 @@ def perturbed(
     for kind in rng.sample(sorted(TRAPS), min(traps, len(TRAPS))):
         base = same_as(text, rng) if kind != "role" and rng.random() < 0.35 else text
         other = TRAPS[kind](base, rng)
-        if other and normalised(other) != normalised(text):
+        if other and framed(normalised(other)) != framed(normalised(text)):
             yield _pair(text, other, False, kind, group, source, weight, rng)
 
 

@@ -114,6 +114,11 @@ _WHAT: Final = (
     "What is {rest}?", "What's {rest}?", "Tell me what {rest} is.", "Explain what {rest} is.", "Can you explain {rest}?",
     "I'd like to know what {rest} is.", "Do you know what {rest} is?", "Define {rest}.", "Give me an explanation of {rest}.",
 )  # fmt: skip
+#: "The": something definite, for which nobody wants a definition.
+_WHAT_THE: Final = (
+    "What is {rest}?", "What's {rest}?", "Tell me what {rest} is.", "I'd like to know what {rest} is.",
+    "Do you know what {rest} is?", "Can you tell me {rest}?", "Please give me {rest}.", "I need to know {rest}.",
+)  # fmt: skip
 _WHY: Final = (
     "Why {rest}?",
     "For what reason {rest}?",
@@ -143,7 +148,8 @@ FRAMES: Final = [
     (re.compile(r"^What is the (?:best |right )?way to (?P<rest>.+)$", re.IGNORECASE), _HOW),
     (re.compile(r"^(?:Can|Could|May) I (?P<rest>.+)$", re.IGNORECASE), _CAN),
     (re.compile(r"^Is it possible to (?P<rest>.+)$", re.IGNORECASE), _CAN),
-    (re.compile(r"^What(?: is|'s) (?P<rest>(?:a|an|the) .{3,60})$", re.IGNORECASE), _WHAT),
+    (re.compile(r"^What(?: is|'s) (?P<rest>an? .{3,60})$", re.IGNORECASE), _WHAT),
+    (re.compile(r"^What(?: is|'s) (?P<rest>the .{3,60})$", re.IGNORECASE), _WHAT_THE),
     (re.compile(r"^Why (?P<rest>.+)$", re.IGNORECASE), _WHY),
     (re.compile(r"^Write (?P<rest>.+)$", re.IGNORECASE), _WRITE),
     (re.compile(r"^(?:Explain|Describe) (?P<rest>.+)$", re.IGNORECASE), _EXPLAIN),
@@ -210,14 +216,15 @@ QUESTION_SWAPS: Final = [
 TENSES: Final = [
     (re.compile(r"\bis\b"), ("was", "used to be")),
     (re.compile(r"\bare\b"), ("were", "will be", "used to be")),
-    (re.compile(r"\bdo\b"), ("did", "must", "will")),
+    (re.compile(r"\bdo\b"), ("did",)),
     (re.compile(r"\bdoes\b"), ("did", "will", "should")),
-    (re.compile(r"\bcan\b", re.IGNORECASE), ("must", "should", "had to")),
-    (re.compile(r"\bshould\b", re.IGNORECASE), ("must", "can", "did", "could")),
+    # "How can I" asks for what "how should I" asks for: only where the whole question is whether.
+    (re.compile(r"^Can\b"), ("Must", "Should", "Could", "Did")),
+    (re.compile(r"^Should\b"), ("Must", "Can", "Did", "Why should")),
     (re.compile(r"\bI have\b"), ("I had", "I will have", "I could have")),
     (re.compile(r"\bbefore\b"), ("after", "while", "until")),
     (re.compile(r"\bafter\b"), ("before", "while", "until")),
-    (re.compile(r"\bmy\b"), ("your", "his", "her", "their")),
+    (re.compile(r"\bmy\b"), ("his", "her", "their")),
     (re.compile(r"\band\b"), ("or", "but not", "without")),
     (re.compile(r"\bor\b"), ("and", "but not")),
     (re.compile(r"\bwith\b"), ("without", "against")),

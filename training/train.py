@@ -19,13 +19,15 @@ from training.embedding import VectorCache
 from training.fit import document, fit, threshold_for, write
 from training.judging import Floats, gated, gates_of, out_of_fold, rows_of, shares
 from training.pairs import Pair
+from training.words import write_word_vectors
 
 ROOT: Final = Path(__file__).parent.parent
 MODEL_FOLDER: Final = ROOT / "src/agentcache/engine/semantic/model"
 DATA: Final = ROOT.parent / "shared/data/semantic"
 #: The sets that thresholds are set on: near misses of every kind, each scored by a model that did not see its intent or test.
-ADVERSARIAL: Final = ("own", "synth", "perturbed", "checklist")
-#: Share of traps that may be served: at the safe threshold, and at the balanced one, down to which evidence may lead.
+ADVERSARIAL: Final = (("own", "synth"), ("perturbed",), ("checklist",))
+#: Share of traps that may be served: of any one set at the safe threshold, or an easy set would pay for a hard one; of all
+#: together at the balanced one, down to which evidence may lead.
 SAFE_SHARE: Final = 0.0095
 BALANCED_SHARE: Final = 0.10
 
@@ -35,9 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
     parser.add_argument("--work", type=Path, default=ROOT / "build/semantic", help="folder for vectors")
-    parser.add_argument("--version", default="2026-11-27", help="what the model is called")
+    parser.add_argument("--version", default="2026-11-28", help="what the model is called")
+    parser.add_argument("--words", action="store_true", help="make the vectors of single words anew first")
     options = parser.parse_args(arguments)
     cache = VectorCache(options.work)
+    if options.words:
+        print(write_word_vectors(cache, options.work), "words")
     pairs = own_pairs(seed=1)
     if options.data.is_dir():
         pairs += shippable_pairs(options.data) + neighbour_pairs(options.data, cache)
@@ -47,10 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, gates = rows_of(pairs, cache), gates_of(pairs)
     labels = np.array([pair.is_same for pair in pairs], float)
     scores = gated(out_of_fold(pairs, rows), gates)
-    traps = scores[np.isin([pair.source for pair in pairs], ADVERSARIAL) & (labels == 0)]
+    sources = np.array([pair.source for pair in pairs])
+    traps = [scores[np.isin(sources, of) & (labels == 0)] for of in ADVERSARIAL]
     thresholds = {
-        "safe": round(threshold_for(traps, SAFE_SHARE), 4),
-        "balanced": round(threshold_for(traps, BALANCED_SHARE), 4),
+        "safe": round(max(threshold_for(of, SAFE_SHARE) for of in traps if len(of)), 4),
+        "balanced": round(threshold_for(np.concatenate(traps), BALANCED_SHARE), 4),
     }
     booster = fit(rows, labels, np.array([pair.weight for pair in pairs]))
     write(document(booster, options.version, thresholds), MODEL_FOLDER / "verifier.json")

@@ -18,6 +18,7 @@ _KINDS: Final = tuple(
         ("amount", r"how (?:much|big|large|high|tall|far|fast|deep|old|heavy|hot|cold|strong|wide|hard|safe|common|rare|bad|good|close)"),
         ("where", rf"where|(?:in|at|on|to|from)?\s*{_Q}(?: the)? (?:\w+ )?(?:place|location|city|country|folder|region|continent|side)|location of"),
         ("who", rf"who|whom|whose|{_Q}(?: the)? (?:\w+ )?(?:person|people|man|woman|author|painter|playwright|president|ceo|founder|inventor)|by whom"),
+        ("effect", r"(?:what|which)(?: things)? (?:do|does|did|can|could|will|would|might) [^.?!]+ (?:cause|lead to|result in|bring about)(?=[.?! ]*$)|what (?!is |are |was |were |the |usually |really |often )(?:\w+ ){1,3}(?:causes|leads to|results in)(?=[.?! ]*$)"),
         ("why", rf"why|how come|for (?:what|which) reasons?|{_Q}(?: the)? (?:\w+ )?(?:reasons?|causes?)|what (?:makes|causes|caused|made)|(?:any idea|do you know) why|reasons? for"),
         ("how", rf"how|{_Q}(?: the| some| a)? (?:\w+ ){{0,3}}?(?:ways?|steps?|methods?|process|procedure|approach|command|solution)|(?:best |good )?(?:steps|ways|tips|methods|instructions)|what (?:should|do|can|must|would) (?:i|you|we|one) (?:have to )?do\b|what helps|walk me|show me how"),
         ("what", r"what|which|in which|define|explain what|meaning of"),
@@ -27,7 +28,7 @@ _KINDS: Final = tuple(
 _HINTS: Final = {
     "when": "when|year|date|day|month|age|what time|century|season", "duration": "how|duration|time needed", "frequency": "how|schedule|frequency",
     "price": "how|price|cost|fee|salary|pay", "count": "how|number|count|population|total", "amount": "how",
-    "why": "why|reason|cause|makes?|made|how come", "whether": "", "who": "who|person|people|man|author|painter|playwright|president|ceo|founder|inventor",
+    "effect": "cause|lead|result|bring", "why": "why|reason|cause|makes?|made|how come", "whether": "", "who": "who|person|people|man|author|painter|playwright|president|ceo|founder|inventor",
     "where": "where|place|location|city|country|folder|region|continent|side",
     "how": "how|way|steps?|method|process|procedure|approach|command|solution|tips|instructions|do|helps|walk",
 }  # fmt: skip
@@ -36,6 +37,7 @@ _HINTED: Final = tuple((kind, re.compile(_HINTS.get(kind, "")), pattern) for kin
 #: Words that belong to the asking, not to what is asked about.
 WORDS_OF: Final = {
     "when": frozenset("year date day time month when".split()),
+    "effect": frozenset("cause lead result bring thing".split()),
     "why": frozenset("reason cause make come idea".split()),
     "price": frozenset("price cost expensive charge much pay many".split()),
     "amount": frozenset("much".split()),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight
 from agentcache.engine.semantic.asking import distance
-from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, rarity, relation
+from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, relation
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.words import (
     CONDITIONS,
@@ -42,6 +43,7 @@ DIRECTION_OF: Final[dict[str, int]] = {
     "negation_parity": -1,
     "antonyms": 0,
     "polarity": -1,
+    "preventions": -1,
     "kinds": -1,
     "names_changed": -1,
     "names_added": -1,
@@ -51,6 +53,7 @@ DIRECTION_OF: Final[dict[str, int]] = {
     "neighbours": 1,
     "exchanged": -1,
     "order_conflict": -1,
+    "unexplained_order": -1,
     "passive_conflict": -1,
     "role_changes": -1,
     "question_changed": -1,
@@ -68,6 +71,7 @@ DIRECTION_OF: Final[dict[str, int]] = {
     "content_total": 0,
     "content_fewest": 0,
     "run": 0,
+    **ALIGNMENT,
 }
 FEATURES: Final = tuple(DIRECTION_OF)
 
@@ -82,14 +86,14 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     first, second = sorted((asked, stored), key=lambda text: (text.normal, text.raw))
     ours, theirs = list(first.content), list(second.content)
     links, left, right = _match(ours, theirs)
-    total = sum(map(_weight, ours)) + sum(map(_weight, theirs)) or 1.0
-    same = total - sum(_weight(ours[index]) for index in left) - sum(_weight(theirs[index]) for index in right)
+    total = sum(map(weight, ours)) + sum(map(weight, theirs)) or 1.0
+    same = total - sum(weight(ours[index]) for index in left) - sum(weight(theirs[index]) for index in right)
     left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
     related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
     synonyms = len(pairs)
     links = sorted([*links, *((left[one], right[other]) for one, other in pairs)])
     antonyms += _opposed(first.function_words - second.function_words, second.function_words - first.function_words)
-    unmatched = sorted((sum(map(_weight, left_words)) - related / 2, sum(map(_weight, right_words)) - related / 2))
+    unmatched = sorted((sum(map(weight, left_words)) - related / 2, sum(map(weight, right_words)) - related / 2))
     parity = (first.negations + second.negations) % 2
     function = first.function_words ^ second.function_words
     words = set(first.words), set(second.words)
@@ -100,7 +104,7 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         same / total,
         (same + _SYNONYM_WORTH * related) / total,
         _dice(*words),
-        max((_weight(word) for word in open_words), default=0.0),
+        max((weight(word) for word in open_words), default=0.0),
         max(0.0, unmatched[0]),
         max(0.0, unmatched[1]),
         unmatched[1] if min(len(left), len(right)) == 0 else 0.0,
@@ -109,6 +113,7 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         float(parity),
         float(antonyms),
         float((parity + antonyms) % 2 if parity + antonyms < 3 else 1),
+        float(abs(first.preventions - second.preventions)),
         float(kinds),
         *_names(first, second, left_words, right_words),
         *_arrangement(first, second, links),
@@ -128,11 +133,8 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         float(min(len(ours) + len(theirs), 60)),
         float(min(len(ours), len(theirs), 30)),
         _longest_run(first.words, second.words) / (max(len(first.words), len(second.words)) or 1),
+        *alignment(first, second, left, right),
     ]
-
-
-def _weight(word: str) -> float:
-    return 0.25 + rarity(word)
 
 
 def _dice(ours: frozenset[str] | set[str], theirs: frozenset[str] | set[str]) -> float:
@@ -166,7 +168,7 @@ def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[tup
     Return the weight of synonyms and their places, the numbers of opposites and of things of a kind, and the words that
     have no synonym on the other side.
     """
-    weight, antonyms, kinds = 0.0, 0, 0
+    total, antonyms, kinds = 0.0, 0, 0
     synonyms: list[tuple[int, int]] = []
     alone = list(ours[_PAIRED_MAX:])
     taken: set[int] = set()
@@ -185,12 +187,12 @@ def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[tup
         if synonym is not None:
             synonyms.append((place, synonym))
             taken.add(synonym)
-            weight += _weight(word) + _weight(theirs[synonym])
+            total += weight(word) + weight(theirs[synonym])
             continue
         alone.append(word)
         kinds += any(how == KIND for _, how in found)
     alone += [word for index, word in enumerate(theirs) if index not in taken]
-    return weight, synonyms, antonyms, kinds, alone
+    return total, synonyms, antonyms, kinds, alone
 
 
 def _numbers(first: Text, second: Text) -> tuple[float, float, float, float]:
@@ -222,14 +224,23 @@ def _names(first: Text, second: Text, left: list[str], right: list[str]) -> tupl
 def _arrangement(first: Text, second: Text, links: list[tuple[int, int]]) -> list[float]:
     """Return the features from `inversions` to `passive_conflict`."""
     inversions, rest, breaks = _order(links)
-    exchanged, conflicts = _exchanges(first, second, links)
+    exchanged, conflicts, unexplained = _exchanges(first, second, links)
     passive = _passive(first, second, links)
     if passive < 0:
         # The same doer in active and passive explains the order.
         inversions = rest = 0.0
-        conflicts = 0
+        conflicts = unexplained = 0
     neighbours = _dice(_neighbours(list(first.content)), _neighbours(list(second.content)))
-    return [inversions, rest, float(breaks), neighbours, float(exchanged), float(conflicts), float(passive > 0)]
+    return [
+        inversions,
+        rest,
+        float(breaks),
+        neighbours,
+        float(exchanged),
+        float(conflicts),
+        float(unexplained),
+        float(passive > 0),
+    ]
 
 
 def _order(links: list[tuple[int, int]]) -> tuple[float, float, int]:
@@ -281,13 +292,14 @@ def _passive(first: Text, second: Text, links: list[tuple[int, int]]) -> int:
     return 1 if agent[1] > links[0][1] else -1
 
 
-def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return how many pairs of common words stand in each other's place, and how many alike ones changed order without reason.
+def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple[int, int, int]:
+    """Return how many pairs of common words stand in each other's place, and how many changed order without reason: alike ones, all.
 
     In each other's place: after the function words of the other ("than Java", "than Go"). A reason for another order is
-    that each took its function word along ("from Rome to Oslo", "to Oslo from Rome").
+    that each took its function word along ("from Rome to Oslo", "to Oslo from Rome"); for words of no common kind it is
+    enough that one did ("in winter").
     """
-    exchanged = conflicts = 0
+    exchanged = conflicts = unexplained = 0
     links = links[:_PAIRED_MAX]
     for number, (here, there) in enumerate(links):
         for other_here, other_there in links[number + 1 :]:
@@ -299,7 +311,8 @@ def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple
                 continue
             exchanged += one == other_then and other == one_then and one != other
             conflicts += _are_alike(first, first.content[here], first.content[other_here])
-    return exchanged, conflicts
+            unexplained += not (one and one == one_then) and not (other and other == other_then)
+    return exchanged, conflicts, unexplained
 
 
 def _are_alike(text: Text, one: str, other: str) -> bool:

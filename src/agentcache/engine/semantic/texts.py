@@ -61,6 +61,12 @@ _PHRASE_HINT: Final = re.compile(
 )
 
 
+_PREVENTION: Final = re.compile(
+    r"\b(?:keep|stop|prevent|block|hinder|discourage)(?:s|ped|ed|ing|ping)?\b[^.?!]{1,40}?\bfrom (?:\w+ing|enable|disable)\b"
+    r"|\b(?:stop|avoid)(?:s|ped|ed)? \w+ing\b"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """A number as compared: its value in digits and, if one follows or precedes, its unit."""
@@ -90,6 +96,8 @@ class Text:
     literals: frozenset[tuple[str, str]]
     function_words: frozenset[str]
     negations: int
+    #: How many deeds are to be kept from happening ("stop it from running").
+    preventions: int
     question: str
     tense: str
     #: Degrees of adjectives: `er`, `est`, `as`.
@@ -125,7 +133,8 @@ def analyse(text: str) -> Text:
     return Text(
         raw=text, normal=normal, framed=framed(normal), words=words, content=tuple(content), before=tuple(before),
         numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
-        negations=sum(word in STRICT_NEGATIONS for word in words), question=question, tense=_tense(words), degrees=_degrees(words),
+        negations=sum(word in STRICT_NEGATIONS for word in words),
+        preventions=len(_PREVENTION.findall(prose.lower())), question=question, tense=_tense(words), degrees=_degrees(words),
         is_passive=_is_passive(words), trigrams=_trigrams(" ".join(words)), coordinations=coordinations,
     )  # fmt: skip
 

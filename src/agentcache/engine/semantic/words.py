@@ -29,7 +29,7 @@ SCOPES: Final = frozenset(
     anything half whole total average per nearly rarely seldom mostly mainly merely solely purely strictly other another else
     additional extra still already yet again currently previously formerly ever original next previous second third""".split()
 )
-ORDERS: Final = frozenset("before after until during while prior following".split())
+ORDERS: Final = frozenset("before after until during while prior following since".split())
 DIRECTIONS: Final = frozenset(
     """to from into out off onto over under above below within outside inside through without with against between among by
     for than toward towards across behind beyond near""".split()

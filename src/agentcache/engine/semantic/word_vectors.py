@@ -1,0 +1,58 @@
+"""Vectors of single words: how near two words are of which the word lists know nothing.
+
+`lexicon/vectors.txt` names the words, `lexicon/vectors.int8` holds a row for each. Both are made by `training/words.py` with
+the built-in embedder, which is given each word alone; with any other embedder they serve as well, for they only compare words.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+DIMENSIONS: Final = 48
+
+
+class WordVectors:
+    """The vectors in memory, about 1 MB and the words."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        folder = files(__package__) / "lexicon"
+        words = (folder / "vectors.txt").read_text(encoding="utf-8").split()
+        self._place_of = {word: place for place, word in enumerate(words)}
+        self._rows = np.frombuffer((folder / "vectors.int8").read_bytes(), np.int8).reshape(-1, DIMENSIONS)
+        self._nothing = np.zeros(DIMENSIONS, np.float32)
+
+    def of(self, word: str) -> Floats:
+        """Return the vector of a base form, of length 1; zeros for a word that is not known."""
+        import numpy as np
+
+        place = self._place_of.get(word)
+        if place is None:
+            return self._nothing
+        row = self._rows[place].astype(np.float32)
+        return row / np.float32(np.sqrt(row @ row))  # type: ignore[no-any-return]  # numpy says Any
+
+
+@cache
+def word_vectors() -> WordVectors | None:
+    """Return the vectors, read at the first call (about 20 ms); None without numpy, where nothing is embedded either."""
+    return WordVectors() if find_spec("numpy") else None
+
+
+@lru_cache(maxsize=4096)
+def rows_of(words: tuple[str, ...]) -> Floats:
+    """Return the vectors of words, one a row. Only where `word_vectors` are there."""
+    import numpy as np
+
+    vectors = word_vectors()
+    assert vectors is not None
+    return np.array([vectors.of(word) for word in words], np.float32).reshape(-1, DIMENSIONS)
