@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.browser import looks
 from tests.support.browser.chromium import Turns, launch
-from tests.support.browser.site import Site
+from tests.support.browser.site import PATIENCE_SECONDS, Site
 from tests.support.browser.visitor import Visitor
 from tests.support.postgres_server import create_database
 
@@ -21,6 +21,7 @@ def _turns() -> Turns:
 
 @pytest.fixture(scope="session")
 def _browser(_turns: Turns) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with _turns.taken():
         playwright = sync_playwright().start()
         browser = launch(playwright)

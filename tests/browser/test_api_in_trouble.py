@@ -150,7 +150,7 @@ def test_an_answer_that_never_comes_is_given_up(ada):
     page.route("**/dashboard/requests?*", lambda route: None)
     with forgiving(ada):
         page.locator("[name=outcome]").select_option("miss")
-        expect(page.locator("#trouble")).to_contain_text("did not answer in time", timeout=30_000)
+        expect(page.locator("#trouble")).to_contain_text("did not answer in time", timeout=60_000)
     expect(page.locator(".busy-line")).to_have_count(0)
 
 

@@ -37,7 +37,7 @@ def test_a_key_a_call_and_the_saving_on_the_page(visit, site):
     for _ in range(3):
         assert site.call(api_key, "Which port does HTTPS use?").status_code == 200
     # The page waits for the first request by itself.
-    expect(figure(page, "Requests")).to_be_visible(timeout=20_000)
+    expect(figure(page, "Requests")).to_be_visible(timeout=60_000)
     page = counted(ada, 3)
     expect(figure(page, "Hit rate")).to_have_text("66.7 %")
     assert figure(page, "Net saved").inner_text() not in ("$0.00", "–")
@@ -88,7 +88,7 @@ def test_the_list_of_requests_follows_what_happens(visit, site):
     page.evaluate("window.isSame = true")
     assert site.call(api_key, "What is new under the sun?", **{"X-AgentCache-Agent": "live-tail"}).status_code == 200
     row = page.locator("tbody tr", has_text="live-tail").first
-    expect(row).to_be_visible(timeout=20_000)
+    expect(row).to_be_visible(timeout=60_000)
     expect(row).to_contain_text("Miss")
     assert page.evaluate("window.isSame"), "the page was not loaded anew"
     page.get_by_role("link", name="Pause").click()
@@ -167,7 +167,7 @@ def test_a_limit_binds_as_it_is_shown(visit, site):
     assert {"message", "type", "code"} <= error.keys(), "in the dialect of OpenAI"
     body = {"model": "claude-sonnet-4-5", "max_tokens": 20, "messages": [{"role": "user", "content": "And one more"}]}
     headers = {"x-api-key": "sk-upstream", "X-AgentCache-Key": api_key, "anthropic-version": "2023-06-01"}
-    refused = httpx.post(f"{site.url}/anthropic/v1/messages", json=body, headers=headers, timeout=30)
+    refused = httpx.post(f"{site.url}/anthropic/v1/messages", json=body, headers=headers, timeout=60)
     assert refused.status_code == 429
     assert refused.json()["type"] == "error", "in the dialect of Anthropic"
     assert site.call(api_key, "Question 1").status_code == 200, "what is in the cache is still served"

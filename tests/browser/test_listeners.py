@@ -44,7 +44,7 @@ def test_a_source_is_watched_and_its_change_removes_the_answers_made_of_it(visit
     ada.fill(url=pricing.url, tags="pricing")
     ada.press("Watch it")
     # The page renews itself until the worker has read the source.
-    expect(page.locator(".timeline")).to_contain_text("First reading", timeout=20_000)
+    expect(page.locator(".timeline")).to_contain_text("First reading", timeout=60_000)
     here = page.url
 
     def ask():
@@ -54,7 +54,7 @@ def test_a_source_is_watched_and_its_change_removes_the_answers_made_of_it(visit
     assert [ask(), ask()] == [False, True]
     pricing.html = PRICES.format(price="$25")
     ada.press("Check now")
-    expect(page.locator(".diff-added")).to_contain_text("$25", timeout=20_000)
+    expect(page.locator(".diff-added")).to_contain_text("$25", timeout=60_000)
     expect(page.locator(".diff-removed")).to_contain_text("$20")
     expect(page.locator(".timeline")).to_contain_text("1 answer was removed")
     inspect(page, "listener-changed")

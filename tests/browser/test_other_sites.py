@@ -168,7 +168,7 @@ def _first(answer):
 def snapshot(site):
     """What the records are, table by table, but for what moves by itself."""
     found = {}
-    with sqlite3.connect(f"file:{site.folder / 'app.db'}?mode=ro", uri=True, timeout=20) as database:
+    with sqlite3.connect(f"file:{site.folder / 'app.db'}?mode=ro", uri=True, timeout=60) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in set(tables) - VOLATILE:
             columns = [

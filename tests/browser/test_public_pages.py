@@ -48,7 +48,7 @@ def test_the_api_reference_keeps_to_our_frame(visit, sqlite_site, fits):
     stranger = visit(sqlite_site)
     page = stranger.open("/api/docs")
     # The scripts of the page are large, and the document grows with each route.
-    expect(page.locator(".opblock-summary-path", has_text="cache").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".opblock-summary-path", has_text="cache").first).to_be_visible(timeout=60_000)
     page.emulate_media(color_scheme="dark")
     expect(page.locator("html.dark-mode")).to_have_count(1)
     page.get_by_role("button", name="Light").click()

@@ -9,7 +9,7 @@ from pysqlite3 import dbapi2 as sqlite3
 
 from tests.support.browser.site import Site
 
-_PATIENCE_SECONDS = 20
+_PATIENCE_SECONDS = 60
 
 
 @contextmanager

@@ -14,7 +14,7 @@ def program_of(visitor: Visitor, **headers: str) -> httpx.Client:
     """Return a client that acts as the visitor's browser does; the headers are added, or take the place of the usual."""
     cookies = {one["name"]: one["value"] for one in visitor.page.context.cookies()}
     given = {"Sec-Fetch-Site": "same-origin", **headers}
-    return httpx.Client(base_url=visitor.site.url, cookies=cookies, headers=given, timeout=30)
+    return httpx.Client(base_url=visitor.site.url, cookies=cookies, headers=given, timeout=60)
 
 
 def join(visitor: Visitor, team_owner: Visitor, name: str = "", team_id: str = "") -> None:

@@ -228,7 +228,7 @@ class Planting:
                 self._note("entries", text, answer)
 
     def _caller(self, api_key: str) -> httpx.Client:
-        return httpx.Client(base_url=self.site.url, headers={"X-AgentCache-Key": api_key}, timeout=30)
+        return httpx.Client(base_url=self.site.url, headers={"X-AgentCache-Key": api_key}, timeout=60)
 
 
 def _pixel(comment: str) -> bytes:

@@ -19,7 +19,7 @@ from tests.support.migrated_records import put_into
 from tests.support.server_process import ServerProcess
 from tests.support.tiers import ENGINES
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 #: Has the fixture `site` stand on each of the databases.
 on_databases = pytest.mark.parametrize("site", ENGINES, indirect=True)
 
@@ -93,7 +93,7 @@ class Site:
         """Make one call of a model through the cache, as a program would."""
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         given = {"Authorization": "Bearer sk-upstream", "X-AgentCache-Key": api_key, **headers}
-        return httpx.post(f"{self.url}/openai/v1/chat/completions", json=body, headers=given, timeout=30)
+        return httpx.post(f"{self.url}/openai/v1/chat/completions", json=body, headers=given, timeout=60)
 
 
 def _opened(path: Path) -> Letter:
