@@ -39,7 +39,7 @@ class Reason:
 
 
 class Verifier:
-    """A model in memory; `score` takes about 0.05 ms."""
+    """A model in memory; `score` takes about 0.12 ms."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         if document.get("format") != FORMAT or document.get("features") != list(FEATURES):
@@ -52,6 +52,11 @@ class Verifier:
         #: The values of a pair with nothing between the two prompts: reasons are told against it.
         self._neutral: list[float] = document["neutral"]
         self._trees: list[Node] = [_node(tree) for tree in document["trees"]]
+        #: Per feature the places of the trees that ask for it: only they say something else when it changes.
+        self._asking: list[list[int]] = [[] for _ in FEATURES]
+        for place, tree in enumerate(self._trees):
+            for feature in _features_of(tree):
+                self._asking[feature].append(place)
 
     def score(self, features: Sequence[float]) -> float:
         """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`."""
@@ -64,30 +69,39 @@ class Verifier:
 
     def reasons(self, features: Sequence[float], n: int = 3) -> list[Reason]:
         """Return the `n` features that moved the score most, each set back to neutral on its own."""
-        whole = self._log_odds(features)
+        leaves = [_leaf(tree, features) for tree in self._trees]
         found = []
         for index, (name, value, neutral) in enumerate(zip(FEATURES, features, self._neutral, strict=True)):
             if value != neutral:
                 without = [*features[:index], neutral, *features[index + 1 :]]
-                found.append(Reason(name, value, whole - self._log_odds(without)))
+                effect = sum(leaves[place] - _leaf(self._trees[place], without) for place in self._asking[index])
+                found.append(Reason(name, value, effect))
         found.sort(key=lambda reason: -abs(reason.effect))
         return found[:n]
 
     def _log_odds(self, features: Sequence[float]) -> float:
-        total = 0.0
-        for tree in self._trees:
-            node = tree
-            while node.__class__ is tuple:
-                feature, threshold, left, right = node  # the condition says: no leaf
-                node = left if features[feature] <= threshold else right
-            total += node  # type: ignore[operator]  # a leaf
-        return total
+        return sum(_leaf(tree, features) for tree in self._trees)
 
 
 @cache
 def load_verifier() -> Verifier:
-    """Return the verifier of this release, read at the first call (about 10 ms)."""
+    """Return the verifier of this release, read at the first call (about 20 ms)."""
     return Verifier(json.loads((files(__package__) / "model" / "verifier.json").read_text(encoding="utf-8")))
+
+
+def _leaf(node: Node, features: Sequence[float]) -> float:
+    """Return the value of the leaf that these features lead to."""
+    while node.__class__ is tuple:
+        feature, threshold, left, right = node  # the condition says: no leaf
+        node = left if features[feature] <= threshold else right
+    return node  # type: ignore[return-value]  # a leaf
+
+
+def _features_of(node: Node) -> set[int]:
+    if isinstance(node, float):
+        return set()
+    feature, _, left, right = node
+    return {feature} | _features_of(left) | _features_of(right)
 
 
 def _node(written: Any) -> Node:

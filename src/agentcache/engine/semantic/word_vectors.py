@@ -44,7 +44,7 @@ class WordVectors:
 
 @cache
 def word_vectors() -> WordVectors | None:
-    """Return the vectors, read at the first call (about 20 ms); None without numpy, where nothing is embedded either."""
+    """Return the vectors, read at the first call (some 50 ms with numpy); None without numpy, where nothing is embedded either."""
     return WordVectors() if find_spec("numpy") else None
 
 
