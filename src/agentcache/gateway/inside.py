@@ -17,6 +17,7 @@ from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import Message
 from agentcache.gateway.callers import RawHeaders, inside_caller
 from agentcache.gateway.calls import Call, Parts
+from agentcache.gateway.embeddings import answer_embeddings, narrow_to_due
 from agentcache.gateway.ports import Outcome, Principal
 from agentcache.gateway.proxy import answer, look_up, prepare
 from agentcache.kit.errors import AgentCacheError, BadRequest
@@ -26,7 +27,7 @@ from agentcache.providers.dialect import Dialect, Endpoint, Json, Kind, Usage
 #: What limits and the usage page call it.
 AGENT = "prewarm"
 #: Kinds of endpoints whose answers can be fetched before anybody asks.
-KINDS = frozenset({Kind.ANSWER, Kind.BINARY})
+KINDS = frozenset({Kind.ANSWER, Kind.BINARY, Kind.EMBEDDINGS})
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 #: Parts of a body whose tokens have nothing to do with their bytes.
 _NOT_TEXT = (b"image", b"audio", b"video", b"file", b"document")
@@ -37,7 +38,7 @@ _STORING_SECONDS = 2.0
 
 
 class NotPrewarmable(BadRequest):
-    """Answers of this endpoint cannot be fetched ahead: it is not one whose answers are stored whole."""
+    """Answers of this endpoint cannot be fetched ahead: it is not one that is cached, or its answers come later."""
 
     code = "not_prewarmable"
 
@@ -134,6 +135,8 @@ class Inside:
         """
         call = self._call(principal, request, credential)
         call.raw_body = request.body
+        if call.endpoint is not None and call.endpoint.kind is Kind.EMBEDDINGS:
+            return await self._stand_of_items(call, outdated_since)
         prepare(call)
         uncacheable = call.detail or ("requested" if call.directives.is_bypass else "")
         entry = None if uncacheable else await look_up(call)
@@ -143,14 +146,23 @@ class Inside:
             and (outdated_since is None or entry.meta.stored_at > outdated_since)
         )
         if entry is not None and not is_fresh:
-            # A new answer is what it is about: no stale one may stand in, and no flight that began before.
-            directives = replace(call.caller.directives, reads=False, forward_reason="request")
-            call.caller = replace(call.caller, directives=directives)
+            _insist(call)
         most, is_unbounded = self._most(call, output_tokens)
         likely = (entry.meta.cost_usd_nanos if entry is not None else 0) or self._likely(call)
         if likely is not None and most is not None and not is_unbounded:
             likely = min(likely, most)
         return Standing(call, is_fresh, uncacheable, likely, most, is_unbounded)
+
+    async def _stand_of_items(self, call: InsideCall, outdated_since: float | None) -> Standing:
+        """Say how embeddings stand, which are cached one by one: only those that are not fresh are asked for."""
+        is_fresh = not await narrow_to_due(call, outdated_since)
+        uncacheable = call.detail or ("requested" if call.directives.is_bypass else "")
+        if not is_fresh and not uncacheable:
+            _insist(call)
+        # They have no output; no token of the input is shorter than a byte.
+        usage = Usage(len(call.raw_body) // 4 + 1, 0)
+        likely = self._parts.prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
+        return Standing(call, is_fresh, uncacheable, likely, self._price(call, len(call.raw_body), 0))
 
     async def is_in_use(self, principal: Principal, key: bytes) -> bool:
         """Say whether somebody has asked for an answer since it was stored. Raises `StoreUnavailable`."""
@@ -169,7 +181,8 @@ class Inside:
         call.receive, call.send = _body_then_silence(call.raw_body), _noting(call)
         try:
             await self._admit(call)
-            await answer(call)
+            is_of_items = call.endpoint is not None and call.endpoint.kind is Kind.EMBEDDINGS
+            await (answer_embeddings if is_of_items else answer)(call)
         except AgentCacheError as error:
             if not call.is_recorded:
                 call.record(Outcome.ERROR, error.status, reason=error.code)
@@ -246,6 +259,12 @@ class Inside:
             given = max(given, context or 0)
         most = self._price(call, given, (output or 0) * _answers(call.body))
         return most, output is None
+
+
+def _insist(call: Call) -> None:
+    """A new answer is what it is about: no stale one may stand in, and no flight that began before."""
+    directives = replace(call.caller.directives, reads=False, forward_reason="request")
+    call.caller = replace(call.caller, directives=directives)
 
 
 def endpoint_of(dialect: Dialect, path: str) -> tuple[Endpoint, dict[str, str]]:

@@ -63,7 +63,7 @@ def test_what_the_cache_stays_out_of_is_said(gateway):
     assert standing.key == ""
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/files", "/v1/nothing"])
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/files", "/v1/nothing"])
 def test_what_cannot_be_fetched_ahead(gateway, path):
     with pytest.raises(NotPrewarmable):
         endpoint_of(gateway.parts.dialects["openai"], path)

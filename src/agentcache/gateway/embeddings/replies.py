@@ -64,9 +64,11 @@ async def send_merged(call: Call, items: Items, answers: Mapping[bytes, Asked], 
         item.entry.meta.cost_usd_nanos for item in items.distinct if item.key not in answers and item.entry is not None
     )
     saved += sum(asked.cost_usd_nanos for key, asked in answers.items() if key not in asked_by_us)
+    refusals = _refusals(answers)
     call.record(
         Outcome.MISS if own else Outcome.COALESCED,
         200,
+        reason=f"{call.directives.forward_reason}; {refusals[0]}" if refusals else "",
         input_tokens=tokens,
         cost_usd_nanos=sum(answer.cost_usd_nanos for answer in own),
         saved_usd_nanos=saved,
@@ -97,11 +99,15 @@ def _vector(item: Item, answers: Mapping[bytes, Asked]) -> StoredVector:
     return item.kept
 
 
+def _refusals(answers: Mapping[bytes, Asked]) -> list[str]:
+    """Return why items were not stored, each reason once."""
+    return sorted({asked.put for asked in answers.values()} - {Put.STORED.value})
+
+
 def _status(call: Call, in_order: Sequence[Item], answers: Mapping[bytes, Asked], own: BatchAnswer | None) -> bytes:
     """Return `Cache-Status`; `detail` is `partial-3-of-5` when three of five items were known."""
     known = sum(1 for item in in_order if item.key not in answers)
-    puts = {asked.put for asked in answers.values()}
-    refusals = sorted(puts - {Put.STORED.value})
+    refusals = _refusals(answers)
     partial = f"partial-{known}-of-{len(in_order)}" if known else ""
     reason = call.directives.forward_reason
     if reason == "miss" and all(item.entry is not None for item in in_order):

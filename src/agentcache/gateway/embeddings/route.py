@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from agentcache.engine.canonical import parse_body
 from agentcache.engine.entries import Lookup
-from agentcache.engine.freshness import may_serve, may_serve_on_error, may_serve_while_revalidating
+from agentcache.engine.freshness import (
+    Freshness,
+    freshness,
+    may_serve,
+    may_serve_on_error,
+    may_serve_while_revalidating,
+)
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.gateway.asgi_types import read_body
 from agentcache.gateway.calls import KEPT_OUT, Call
@@ -66,6 +74,38 @@ async def answer_embeddings(call: Call) -> None:
     if not call.caller.has_provider_credential:
         raise ProviderKeyMissing
     await _from_upstream(call, items, missing)
+
+
+async def narrow_to_due(call: Call, outdated_since: float | None = None) -> bool:
+    """Leave in a request that the server makes for itself only the items that have no fresh vector; say whether any is left.
+
+    With `detail`, it is not one whose items are cached one by one. A vector stored before `outdated_since` (Unix seconds)
+    is not fresh.
+    """
+    assert call.endpoint is not None
+    call.body = parse_body(call.raw_body)
+    call.apply_policies()
+    contents = split_input(call.body.get("input"))
+    call.detail = call.endpoint.bypass(call.body, call.caller.headers) or _why_not_apart(call, contents)
+    if call.detail or contents is None or call.directives.is_bypass:
+        return True
+    items = make_items(call, contents)
+    call.set_key()
+    await _look_up(call, items.distinct)
+    # A store in trouble is no reason against the request: what it could not tell is asked for.
+    call.detail = ""
+    now = call.parts.clock.now()
+    due = [
+        item
+        for item in items.distinct
+        if item.entry is None
+        or freshness(item.entry.meta, now) is not Freshness.FRESH
+        or (outdated_since is not None and item.entry.meta.stored_at <= outdated_since)
+    ]
+    if due:
+        call.body = {**call.body, "input": [item.content for item in due]}
+        call.raw_body = msgspec.json.encode(call.body)
+    return bool(due)
 
 
 def _why_not_apart(call: Call, contents: Sequence[object] | None) -> str:

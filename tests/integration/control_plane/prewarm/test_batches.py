@@ -222,6 +222,32 @@ def test_json_lines_with_options_in_the_query(settings, team, kept, admin):
     assert len(ask(admin, "GET", API).json()["prewarmings"]) == 1
 
 
+def embeddings(*items):
+    return {"path": "/v1/embeddings", "body": {"model": "text-embedding-3-small", "input": list(items)}}
+
+
+def test_embeddings_are_asked_ahead_item_by_item(settings, team, kept, provider):
+    first = do(settings, start(settings, team, [embeddings("red", "green")]))
+    assert results(first) == [("warmed", "")] and first.cost_usd_nanos > 0
+    # Of a request only what is not there.
+    dry = do(settings, start(settings, team, [embeddings("green", "blue"), embeddings("red")], dry_run=True))
+    assert results(dry) == [("left", "dry_run"), ("skipped", "")]
+    assert 0 < dry.likely_usd_nanos <= dry.most_usd_nanos
+    again = do(settings, start(settings, team, [embeddings("green", "blue"), embeddings("red")]))
+    assert results(again) == [("warmed", ""), ("skipped", "")]
+    assert 0 < again.cost_usd_nanos <= dry.most_usd_nanos
+    late = do(
+        settings, start(settings, team, [embeddings("red", "blue")]), LaterClock(0.8 * settings.default_ttl_seconds)
+    )
+    assert results(late) == [("warmed", "")]
+    inputs = [call.json["input"] for call in provider.calls if call.path.endswith("/embeddings")]
+    assert inputs == [["red", "green"], ["blue"], ["red", "blue"]]
+    poor = do(settings, start(settings, team, [embeddings("yellow")], cost_cap_usd="0.000000001"))
+    assert results(poor) == [("left", "cost_cap")]
+    odd = do(settings, start(settings, team, [{**embeddings("x"), "body": {**embeddings("x")["body"], "input": {}}}]))
+    assert results(odd) == [("failed", "not_cacheable: unsupported_input")]
+
+
 def test_nobody_spends_without_a_cap_unless_they_say_so(settings, team, kept, admin, people):
     given = {"requests": [chat("a"), chat("b", model="nobody-knows")]}
     usual, own, none = (
@@ -261,7 +287,7 @@ def test_the_form_shows_the_usual_cap_and_keeps_it_when_emptied(settings, team, 
         ({"requests": [chat("a")], "sneed": 1}, 400, "invalid_batch", None),
         ({"requests": [{**chat("a"), "provider": "nobody"}]}, 400, "invalid_batch", "requests[0].provider"),
         ({"requests": [chat("a"), {**chat("a"), "path": "/v1/files"}]}, 400, "not_prewarmable", "requests[1].path"),
-        ({"requests": [{**chat("a"), "path": "/v1/embeddings"}]}, 400, "not_prewarmable", "requests[0].path"),
+        ({"requests": [{**chat("a"), "path": "/v1/moderation"}]}, 400, "not_prewarmable", "requests[0].path"),
         ({"requests": [{**chat("a"), "body": [1]}]}, 400, "invalid_json", "requests[0]"),
         ({"requests": [{**chat("a"), "headers": {"authorization": "sk-x"}}]}, 400, "invalid_batch", "requests[0].headers"),
         ({"requests": [{**chat("a"), "namespace": "a b"}]}, 400, "invalid_directive", "requests[0].x-agentcache-namespace"),
