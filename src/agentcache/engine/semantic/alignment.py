@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from agentcache.engine.semantic.lexicon import SYNONYM, rarity, relation
@@ -41,58 +44,70 @@ def weight(word: str) -> float:
     return 0.25 + rarity(word)
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The content words of a prompt: a vector each, their weights, and the weighted sum of the vectors."""
+
+    rows: Floats
+    weights: Floats
+    total: float
+    whole: Floats
+
+
+@lru_cache(maxsize=4096)
+def _words(content: tuple[str, ...]) -> _Words:
+    import numpy as np
+
+    rows, weights = rows_of(content), np.array([weight(word) for word in content], np.float32)
+    return _Words(rows, weights, float(weights.sum()), weights @ rows)
+
+
 def alignment(first: Text, second: Text, left: Sequence[int], right: Sequence[int]) -> list[float]:
     """Return the values of `ALIGNMENT`; `left` and `right` are the places of content words that the other prompt lacks."""
     if word_vectors() is None:
         return list(NEUTRAL)
-    import numpy as np
-
-    ours, theirs = rows_of(first.content), rows_of(second.content)
-    our_weights = np.array([weight(word) for word in first.content], np.float32)
-    their_weights = np.array([weight(word) for word in second.content], np.float32)
+    functions = _functions(first, second)
+    ours, theirs = _words(first.content), _words(second.content)
+    if not left and not right:
+        return [*NEUTRAL[:-3], _cosine(ours.whole, theirs.whole), 1.0, functions]
     left, right = list(left[:_PAIRED_MAX]), list(right[:_PAIRED_MAX])
-    cosines = ours @ theirs.T
-    ours_best, theirs_best = _best(first, second, left, right, cosines)
-    gaps = np.concatenate([our_weights * (1 - ours_best), their_weights * (1 - theirs_best)])
-    total = float(our_weights.sum() + their_weights.sum())
-    likest = np.sort(np.concatenate([ours_best, theirs_best, np.ones(2, np.float32)]))
-    left_over = sorted((float(gaps[: len(ours)].sum()), float(gaps[len(ours) :].sum())))
-    mean, least = _paired(cosines[np.ix_(left, right)])
+    cosines = ours.rows[left] @ theirs.rows.T
+    best = _best(first, second, left, right, cosines, theirs.rows[right] @ ours.rows.T)
+    weights = ours.weights[left].tolist(), theirs.weights[right].tolist()
+    gaps = [[of * (1 - near) for of, near in zip(*side, strict=True)] for side in zip(weights, best, strict=True)]
+    total = ours.total + theirs.total
+    likest = sorted([*best[0], *best[1], 1.0])
     return [
-        1 - float(gaps.sum()) / total if total else 1.0,
-        float(likest[0]),
-        float(likest[1]),
-        mean,
-        least,
-        *left_over,
-        float(gaps.max(initial=0.0)),
-        _cosine(our_weights @ ours, their_weights @ theirs),
-        _remainders(our_weights[left] @ ours[left], their_weights[right] @ theirs[right], len(left), len(right)),
-        _functions(first, second),
+        1 - sum(map(sum, gaps)) / total if total else 1.0,
+        likest[0],
+        likest[1],
+        *_paired(cosines[:, right]),
+        *sorted(map(sum, gaps)),
+        max(0.0, *gaps[0], *gaps[1]),
+        _cosine(ours.whole, theirs.whole),
+        _remainders(ours, theirs, left, right),
+        functions,
     ]
 
 
 def _best(
-    first: Text, second: Text, left: list[int], right: list[int], cosines: Floats
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return for each content word how near the nearest of the other prompt is, 0 to 1."""
-    import numpy as np
-
-    ours, theirs = np.ones(len(first.content), np.float32), np.ones(len(second.content), np.float32)
-    ours[left] = cosines[left].max(axis=1, initial=0.0)
-    theirs[right] = cosines[:, right].max(axis=0, initial=0.0)
-    for one in left:
-        for other in right:
+    first: Text, second: Text, left: list[int], right: list[int], ours_to: Floats, theirs_to: Floats
+) -> tuple[list[float], list[float]]:
+    """Return for each word that the other prompt lacks how near the nearest one there is, 0 to 1."""
+    ours = ours_to.max(axis=1, initial=0.0).tolist()
+    theirs = theirs_to.max(axis=1, initial=0.0).tolist()
+    for here, one in enumerate(left):
+        for there, other in enumerate(right):
             if relation(first.content[one], second.content[other]) == SYNONYM:
-                ours[one] = max(ours[one], _SYNONYM_ALIKE)
-                theirs[other] = max(theirs[other], _SYNONYM_ALIKE)
+                ours[here] = max(ours[here], _SYNONYM_ALIKE)
+                theirs[there] = max(theirs[there], _SYNONYM_ALIKE)
     return ours, theirs
 
 
 def _paired(cosines: Floats) -> tuple[float, float]:
     """Return the mean and the least cosine of words that are paired one to one, the nearest first."""
     if not cosines.size:
-        return (1.0, 1.0) if cosines.shape == (0, 0) else (0.0, 0.0)
+        return 0.0, 0.0
     found = []
     rest = cosines.copy()
     for _ in range(min(rest.shape)):
@@ -102,11 +117,11 @@ def _paired(cosines: Floats) -> tuple[float, float]:
     return sum(found) / len(found), found[-1]
 
 
-def _remainders(ours: Floats, theirs: Floats, our_count: int, their_count: int) -> float:
+def _remainders(ours: _Words, theirs: _Words, left: list[int], right: list[int]) -> float:
     """Return the cosine of what either prompt has alone, as a whole: "get rid of" and "remove"."""
-    if our_count and their_count:
-        return _cosine(ours, theirs)
-    return -0.5 if our_count or their_count else 1.0
+    if left and right:
+        return _cosine(ours.weights[left] @ ours.rows[left], theirs.weights[right] @ theirs.rows[right])
+    return -0.5
 
 
 def _functions(first: Text, second: Text) -> float:
@@ -119,7 +134,5 @@ def _functions(first: Text, second: Text) -> float:
 
 
 def _cosine(one: Floats, other: Floats) -> float:
-    import math
-
     lengths = float(one @ one) * float(other @ other)
     return float(one @ other) / math.sqrt(lengths) if lengths else 0.0
