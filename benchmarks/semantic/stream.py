@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from agentcache.engine.semantic.controller import Judgement, learn
-from agentcache.engine.semantic.features import pair_features
+from agentcache.engine.semantic.index.port import Neighbour
 from agentcache.engine.semantic.normalising import normalised
+from agentcache.engine.semantic.risk_control import Compared, learn_rule
+from agentcache.engine.semantic.risk_rule import RiskRule
+from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings, threshold_in_force
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import Verifier
-from agentcache.engine.semantic.vetoes import veto
+from agentcache.gateway.semantic.looking import Candidate, judge
 from training.embedding import VectorCache
 
 COSINE_MIN = 0.60
@@ -21,6 +24,8 @@ SHADOW_SHARE = 0.05
 LEARN_EVERY = 50
 #: As many as the tier judges.
 NEIGHBOURS = 3
+#: As many judgements as the control plane learns from.
+JUDGEMENTS_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,70 +35,105 @@ class Outcome:
     queries: int
     hits: int
     wrong: int
-    threshold: float
+    rule: RiskRule | None
 
     @property
     def told(self) -> tuple[str, str, str]:
-        """Return hits, wrong ones of hits and the last threshold, for a table."""
+        """Return hits, wrong ones of hits and the last limit of the risk, for a table."""
         return (
             f"{100 * self.hits / self.queries:.1f}",
             f"{100 * self.wrong / max(1, self.hits):.2f}",
-            f"{self.threshold:.3f}",
+            "–" if self.rule is None else f"{100 * self.rule.limit:.1f} %",
         )
 
 
 def run(
-    questions: Sequence[tuple[str, str]],
-    cache: VectorCache,
-    verifier: Verifier,
-    *,
-    target: float,
-    floor: float,
-    seed: int,
+    questions: Sequence[tuple[str, str]], cache: VectorCache, verifier: Verifier, *, target: float, seed: int
 ) -> Outcome:
-    """Play the stream in an order of its own; the threshold starts at the safe one and moves with the evidence."""
-    rng = random.Random(seed)
+    """Play the stream in an order of its own, as a namespace in the mode `balanced`; rows of the index are never forgotten."""
+    chance = random.Random(seed)
     order = list(questions)
-    rng.shuffle(order)
+    chance.shuffle(order)
     vectors = cache.matrix([text for text, _ in order])
-    stored: list[int] = []
     matrix = np.zeros((len(order), vectors.shape[1]), np.float32)
+    stored: list[int] = []
     forms: dict[str, int] = {}
-    evidence: list[Judgement] = []
-    threshold, hits, wrong, learned_at = verifier.safe_threshold, 0, 0, 0
+    namespace = _Namespace(verifier, target)
+    hits = wrong = 0
     for index, (text, of) in enumerate(order):
         form = normalised(text)
-        score, found = 0.0, forms.get(form)
-        if found is not None:
+        same = forms.get(form)
+        if same is not None:
             hits += 1
-            wrong += order[found][1] != of
+            wrong += order[same][1] != of
             continue
-        if stored:
-            cosines = matrix[: len(stored)] @ vectors[index]
-            nearest = np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
-            scores = [_score(verifier, text, order[stored[at]][0], float(cosines[at])) for at in nearest]
-            best = int(np.argmax(scores))
-            found, score = stored[nearest[best]], scores[best]
-        if found is not None and score > 0:
-            agreed = order[found][1] == of
-            if score >= threshold and rng.random() >= SHADOW_SHARE:
+        cosines = matrix[: len(stored)] @ vectors[index]
+        near = [
+            Neighbour(stored[at].to_bytes(4, "big"), float(cosines[at]), order[stored[at]][0], "", 0.0)
+            for at in np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
+            if cosines[at] >= COSINE_MIN
+        ]
+        best = namespace.best(text, near)
+        if best is not None:
+            agreed = order[int.from_bytes(best.key, "big")][1] == of
+            serves = namespace.serves(best)
+            if serves and chance.random() >= SHADOW_SHARE:
                 hits += 1
                 wrong += not agreed
                 continue
-            evidence.append(Judgement(score, agreed, 1 / SHADOW_SHARE if score >= threshold else 1.0))
+            namespace.take(best, agreed=agreed, weight=1 / SHADOW_SHARE if serves else 1.0)
         matrix[len(stored)] = vectors[index]
         stored.append(index)
         forms[form] = index
-        if len(evidence) - learned_at >= LEARN_EVERY:
-            learned_at = len(evidence)
-            start = verifier.safe_threshold
-            found_threshold = learn(evidence, target=target, floor=floor, start=start)
-            threshold = start if found_threshold is None else found_threshold
-    return Outcome(len(order), hits, wrong, threshold)
+    return Outcome(len(order), hits, wrong, namespace.settings.learned_rule)
 
 
-def _score(verifier: Verifier, asked: str, stored: str, cosine: float) -> float:
-    if cosine < COSINE_MIN:
-        return 0.0
-    ours, theirs = analyse(asked), analyse(stored)
-    return 0.0 if veto(ours, theirs) else verifier.judge(ours, theirs, pair_features(ours, theirs, cosine, 0.0))
+@dataclass(slots=True)
+class _Namespace:
+    """What the gateway does with a near question, and the control plane with what was compared."""
+
+    verifier: Verifier
+    target: float
+    settings: SemanticSettings = field(default_factory=lambda: SemanticSettings(SemanticMode.BALANCED))
+    judgements: list[Judgement] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    learned_from: int = 0
+
+    def best(self, text: str, near: Sequence[Neighbour]) -> Candidate | None:
+        found = judge(analyse(text), near, self.settings, self.verifier, self.settings.learned_rule)
+        return found[0] if found and not found[0].veto else None
+
+    def serves(self, one: Candidate) -> bool:
+        verifier, rule = self.verifier, self.settings.learned_rule
+        threshold = threshold_in_force(
+            self.settings, safe=verifier.safe_threshold, balanced=verifier.balanced_threshold
+        )
+        if one.score < threshold:
+            return False
+        if rule is None:
+            return True
+        return rule.admits(one.signals) and (one.may_open(verifier) or not rule.opens)
+
+    def take(self, one: Candidate, *, agreed: bool, weight: float) -> None:
+        self.judgements.append(Judgement(one.score, agreed, weight))
+        if one.may_open(self.verifier):
+            self.compared.append(Compared(one.signals, agreed, weight))
+        if len(self.judgements) - self.learned_from >= LEARN_EVERY:
+            self._learn()
+
+    def _learn(self) -> None:
+        verifier = self.verifier
+        self.learned_from = len(self.judgements)
+        threshold = learn(
+            self.judgements[-JUDGEMENTS_MAX:],
+            target=self.target,
+            floor=verifier.balanced_threshold,
+            start=verifier.safe_threshold,
+        )
+        allowed = learn_rule(self.compared[: -JUDGEMENTS_MAX - 1 : -1], self.target)
+        self.settings = SemanticSettings(
+            SemanticMode.BALANCED,
+            target=self.target,
+            learned_threshold=threshold,
+            learned_rule=allowed.rule if allowed is not None else None,
+        )

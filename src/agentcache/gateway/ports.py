@@ -174,6 +174,9 @@ class SemanticEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     model: str = ""
     #: Of a report: what the reporter added; sealed like the questions.
     note: bytes = b""
+    #: How likely it was to want another answer, by the rule in force, and the highest risk that answers; None without a rule.
+    risk: float | None = None
+    risk_limit: float | None = None
 
 
 class UsageSink(Protocol):

@@ -105,8 +105,8 @@ FURTHER_REPLY_HEADERS = (
     ),
     HeaderField(
         "X-AgentCache-Semantic",
-        "`hit`, `shadow`, `below`, `veto`, `none`, `unfit`, `skipped`, `off`, `not_installed`",
-        "What near questions came to, with `mode`, `threshold`, `verifier`, `veto` and `reason` where there are such; "
+        "`hit`, `shadow`, `below`, `risky`, `trap`, `veto`, `none`, `unfit`, `skipped`, `off`, `not_installed`",
+        "What near questions came to, with `mode`, `threshold`, `verifier`, `risk`, `risk-limit`, `veto` and `reason` where there are such; "
         "where the namespace has them on, or the request named the header.",
     ),
     HeaderField("X-AgentCache-Similarity", "decimal", "Cosine of the asked and the nearest stored question."),

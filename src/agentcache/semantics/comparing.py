@@ -8,7 +8,14 @@ from typing import Final
 
 from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.features import FEATURES, pair_features
-from agentcache.engine.semantic.settings import COSINE_THRESHOLD
+from agentcache.engine.semantic.risk_rule import may_open, signals_of, trap_in
+from agentcache.engine.semantic.settings import (
+    COSINE_THRESHOLD,
+    OFF,
+    SemanticSettings,
+    rule_in_force,
+    threshold_in_force,
+)
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.engine.semantic.vetoes import veto
@@ -53,6 +60,16 @@ class Comparison:
     features: Sequence[FeatureValue]
     #: Why there is no cosine; "" where there is one.
     problem: str
+    #: A difference that no evidence opens below the balanced threshold; "" for none.
+    trap: str = ""
+    #: How likely the pair is to want two answers by the evidence of the namespace, and up to what it serves; null without a rule.
+    risk: float | None = None
+    risk_limit: float | None = None
+    #: Least score that the namespace serves beside that; the floor under the risk where the rule `is_opened`.
+    threshold: float | None = None
+    is_opened: bool = False
+    #: Whether evidence may decide on the pair.
+    may_open: bool = False
 
     @property
     def is_same(self) -> bool:
@@ -61,7 +78,10 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """`same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`."""
+        """`same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`.
+
+        By the evidence of a namespace: `hit_risk`, `trapped` or `risky` in place of the last three.
+        """
         if self.is_same:
             return "same"
         if self.asked_left_out or self.stored_left_out:
@@ -70,6 +90,12 @@ class Comparison:
             return "vetoed"
         if self.score is None:
             return "unknown"
+        if self.risk is not None and self.risk_limit is not None and self.threshold is not None:
+            if self.score < self.threshold:
+                return "no_hit"
+            if self.is_opened and not self.may_open:
+                return "trapped" if self.trap else "no_hit"
+            return "hit_risk" if self.risk <= self.risk_limit else "risky"
         if self.score >= self.safe_threshold:
             return "hit_safe"
         return "hit_balanced" if self.score >= self.balanced_threshold else "no_hit"
@@ -80,8 +106,12 @@ class Comparison:
         return None if self.cosine is None else self.cosine >= self.cosine_threshold
 
 
-def compare(asked: str, stored: str) -> Comparison:
-    """Return what becomes of `asked` where `stored` was answered before. Raises `InvalidSemantics`."""
+def compare(asked: str, stored: str, settings: SemanticSettings = OFF) -> Comparison:
+    """Return what becomes of `asked` where `stored` was answered before, by a namespace's rule where its settings hold one.
+
+    Raises `InvalidSemantics`.
+    """
+    rule = rule_in_force(settings)
     asked, stored = _checked(asked, "asked"), _checked(stored, "stored")
     ours, theirs = analyse(asked), analyse(stored)
     verifier, measured = load_verifier(), measure(asked, stored)
@@ -90,6 +120,7 @@ def compare(asked: str, stored: str) -> Comparison:
         for text, tokens in zip((ours, theirs), measured.token_counts, strict=True)
     ]
     values = pair_features(ours, theirs, measured.cosine or 0.0, 0.0)
+    trap, signals = trap_in(values), None
     if measured.cosine is None:
         score = None
         features = [
@@ -99,6 +130,7 @@ def compare(asked: str, stored: str) -> Comparison:
         ]
     else:
         score = verifier.judge(ours, theirs, values)
+        signals = signals_of(score, measured.cosine, values)
         effects = {reason.feature: reason.effect for reason in verifier.reasons(values, n=len(FEATURES))}
         features = [
             FeatureValue(name, value, effects.get(name, 0.0)) for name, value in zip(FEATURES, values, strict=True)
@@ -119,6 +151,12 @@ def compare(asked: str, stored: str) -> Comparison:
         embedder=measured.embedder,
         features=features,
         problem=measured.problem,
+        trap=trap,
+        risk=rule.weighing.risk(signals) if rule is not None and signals is not None else None,
+        risk_limit=rule.limit if rule is not None else None,
+        threshold=threshold_in_force(settings, safe=verifier.safe_threshold, balanced=verifier.balanced_threshold),
+        is_opened=rule is not None and rule.opens,
+        may_open=signals is not None and may_open(signals, trap, balanced=verifier.balanced_threshold),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from django import forms
 
@@ -79,3 +80,14 @@ class PairForm(forms.Form):
         label="Asked now", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3}),
         help_text="May it get that answer?",
     )  # fmt: skip
+    namespace = forms.ChoiceField(
+        required=False, label="By the evidence of", help_text="Namespaces whose comparisons gave a rule of their own."
+    )
+
+    def __init__(self, *args: Any, namespaces: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not namespaces:
+            del self.fields["namespace"]
+            return
+        choices = [("", "No namespace: the fixed thresholds"), *((name, name) for name in namespaces)]
+        cast("forms.ChoiceField", self.fields["namespace"]).choices = choices

@@ -89,6 +89,9 @@ class NearQuestion(models.Model):
     cosine = models.FloatField(default=0.0)
     score = models.FloatField(default=0.0)
     threshold = models.FloatField(default=0.0)
+    #: How likely it was to want another answer, and the highest risk that answered; null without a rule of risk.
+    risk = models.FloatField(null=True, blank=True)
+    risk_limit = models.FloatField(null=True, blank=True)
     #: Version of the model that gave the score, or `cosine`.
     verifier = models.CharField(max_length=64, blank=True, default="")
     veto = models.CharField(max_length=64, blank=True, default="")
@@ -165,6 +168,8 @@ class Evidence(models.Model):
     learned_from = models.PositiveIntegerField(default=0)
     #: Least score at which the target holds; above 1 where none does, null while there is not enough to tell.
     learned_threshold = models.FloatField(null=True, blank=True)
+    #: What the evidence allows by the estimated risk, see `engine.semantic.risk_rule`; null where it proves nothing of the kind.
+    learned_rule = models.JSONField(null=True, blank=True)
     learned_at = models.DateTimeField(null=True, blank=True)
     #: For which it was learned: it holds for no others.
     verifier = models.CharField(max_length=64, blank=True, default="")
@@ -174,7 +179,7 @@ class Evidence(models.Model):
         constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_evidence_once")]
 
     def fits(self, verifier: str, target: float) -> bool:
-        """Whether the threshold was learned of scores like these, for this target."""
+        """Whether threshold and rule were learned of scores like these, for this target."""
         return self.verifier == verifier and self.target == target
 
     def __str__(self) -> str:

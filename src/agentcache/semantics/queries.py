@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet, Sum
 
 from agentcache.analytics.errors import BeyondRetention
 from agentcache.engine.semantic.controller import wilson
+from agentcache.engine.semantic.risk_rule import RiskRule, parse_rule
 from agentcache.kit.errors import BadRequest
 from agentcache.quotas.queries import plan_of
 from agentcache.semantics.errors import NearQuestionNotFound, SemanticsNotFound
@@ -76,6 +77,24 @@ _NAMES: Final = tuple(field.name for field in fields(Figures))
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedRule:
+    """What a namespace's evidence allows by the estimated risk, and what it says of that."""
+
+    rule: RiskRule
+    #: Share of wrong ones among what the rule serves, 0 to 1, and how many comparisons say so.
+    wrong_share: float
+    compared: int
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> LearnedRule | None:
+        """Return the rule of a namespace's evidence."""
+        rule = parse_rule(evidence.learned_rule)
+        if rule is None or evidence.learned_rule is None:
+            return None
+        return cls(rule, evidence.learned_rule.get("wrong_share", 0.0), evidence.learned_rule.get("compared", 0))
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceView:
     """One namespace: what holds for it, and what came of it."""
 
@@ -87,6 +106,8 @@ class NamespaceView:
     learned_threshold: float | None = None
     learned_at: datetime | None = None
     decided: int = 0
+    #: Learned beside it, and in force in the mode balanced; None where the evidence proves no such thing.
+    learned_rule: LearnedRule | None = None
 
     @property
     def is_own(self) -> bool:
@@ -134,6 +155,12 @@ def settings_in_force(team: Team, namespace: str) -> NamespaceSettings | None:
     return by_name.get(namespace) or by_name.get(EVERY_NAMESPACE)
 
 
+def namespaces_with_rules(team: Team) -> list[str]:
+    """Return the namespaces whose evidence has given a rule of risk, by name."""
+    rows = rows_of(team, Evidence).filter(learned_rule__isnull=False).order_by("namespace")
+    return list(rows.values_list("namespace", flat=True))
+
+
 def namespaces_of(team: Team, since: date) -> list[NamespaceView]:
     """Return every namespace that has settings or figures since a day, `*` first and then by name. Three queries."""
     settings = {row.namespace: row for row in settings_of(team)}
@@ -153,8 +180,17 @@ def _view(
     if evidence is None:
         return NamespaceView(namespace, settings, figures)
     fits = settings is not None and evidence.fits(version_for(settings), settings.target)
-    learned = (evidence.learned_threshold, evidence.learned_at) if fits else (None, None)
-    return NamespaceView(namespace, settings, figures, *learned, evidence.decided)
+    if not fits:
+        return NamespaceView(namespace, settings, figures, decided=evidence.decided)
+    return NamespaceView(
+        namespace,
+        settings,
+        figures,
+        learned_threshold=evidence.learned_threshold,
+        learned_at=evidence.learned_at,
+        decided=evidence.decided,
+        learned_rule=LearnedRule.of(evidence),
+    )
 
 
 def days_of(team: Team, since: date, until: date, namespace: str = "") -> list[Figures]:

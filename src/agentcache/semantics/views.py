@@ -19,6 +19,8 @@ from agentcache.analytics.queries import Filters
 from agentcache.audit.services import Actor
 from agentcache.design import formats
 from agentcache.design.charts import Chart
+from agentcache.engine.semantic.settings import OFF, settings_for
+from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.gateway.semantic.looking import NORMALISED
 from agentcache.kit.errors import AgentCacheError, BadRequest
 from agentcache.kit.money import NANOS_PER_USD
@@ -30,9 +32,10 @@ from agentcache.semantics.drafts import SettingsDraft
 from agentcache.semantics.forms import PairForm, SettingsForm
 from agentcache.semantics.index_access import tell_now
 from agentcache.semantics.measuring import missing
-from agentcache.semantics.models import EVERY_NAMESPACE, EventKind, NearQuestion
+from agentcache.semantics.models import EVERY_NAMESPACE, EventKind, Mode, NearQuestion
 from agentcache.semantics.queries import Figures, HitFilters, NamespaceView
 from agentcache.semantics.sealed_texts import Pair, TeamTexts
+from agentcache.semantics.settings_book import semantics_of
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import Team
 from agentcache.teams.permissions import Permission
@@ -85,6 +88,14 @@ def _interval(figures: Figures) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskShown:
+    """What the list says of a rule of risk: on what it stands, and the least score where it opens nothing."""
+
+    title: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceRow:
     """A namespace as it is listed."""
 
@@ -107,6 +118,21 @@ class NamespaceRow:
     def saved(self) -> float:
         """What was not paid, in dollars."""
         return self.view.figures.saved_usd_nanos / NANOS_PER_USD
+
+    @property
+    def risk(self) -> RiskShown | None:
+        """The rule of risk in force; None where the score alone decides."""
+        settings, learned = self.view.settings, self.view.learned_rule
+        if settings is None or learned is None or settings.mode != Mode.BALANCED:
+            return None
+        counted = (
+            f"{formats.number(learned.compared)} comparisons, {formats.number(learned.wrong_share, 'percent')} wrong"
+        )
+        if learned.rule.opens:
+            title = f"Score, cosine and length decide together, by what was compared here: {counted} up to this risk."
+        else:
+            title = f"Asked beside the score, for what was compared here does not prove more yet: {counted} up to this risk."
+        return RiskShown(title, max(load_verifier().safe_threshold, self.view.learned_threshold or 0.0))
 
     @property
     def is_closed(self) -> bool:
@@ -293,11 +319,15 @@ def report(request: TeamRequest, request_id: str) -> HttpResponse:
 @team_page(Permission.SEMANTICS_READ)
 def playground(request: TeamRequest) -> HttpResponse:
     """Compare two prompts: every feature, veto, score and the verdict."""
-    form = PairForm(request.POST or None)
+    team = request.team_context.team
+    form = PairForm(request.POST or None, namespaces=queries.namespaces_with_rules(team))
     context: dict[str, Any] = {"tabs": _tabs(), "form": form, "problem": missing()}
     if form.is_bound and form.is_valid():
+        given = form.cleaned_data
+        namespace = given.get("namespace", "")
+        settings = settings_for(semantics_of(team.pk), namespace) if namespace else OFF
         try:
-            context |= _compared(compare(form.cleaned_data["asked"], form.cleaned_data["stored"]))
+            context |= _compared(compare(given["asked"], given["stored"], settings))
         except BadRequest as error:
             form.add_error(error.param if error.param in form.fields else None, error.message)
     return render(request, "semantics/playground.html", context, status=422 if form.errors else 200)
@@ -318,7 +348,9 @@ def _compared(found: Comparison) -> dict[str, Any]:
         "verdict": {"tone": tone, "word": word, "sentence": sentence},
         "left_out": left_out,
         "veto": words.VETOES.get(found.veto, found.veto) if found.veto else "",
+        "trap": words.feature(found.trap) if found.trap else "",
         "cosine_note": f"the plain rule of {found.cosine_threshold:g} would {'' if found.is_cosine_hit else 'not '}have served it",
+        "risk_note": f"risk, from a score of {found.threshold:.3f} on" if found.threshold is not None else "",
         "features": [_shown(one) for one in found.features if one.value or one.effect],
         "silent": [_shown(one) for one in found.features if not one.value and not one.effect],
     }

@@ -14,7 +14,8 @@ MODES: Final[Mapping[str, str]] = MappingProxyType({
     Mode.OFF.value: "Off: only the very same request is a hit.",
     Mode.SHADOW.value: "Shadow: looked up and compared, nothing is served. Begin here.",
     Mode.SAFE.value: "Safe: served from a fixed, high score on; raised where the evidence is against it.",
-    Mode.BALANCED.value: "Balanced: as safe, and lower where the evidence shows that your target holds.",
+    Mode.BALANCED.value: "Balanced: as safe until the evidence shows that your target holds with more; then score, cosine and length decide "
+    "together, by the risk that was seen in this namespace. Never for negations, opposites, names and other traps.",
     Mode.CUSTOM.value: "Custom: served from a score of your own on, whatever the evidence says.",
 })  # fmt: skip
 
@@ -92,6 +93,14 @@ VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
         "Below the safe threshold and above the balanced one: served in the mode balanced, once evidence allows it.",
     ),
     "no_hit": ("bad", "No hit", "The score is below both thresholds: the provider is asked."),
+    "hit_risk": (
+        "good", "Hit", "By what was compared in this namespace the risk is within its limit: served in the mode balanced.",
+    ),
+    "risky": ("bad", "No hit", "By what was compared in this namespace the risk is above its limit: the provider is asked."),
+    "trapped": (
+        "bad", "No hit",
+        "They differ in a way that no evidence opens below the balanced threshold: the provider is asked.",
+    ),
     "vetoed": ("bad", "No hit", "A literal differs. No score outweighs that: the provider is asked."),
     "left_out": ("quiet", "Not looked up", "Prompts like this take no part: the provider is asked."),
     "unknown": ("quiet", "No score", "Without an embedder there is no cosine, and so no score."),

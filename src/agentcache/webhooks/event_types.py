@@ -83,6 +83,18 @@ class CacheHit(_EventData):
     cost_avoided_usd: str = Field(description="What the answer would have cost, decimal US dollars.")
 
 
+class SemanticQuarantined(_EventData):
+    """An entry answers no near questions any more: somebody reported its answer, or it answered unusually diverse prompts."""
+
+    entry_key: str = Field(description="The entry's key, in hexadecimal.")
+    namespace: str = Field(description="Where the entry is; empty where that is not known.")
+    model: str = Field(description="The model that made its answer; empty where that is not known.")
+    reason: Literal["reported", "diverse"] = Field(description="Why.")
+    prompts: int | None = Field(default=None, description="Of how many prompts that was seen; null of a report.")
+    diversity: float | None = Field(default=None, description="How diverse they were, 0 to 1; null of a report.")
+    by: str = Field(description="Address of who reported it, or `API key …`; empty for the server itself.")
+
+
 class JobFinished(_EventData):
     """A job that the team can watch came to its end."""
 
@@ -186,6 +198,19 @@ EVENT_TYPES: Final = _table(
             "model": "gpt-4o-mini",
             "outcome": "exact",
             "cost_avoided_usd": "0.0021",
+        },
+    ),
+    EventType(
+        "semantic.quarantined",
+        SemanticQuarantined,
+        {
+            "entry_key": "5f1c" * 16,
+            "namespace": "support",
+            "model": "gpt-4o-mini",
+            "reason": "reported",
+            "prompts": None,
+            "diversity": None,
+            "by": "ada@example.com",
         },
     ),
     EventType(

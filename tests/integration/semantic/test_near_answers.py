@@ -13,7 +13,9 @@ import openai
 import pytest
 
 from agentcache.engine.policies import Policy, PolicySet
+from agentcache.engine.semantic.risk_rule import RiskRule
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
+from agentcache.engine.semantic.weighing import Weighing
 from agentcache.gateway.ports import Scope
 from agentcache.gateway.semantic.spool import open_note, open_texts
 from tests.support.near import NearGateway, NearTeam, result, text
@@ -252,6 +254,25 @@ def test_explain_shows_candidates_and_verdicts(team):
     assert opposite["candidates"][0]["verdict"] == "below"
     assert explained("What time is it now?")["reason"] == "time-bound"
     assert explained(ASKED) is None
+
+
+def test_a_rule_of_risk_serves_says_so_and_opens_no_trap(team):
+    rule = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0)), limit=0.05, opens=True)
+    opened = SemanticSettings(SemanticMode.BALANCED, shadow_share=0.0, learned_rule=rule)
+    key = team.new_key(semantics={"*": opened})
+    team.send(ASKED, key=key)
+    said = team.send(NEAR, key=key).headers["x-agentcache-semantic"]
+    assert said.startswith("hit; mode=balanced; threshold=0.05; ")
+    assert float(said.partition("; risk=")[2].partition(";")[0]) <= 0.05
+    assert said.endswith("; risk-limit=0.0500")
+    event = team.gateway.near_events[-1]
+    assert (event.kind, event.risk_limit, event.risk <= 0.05) == ("hit", 0.05, True)
+    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": OPPOSITE}]}
+    near = team.api("explain", {"provider": "openai", "request": request}, key=key).json()["near"]
+    assert (near["risk_limit"], near["result"]) == (0.05, "trap")
+    assert [(one["verdict"], one["trap"]) for one in near["candidates"]] == [("trap", "negation_parity")]
+    assert result(team.send(OPPOSITE, key=key)) == "trap"
+    assert result(team.send(MORE[0], key=key, headers={"x-agentcache-semantic": "1"})) == "below"
 
 
 def test_a_reported_answer_is_served_no_more(team, provider):

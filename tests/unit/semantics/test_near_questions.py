@@ -1,5 +1,6 @@
 """Near questions: taken once, counted by day, learned of, reported, put into quarantine, forgotten."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -20,8 +21,10 @@ from agentcache.semantics.models import DayFigures, Evidence, NearQuestion, Quar
 from agentcache.semantics.queries import Figures, HitFilters
 from agentcache.semantics.sealed_texts import Pair, TeamTexts
 from agentcache.teams.secrets import current_secrets
+from agentcache.webhooks.models import Message
 from tests.support.semantics import ENTRY_KEY, near_event, take
 from tests.support.teams import join, make_team
+from tests.support.webhooks import make_endpoint
 
 SYSTEM = Actor.system()
 NOW = datetime.now(UTC)
@@ -198,6 +201,21 @@ def test_a_reported_hit_is_evidence_and_its_entry_is_in_quarantine_until_it_is_r
         services.release(team, ENTRY_KEY, actor=actor)
     actions = AuditEvent.objects.filter(team_id=team.pk).order_by("at", "id").values_list("action", flat=True)
     assert list(actions) == ["semantics.bad_hit_reported", "semantics.quarantined", "semantics.released"]
+
+
+def test_webhooks_are_told_of_what_goes_to_quarantine(team):
+    make_endpoint(team, event_types=["semantic.quarantined"])
+    hit = near_event(team, namespace="prod")
+    take([hit])
+    services.report_bad_hit(team, hit.request_id, actor=SYSTEM)
+    services.report_bad_hit(team, hit.request_id, actor=SYSTEM)
+    take([near_event(team, asked=asked, entry_key="cd" * 32) for asked in UNLIKE])
+    bodies = Message.objects.filter(event_type="semantic.quarantined").values_list("body", flat=True)
+    told = {one["entry_key"]: one for one in (json.loads(body)["data"] for body in bodies)}
+    assert len(bodies) == len(told) == 2
+    reported, diverse = told[ENTRY_KEY], told["cd" * 32]
+    assert (reported["namespace"], reported["reason"], reported["prompts"]) == ("prod", "reported", None)
+    assert (diverse["reason"], diverse["prompts"]) == ("diverse", len(UNLIKE))
 
 
 def test_what_the_index_was_told_late_does_not_count_for_what_came_after(team):

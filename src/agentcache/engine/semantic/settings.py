@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
 
+from agentcache.engine.semantic.risk_rule import SCORE_FLOOR, RiskRule
+
 #: The plain rule's threshold where the team names none. Measured, it serves opposites; see the explanation in the manual.
 COSINE_THRESHOLD: Final = 0.95
 TARGET: Final = 0.02
@@ -27,7 +29,7 @@ class SemanticMode(StrEnum):
     SHADOW = "shadow"
     #: It is served from the safe threshold on: fixed, raised only by evidence against it.
     SAFE = "safe"
-    #: It is served as safe has it until evidence allows less, down to the balanced threshold.
+    #: It is served as safe has it until evidence allows less: a lower threshold, or a rule of risk.
     BALANCED = "balanced"
     #: It is served from the team's own threshold on.
     CUSTOM = "custom"
@@ -51,6 +53,8 @@ class SemanticSettings:
     allows_time_bound: bool = False
     #: What the controller made of the evidence; None without enough, above 1 where no threshold meets the target.
     learned_threshold: float | None = None
+    #: What the evidence allows by the estimated risk, in place of a threshold or beside it; None without enough.
+    learned_rule: RiskRule | None = None
 
 
 OFF: Final = SemanticSettings()
@@ -108,14 +112,26 @@ def threshold_in_force(
 ) -> float:
     """Return from which score on a neighbour answers; `safe` and `balanced` are the verifier's fixed thresholds.
 
-    The highest of what the namespace says and what the caller asks for holds.
+    The highest of what the namespace says and what the caller asks for holds. Where a rule of risk opens more, it is the
+    floor under that rule.
     """
+    rule = rule_in_force(settings, asked)
+    if rule is not None and rule.opens:
+        return max(min(SCORE_FLOOR, balanced), asked.threshold or 0.0)
     found = _threshold(settings, safe=safe, balanced=balanced)
     if asked.threshold is not None:
         found = max(found, asked.threshold)
     if asked.mode in (SemanticMode.SAFE, SemanticMode.BALANCED):
         found = max(found, _threshold(replace(settings, mode=asked.mode, threshold=None), safe=safe, balanced=balanced))
     return found
+
+
+def rule_in_force(settings: SemanticSettings, asked: SemanticAsked = NOTHING_ASKED) -> RiskRule | None:
+    """Return the rule of risk where the mode lets evidence decide; it opens nothing where the caller asks for `safe`."""
+    rule = settings.learned_rule
+    if rule is None or settings.mode is not SemanticMode.BALANCED or settings.verifier != "trees":
+        return None
+    return replace(rule, opens=False) if asked.mode is SemanticMode.SAFE else rule
 
 
 def _threshold(settings: SemanticSettings, *, safe: float, balanced: float) -> float:

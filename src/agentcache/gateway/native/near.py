@@ -116,18 +116,14 @@ def _explained(look: Look, tier: SemanticTier | None) -> NearExplained:
         reason=reason or None,
         mode=str(look.asking.mode),
         threshold=look.threshold if tier is not None else None,
+        risk_limit=look.risk_limit,
         target=settings.target,
         candidates=[_candidate(one, look, tier) for one in look.candidates] if tier is not None else [],
     )
 
 
 def _candidate(candidate: Candidate, look: Look, tier: SemanticTier) -> NearCandidate:
-    if candidate is look.found:
-        verdict = "answers"
-    elif candidate.veto:
-        verdict = "veto"
-    else:
-        verdict = "outranked" if candidate.score >= look.threshold else "below"
+    verdict = "answers" if candidate is look.found else look.why_not(candidate, tier.verifier) or "outranked"
     return NearCandidate(
         key=candidate.key.hex(),
         question=candidate.question,
@@ -135,6 +131,8 @@ def _candidate(candidate: Candidate, look: Look, tier: SemanticTier) -> NearCand
         score=round(candidate.score, 4),
         verifier=candidate.verifier,
         veto=candidate.veto,
+        risk=round(candidate.risk, 4) if candidate.risk is not None else None,
+        trap=candidate.trap,
         verdict=verdict,
         features={name: round(value, 4) for name, value in candidate.named_features().items()},
         reasons=[

@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-Share = Annotated[float, Meta(description="0 to 1.")]
-
 
 class FeedbackRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A verdict on an answer to a near question: of the request that got it, or of the entry that gave it."""
@@ -57,11 +55,21 @@ class NearCandidate(msgspec.Struct, kw_only=True):
     score: Annotated[float, Meta(description="The verifier's, 0 to 1; 0 where a veto came first.")]
     verifier: str
     veto: Annotated[str, Meta(description="What differs that no likeness outweighs; empty for nothing.")]
+    risk: (
+        Annotated[
+            float, Meta(description="How likely it is to want another answer, 0 to 1, by the namespace's evidence.")
+        ]
+        | None
+    )
+    trap: Annotated[
+        str, Meta(description="What differs that no evidence opens below the balanced threshold; empty for nothing.")
+    ]
     verdict: Annotated[
         str,
         Meta(
-            description="answers: served in this place; outranked: not the best; below: the score is; veto.",
-            extra_json_schema={"enum": ["answers", "outranked", "below", "veto"]},
+            description="answers: served in this place; outranked: not the best; below: the score or the cosine is; risky: "
+            "the risk is above its limit; trap: it differs in what no evidence opens; veto.",
+            extra_json_schema={"enum": ["answers", "outranked", "below", "risky", "trap", "veto"]},
         ),
     ]
     features: dict[str, float]
@@ -74,6 +82,14 @@ class NearExplained(msgspec.Struct, kw_only=True):
     result: Annotated[str, Meta(description="A word as in the header X-AgentCache-Semantic.")]
     reason: Annotated[str, Meta(description="Why the request takes no part.")] | None
     mode: str
-    threshold: Share | None
+    threshold: (
+        Annotated[
+            float, Meta(description="Least score that answers; the floor under the risk where there is a limit to it.")
+        ]
+        | None
+    )
+    risk_limit: (
+        Annotated[float, Meta(description="Highest risk that answers; null where the threshold alone decides.")] | None
+    )
     target: Annotated[float, Meta(description="Share of wrong hits that is aimed at.")]
     candidates: list[NearCandidate]

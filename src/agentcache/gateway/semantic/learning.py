@@ -147,6 +147,8 @@ class Learner:
             cosine=candidate.cosine,
             score=candidate.score,
             threshold=look.threshold,
+            risk=candidate.risk,
+            risk_limit=look.risk_limit,
             verifier=candidate.verifier,
             veto=candidate.veto,
             features=candidate.named_features(),
@@ -256,6 +258,10 @@ class Learner:
         best = look.candidates[0] if look.candidates else None
         if best is None or best.veto or best.verifier == NORMALISED:
             return None
+        mode, is_by_trees = look.asking.mode, best.verifier != COSINE
+        # What evidence may open has to be seen before it is opened.
+        if is_by_trees and mode in (SemanticMode.BALANCED, SemanticMode.SHADOW) and best.may_open(self._verifier):
+            return best
         # Never above what the controller may let down to, or it would not see what it decides on.
-        least = _JUDGED_FROM_COSINE if best.verifier == COSINE else min(_JUDGED_FROM, self._verifier.balanced_threshold)
+        least = min(_JUDGED_FROM, self._verifier.balanced_threshold) if is_by_trees else _JUDGED_FROM_COSINE
         return best if best.score >= least else None

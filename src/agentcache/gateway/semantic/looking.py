@@ -13,17 +13,20 @@ from agentcache.engine.semantic.embedders.port import Embedder, Vector
 from agentcache.engine.semantic.features import FEATURES, pair_features
 from agentcache.engine.semantic.index.port import Neighbour
 from agentcache.engine.semantic.partition import NoQuestion, Question, normal_digest, partition_of, question_of
+from agentcache.engine.semantic.risk_rule import RiskRule, may_open, signals_of, trap_in
 from agentcache.engine.semantic.settings import (
     NOTHING_ASKED,
     SemanticAsked,
     SemanticMode,
     SemanticSettings,
     mode_in_force,
+    rule_in_force,
     threshold_in_force,
 )
 from agentcache.engine.semantic.texts import Text, analyse
 from agentcache.engine.semantic.verifier import Verifier
 from agentcache.engine.semantic.vetoes import veto
+from agentcache.engine.semantic.weighing import Signals
 from agentcache.providers.dialect import Json
 
 #: What gave the score of a candidate with the very normalised form of the question, and what gives it by the plain rule.
@@ -57,6 +60,11 @@ class Asking:
             self.settings, self.asked, safe=verifier.safe_threshold, balanced=verifier.balanced_threshold
         )
 
+    @property
+    def rule(self) -> RiskRule | None:
+        """The rule of risk in force, None where the threshold alone decides."""
+        return rule_in_force(self.settings, self.asked)
+
 
 @dataclass(slots=True)
 class Candidate:
@@ -73,8 +81,21 @@ class Candidate:
     verifier: str
     veto: str = ""
     features: list[float] = field(default_factory=list)
+    #: How likely it is to want another answer, 0 to 1, by the namespace's rule; None where none is in force.
+    risk: float | None = None
+    #: A difference that no evidence opens: such a pair must reach the balanced threshold; "" for none.
+    trap: str = ""
     #: Its entry, once it was fetched and may be served.
     entry: Entry | None = None
+
+    @property
+    def signals(self) -> Signals:
+        """What the rule weighs."""
+        return signals_of(self.score, self.cosine, self.features)
+
+    def may_open(self, verifier: Verifier) -> bool:
+        """Say whether evidence may decide on it."""
+        return not self.veto and may_open(self.signals, self.trap, balanced=verifier.balanced_threshold)
 
     def named_features(self) -> dict[str, float]:
         """Return feature -> value."""
@@ -95,7 +116,12 @@ class Look:
     asking: Asking
     #: How it ended, a stable word: see `RESULTS`.
     result: str
+    #: Least score that answers; where a rule of risk opens more, the floor under it.
     threshold: float = 0.0
+    #: Highest risk that answers; None where the threshold alone decides.
+    risk_limit: float | None = None
+    #: Whether the rule of risk stands in place of the verifier's thresholds.
+    is_opened: bool = False
     question: Question | None = None
     partition: bytes = b""
     normal_digest: bytes = b""
@@ -108,12 +134,26 @@ class Look:
     #: Whether the provider is to be asked all the same, so that both answers can be compared.
     is_shadowed: bool = False
 
+    def why_not(self, candidate: Candidate, verifier: Verifier) -> str:
+        """Return why a candidate does not answer, a word of `RESULTS`; "" where it may."""
+        if candidate.veto:
+            return "veto"
+        if candidate.score < self.threshold:
+            return "below"
+        if candidate.risk is None or self.risk_limit is None:
+            return ""
+        if self.is_opened and not candidate.may_open(verifier):
+            return "trap" if candidate.trap else "below"
+        return "" if candidate.risk <= self.risk_limit else "risky"
+
 
 #: result -> what it means, for the reference of the header `X-AgentCache-Semantic` and of the metrics.
 RESULTS: Final = {
     "hit": "an answer to a near question was served",
     "shadow": "one would have been served; the provider was asked all the same",
     "below": "the nearest question's score is below the threshold",
+    "risky": "by what was compared in the namespace, the nearest question is too likely to want another answer",
+    "trap": "the nearest question differs in a way that no evidence allows, such as a negation or an opposite",
     "veto": "the nearest question differs in a number, an id or a literal",
     "none": "nothing near was asked before",
     "unfit": "the request takes no part: its form or its question is of an excluded kind",
@@ -126,7 +166,10 @@ RESULTS: Final = {
 def prepare(asking: Asking, embedder: Embedder, verifier: Verifier) -> Look:
     """Take a request apart; a look-up without a `text` is over, and its `result` says why."""
     settings = asking.settings
+    rule = asking.rule
     look = Look(asking, "none", threshold=asking.threshold(verifier))
+    if rule is not None:
+        look.risk_limit, look.is_opened = rule.limit, rule.opens
     question = question_of(
         asking.endpoint, asking.body, asking.material.body, allows_temperature=settings.allows_temperature
     )
@@ -150,9 +193,13 @@ def prepare(asking: Asking, embedder: Embedder, verifier: Verifier) -> Look:
 
 
 def judge(
-    asked: Text, neighbours: Sequence[Neighbour], settings: SemanticSettings, verifier: Verifier
+    asked: Text,
+    neighbours: Sequence[Neighbour],
+    settings: SemanticSettings,
+    verifier: Verifier,
+    rule: RiskRule | None = None,
 ) -> list[Candidate]:
-    """Return the neighbours with their verdicts, the best score first."""
+    """Return the neighbours with their verdicts, the best first: by the risk where a rule is in force, else by the score."""
     by_cosine = settings.verifier == COSINE
     judged = []
     for place, neighbour in enumerate(neighbours):
@@ -171,9 +218,16 @@ def judge(
                 verifier=COSINE if by_cosine else verifier.version,
                 veto=refused,
                 features=features,
+                trap=trap_in(features),
             )
         )
-    judged.sort(key=lambda one: (-one.score, -one.cosine))
+    if rule is None:
+        judged.sort(key=lambda one: (-one.score, -one.cosine))
+        return judged
+    for one in judged:
+        one.risk = 1.0 if one.veto else rule.weighing.risk(one.signals)
+    # What no evidence opens comes last, however near it is.
+    judged.sort(key=lambda one: (not one.may_open(verifier), one.risk, -one.score, -one.cosine))
     return judged
 
 
@@ -185,8 +239,8 @@ def _margin(best: Text, neighbours: Sequence[Neighbour]) -> float:
     return 0.0
 
 
-def result_of(candidates: Sequence[Candidate]) -> str:
-    """Say why none of the candidates answers."""
-    if not candidates:
+def result_of(look: Look, verifier: Verifier) -> str:
+    """Say why none of the candidates answers; one that might have, but whose entry may not be served, counts as none."""
+    if not look.candidates:
         return "none"
-    return "veto" if candidates[0].veto else "below"
+    return look.why_not(look.candidates[0], verifier) or "below"

@@ -44,6 +44,8 @@ def result_value(result: str, look: Look, candidate: Candidate | None) -> bytes:
         value += f"; reason={reason}"
     if candidate is not None:
         value += f"; threshold={look.threshold:.4g}; verifier={candidate.verifier}"
+        if candidate.risk is not None and look.risk_limit is not None:
+            value += f"; risk={candidate.risk:.4f}; risk-limit={look.risk_limit:.4f}"
         if candidate.veto:
             value += f"; veto={candidate.veto}"
     return value.encode("ascii", "replace")

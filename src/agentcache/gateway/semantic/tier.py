@@ -187,7 +187,7 @@ class SemanticTier:
             (look.vector,) = await self._embedder.embed([look.question.text], seconds=seconds)
             found = await self._nearest(look)
         look.found = found
-        look.result = result_of(look.candidates) if found is None else self._result_of_found(look)
+        look.result = result_of(look, self.verifier) if found is None else self._result_of_found(look)
         return look
 
     async def forget(self, tenant: Tenant, keys: tuple[bytes, ...]) -> None:
@@ -271,11 +271,11 @@ class SemanticTier:
         for _ in range(_ROUNDS_MAX):
             neighbours = await self.index.nearest(asking.tenant, look.partition, self._embedder.id, look.vector)
             others = [one for one in neighbours if one.key != asking.key]
-            look.candidates = judge(look.text, others, asking.settings, self.verifier)
+            look.candidates = judge(look.text, others, asking.settings, self.verifier, asking.rule)
             gone = []
             for candidate in look.candidates:
-                if candidate.veto or candidate.score < look.threshold:
-                    break
+                if look.why_not(candidate, self.verifier):
+                    continue
                 if await self._fetched(asking, candidate):
                     return candidate
                 if candidate.entry is None:

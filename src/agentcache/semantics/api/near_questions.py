@@ -9,6 +9,7 @@ from ninja import Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from agentcache.audit.services import Actor
+from agentcache.engine.semantic.settings import OFF, settings_for
 from agentcache.kit.money import usd
 from agentcache.semantics import queries, services
 from agentcache.semantics.comparing import Comparison, compare
@@ -16,6 +17,7 @@ from agentcache.semantics.index_access import tell_now
 from agentcache.semantics.models import NearQuestion, QuarantinedEntry
 from agentcache.semantics.queries import Figures, HitFilters, NamespaceView
 from agentcache.semantics.sealed_texts import TeamTexts
+from agentcache.semantics.settings_book import semantics_of
 from agentcache.teams.access import TeamAuth, TeamRequest
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets
@@ -79,6 +81,13 @@ class EvidenceShown(Schema):
     #: Above 1 where no threshold meets the target; null while there is not enough to tell.
     learned_threshold: float | None
     learned_at: datetime | None
+    #: Highest estimated risk that is served in the mode balanced, 0 to 1; null while there is not enough evidence.
+    learned_risk_limit: float | None
+    #: Whether that stands in place of the threshold: the evidence proves that the target holds so far down.
+    learned_opens: bool
+    #: By the evidence, what share of those hits is wrong, and how many comparisons say so.
+    learned_wrong_share: float | None
+    learned_compared: int | None
     #: Judgements so far.
     decided: int
     figures: FiguresShown
@@ -86,12 +95,17 @@ class EvidenceShown(Schema):
     @classmethod
     def of(cls, view: NamespaceView) -> EvidenceShown:
         """Show one."""
+        learned = view.learned_rule
         return cls(
             namespace=view.namespace,
             mode=view.settings.mode if view.settings is not None else "off",
             target=view.settings.target if view.settings is not None else None,
             learned_threshold=view.learned_threshold,
             learned_at=view.learned_at,
+            learned_risk_limit=learned.rule.limit if learned is not None else None,
+            learned_opens=learned is not None and learned.rule.opens,
+            learned_wrong_share=learned.wrong_share if learned is not None else None,
+            learned_compared=learned.compared if learned is not None else None,
             decided=view.decided,
             figures=FiguresShown.of(view.figures),
         )
@@ -119,6 +133,9 @@ class NearQuestionShown(Schema):
     cosine: float
     score: float
     threshold: float
+    #: How likely it was to want another answer by the rule in force, and the highest risk that answered; null without a rule.
+    risk: float | None
+    risk_limit: float | None
     verifier: str
     veto: str
     #: (feature, value, effect on the score in log-odds), strongest first.
@@ -149,6 +166,8 @@ class NearQuestionShown(Schema):
             cosine=row.cosine,
             score=row.score,
             threshold=row.threshold,
+            risk=row.risk,
+            risk_limit=row.risk_limit,
             verifier=row.verifier,
             veto=row.veto,
             reasons=[tuple(reason) for reason in row.reasons],
@@ -226,6 +245,8 @@ class PairGiven(Schema):
 
     asked: str
     stored: str
+    #: By whose evidence it is judged too; "" for the fixed thresholds alone.
+    namespace: str = Field(default="", max_length=128)
 
 
 class FeatureShown(Schema):
@@ -239,7 +260,8 @@ class FeatureShown(Schema):
 class ComparisonShown(Schema):
     """What becomes of a prompt where another one was answered before."""
 
-    #: `same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`.
+    #: `same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`. By the
+    #: evidence of a namespace: `hit_risk`, `trapped` or `risky` in place of the last three.
     verdict: str
     asked_normal: str
     stored_normal: str
@@ -250,6 +272,11 @@ class ComparisonShown(Schema):
     score: float | None
     safe_threshold: float
     balanced_threshold: float
+    #: A difference that no evidence opens below the balanced threshold; "" for none.
+    trap: str
+    #: How likely the pair is to want two answers, and up to what the namespace serves; null without such a rule in force.
+    risk: float | None
+    risk_limit: float | None
     verifier: str
     embedder: str
     features: list[FeatureShown]
@@ -269,6 +296,9 @@ class ComparisonShown(Schema):
             score=found.score,
             safe_threshold=found.safe_threshold,
             balanced_threshold=found.balanced_threshold,
+            trap=found.trap,
+            risk=found.risk,
+            risk_limit=found.risk_limit,
             verifier=found.verifier,
             embedder=found.embedder,
             features=[FeatureShown(name=one.name, value=one.value, effect=one.effect) for one in found.features],
@@ -344,7 +374,9 @@ def release(request: TeamRequest, entry_key: str) -> ReleasedShown:
 @router.post("/compare", auth=_READ, response=ComparisonShown, operation_id="semantics.compare")
 def compare_prompts(request: TeamRequest, body: PairGiven) -> ComparisonShown:
     """Say what becomes of a prompt where another one was answered before: every feature, veto, score and verdict."""
-    return ComparisonShown.of(compare(body.asked, body.stored))
+    semantics = semantics_of(request.team_context.team.pk)
+    settings = settings_for(semantics, body.namespace) if body.namespace else OFF
+    return ComparisonShown.of(compare(body.asked, body.stored, settings))
 
 
 def _today() -> date:

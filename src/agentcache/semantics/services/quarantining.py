@@ -17,11 +17,12 @@ from agentcache.semantics.models import EventKind, NearQuestion, QuarantinedEntr
 from agentcache.semantics.services.counting import count
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
+from agentcache.webhooks.services import emit
 
 #: Kept of what a report repeats of the hit that it is about.
 _REPEATED: Final = (
-    "namespace", "request_id", "entry_key", "asked_digest", "cosine", "score", "threshold", "verifier", "veto", "features",
-    "reasons", "saved_usd_nanos", "writer", "api_key_id", "dialect", "model",
+    "namespace", "request_id", "entry_key", "asked_digest", "cosine", "score", "threshold", "risk", "risk_limit",
+    "verifier", "veto", "features", "reasons", "saved_usd_nanos", "writer", "api_key_id", "dialect", "model",
 )  # fmt: skip
 
 
@@ -63,6 +64,9 @@ def put_in(team: Team, found: Found, *, by: str, actor: Actor | None = None) -> 
         by=by[:254],
     )
     _note("semantics.quarantined", row, actor or Actor.system(), after=_told(row))
+    members = ("entry_key", "namespace", "model", "prompts", "diversity", "by")
+    told = {name: getattr(row, name) for name in members}
+    emit(team.pk, "semantic.quarantined", {**told, "reason": found.reason.value})
     return row
 
 

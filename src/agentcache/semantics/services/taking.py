@@ -67,6 +67,8 @@ def _row(event: SemanticEvent, texts: TeamTexts) -> NearQuestion:
         cosine=event.cosine,
         score=event.score,
         threshold=event.threshold,
+        risk=event.risk,
+        risk_limit=event.risk_limit,
         verifier=_plain(event.verifier, 64),
         veto=_plain(event.veto, 64),
         features=event.features,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentcache.engine.semantic.risk_rule import SCORE_FLOOR, RiskRule
 from agentcache.engine.semantic.settings import (
     COSINE_THRESHOLD,
     NOTHING_ASKED,
@@ -15,9 +18,11 @@ from agentcache.engine.semantic.settings import (
     SemanticSettings,
     mode_in_force,
     parse_asked,
+    rule_in_force,
     settings_for,
     threshold_in_force,
 )
+from agentcache.engine.semantic.weighing import Weighing
 
 SAFE, BALANCED = 0.93, 0.82
 _unit = st.floats(0, 1)
@@ -27,6 +32,7 @@ _settings = st.builds(
     verifier=st.sampled_from(["trees", "cosine"]),
     threshold=st.none() | _unit,
     learned_threshold=st.none() | st.floats(0, 1.5),
+    learned_rule=st.none() | st.builds(RiskRule, st.just(Weighing()), limit=_unit, opens=st.booleans()),
 )
 _asked = st.builds(SemanticAsked, mode=st.none() | st.sampled_from(SemanticMode), threshold=st.none() | _unit)
 _SERVES = (SemanticMode.SAFE, SemanticMode.BALANCED, SemanticMode.CUSTOM)
@@ -81,6 +87,20 @@ def test_each_mode_has_its_threshold() -> None:
     assert _threshold(SemanticSettings(modes.SHADOW, threshold=0.7)) == 0.7
     assert _threshold(SemanticSettings(modes.SAFE, "cosine")) == COSINE_THRESHOLD
     assert _threshold(SemanticSettings(modes.CUSTOM, threshold=0.7), SemanticAsked(mode=modes.SAFE)) == SAFE
+
+
+def test_a_rule_opens_in_balanced_alone_and_a_caller_can_close_it() -> None:
+    modes, rule = SemanticMode, RiskRule(Weighing(), 0.05, opens=True)
+    balanced = SemanticSettings(modes.BALANCED, learned_threshold=0.9, learned_rule=rule)
+    assert (_threshold(balanced), rule_in_force(balanced)) == (SCORE_FLOOR, rule)
+    assert _threshold(balanced, SemanticAsked(threshold=0.9)) == 0.9
+    safe = SemanticAsked(mode=modes.SAFE)
+    assert (_threshold(balanced, safe), rule_in_force(balanced, safe)) == (SAFE, replace(rule, opens=False))
+    closed = replace(balanced, learned_rule=replace(rule, opens=False))
+    assert _threshold(closed) == 0.9
+    for mode in (modes.SHADOW, modes.SAFE, modes.CUSTOM):
+        assert rule_in_force(replace(balanced, mode=mode)) is None
+    assert rule_in_force(replace(balanced, verifier="cosine")) is None
 
 
 def test_a_policy_overrules_the_namespace() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from agentcache.engine.semantic.features import FEATURES
 from agentcache.engine.semantic.index.port import Neighbour
+from agentcache.engine.semantic.risk_rule import RiskRule
 from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import load_verifier
-from agentcache.gateway.semantic.looking import judge, result_of
+from agentcache.engine.semantic.weighing import Weighing
+from agentcache.gateway.semantic.looking import Candidate, Look, judge, result_of
 
 ASKED = analyse("How do I reset my password?")
 BY_TREES, BY_COSINE = SemanticSettings(), SemanticSettings(verifier="cosine")
@@ -19,12 +23,50 @@ def near(question: str, cosine: float) -> Neighbour:
     return Neighbour(question.encode()[:32].ljust(32), cosine, question, "key_1", 0.0)
 
 
+#: Evidence of a namespace where the cosine tells all, and nearly everything is right.
+OPEN = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0)), limit=0.05, opens=True)
+
+
+def _look(candidates: list[Candidate], **fields: Any) -> Look:
+    return Look(cast("Any", None), "none", candidates=candidates, **{"threshold": 1.0, **fields})
+
+
+def _result(candidates: list[Candidate]) -> str:
+    return result_of(_look(candidates), load_verifier())
+
+
+def test_evidence_opens_what_is_near_and_no_trap() -> None:
+    verifier = load_verifier()
+    opposite, near_one, far = (
+        near("How do I not reset my password?", 0.99), near("What are the steps when a password must be reset?", 0.9),
+        near("Who can help with passwords?", 0.76),
+    )  # fmt: skip
+    judged = judge(ASKED, [opposite, near_one, far], BY_TREES, verifier, OPEN)
+    look = _look(judged, threshold=0.0, risk_limit=OPEN.limit, is_opened=True)
+    assert judged[-1].question == opposite.question
+    assert judged[-1].risk == min(one.risk or 1.0 for one in judged)
+    assert look.why_not(judged[-1], verifier) == "trap"
+    assert judged[0].question == near_one.question
+    assert judged[0].score < verifier.safe_threshold
+    assert look.why_not(judged[0], verifier) == ""
+    (only,) = judge(ASKED, [far], BY_TREES, verifier, RiskRule(OPEN.weighing, 0.001, opens=True))
+    assert result_of(_look([only], threshold=0.0, risk_limit=0.001, is_opened=True), verifier) in ("risky", "below")
+
+
+def test_a_rule_that_opens_nothing_is_asked_beside_the_threshold() -> None:
+    verifier = load_verifier()
+    (judged,) = judge(ASKED, [near("How can I reset my password?", 0.95)], BY_TREES, verifier, OPEN)
+    assert _look([judged], threshold=1.0, risk_limit=0.05).why_not(judged, verifier) == "below"
+    assert _look([judged], threshold=0.9, risk_limit=0.05).why_not(judged, verifier) == ""
+    assert _look([judged], threshold=0.9, risk_limit=0.0).why_not(judged, verifier) == "risky"
+
+
 def test_the_verifier_outranks_the_cosine() -> None:
     opposite, same = near("How do I not reset my password?", 0.99), near("How can I reset my password?", 0.95)
     judged = judge(ASKED, [opposite, same], BY_TREES, load_verifier())
     assert [one.question for one in judged] == [same.question, opposite.question]
     assert judged[0].score > judged[1].score
-    assert result_of(judged) == "below"
+    assert _result(judged) == "below"
     # The plain rule takes the opposite.
     assert judge(ASKED, [opposite, same], BY_COSINE, load_verifier())[0].question == opposite.question
 
@@ -34,8 +76,8 @@ def test_a_veto_comes_before_any_score() -> None:
     for settings in (BY_TREES, BY_COSINE):
         (judged,) = judge(asked, [near("Summarise invoice 4712 for me.", 0.99)], settings, load_verifier())
         assert (judged.score, bool(judged.veto)) == (0.0, True)
-        assert result_of([judged]) == "veto"
-    assert result_of([]) == "none"
+        assert _result([judged]) == "veto"
+    assert _result([]) == "none"
 
 
 def test_the_margin_is_to_the_next_that_says_something_else() -> None:
