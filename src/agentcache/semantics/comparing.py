@@ -91,10 +91,11 @@ class Comparison:
         if self.score is None:
             return "unknown"
         if self.risk is not None and self.risk_limit is not None and self.threshold is not None:
-            if self.score < self.threshold:
+            is_barred = self.is_opened and not self.may_open
+            if is_barred and self.trap:
+                return "trapped"
+            if is_barred or self.score < self.threshold:
                 return "no_hit"
-            if self.is_opened and not self.may_open:
-                return "trapped" if self.trap else "no_hit"
             return "hit_risk" if self.risk <= self.risk_limit else "risky"
         if self.score >= self.safe_threshold:
             return "hit_safe"

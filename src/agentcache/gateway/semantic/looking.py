@@ -138,12 +138,13 @@ class Look:
         """Return why a candidate does not answer, a word of `RESULTS`; "" where it may."""
         if candidate.veto:
             return "veto"
-        if candidate.score < self.threshold:
+        is_barred = self.is_opened and not candidate.may_open(verifier)
+        if is_barred and candidate.trap:
+            return "trap"
+        if is_barred or candidate.score < self.threshold:
             return "below"
         if candidate.risk is None or self.risk_limit is None:
             return ""
-        if self.is_opened and not candidate.may_open(verifier):
-            return "trap" if candidate.trap else "below"
         return "" if candidate.risk <= self.risk_limit else "risky"
 
 
