@@ -61,14 +61,15 @@ _SHOWN = {
 def index(request: TeamRequest) -> HttpResponse:
     """Show the team's keys, masked; those that have ended only when asked for."""
     context = request.team_context
+    asked, shows_all = request.GET.get("cursor", ""), request.GET.get("ended") == "1"
     rotating = queries.rotating_keys(context.team)
-    rows = [_shown(key, rotating) for key in queries.list_api_keys(context.team)]
-    live = [row for row in rows if row.state not in (KeyState.REVOKED, KeyState.EXPIRED)]
-    shows_all = request.GET.get("ended") == "1"
+    page = queries.page_of_api_keys(context.team, with_ended=shows_all, cursor=asked)
     return render(request, "dashboard/keys.html", {
-        "rows": rows if shows_all else live,
+        "rows": [_shown(key, rotating) for key in page.rows],
+        "cursor": page.next_cursor,
+        "asked": asked,
         "shows_all": shows_all,
-        "ended": len(rows) - len(live),
+        "ended": queries.count_ended_keys(context.team),
         "may_manage": context.may(Permission.KEYS_MANAGE),
     })  # fmt: skip
 

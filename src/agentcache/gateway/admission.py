@@ -158,6 +158,8 @@ class Admission:
         if not admitted.budgets:
             return
         most = estimate()
+        if most == 0:
+            return  # a budget that is used up has no say in what costs nothing
         if most is None:
             for limit, _ask in admitted.budgets:
                 if not limit.allows_unknown_price:

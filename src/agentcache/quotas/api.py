@@ -97,7 +97,7 @@ class QuotasShown(Schema):
 
 
 class LimitGiven(Schema):
-    """A limit to set; all numbers null takes it away."""
+    """A limit to set. A number that is null or left out is no limit, and all three take the limit away."""
 
     kind: SubjectKind
     subject: str = ""
@@ -105,9 +105,11 @@ class LimitGiven(Schema):
     requests_per_minute: int | None = None
     #: Decimal US dollars, such as "12.50".
     budget_usd_per_month: str | None = None
-    is_hard: bool = True
-    #: Whether a hard budget lets calls through whose price is not known; they count as nothing.
-    allows_unknown_price: bool = False
+    #: Left out, it stays as it is; a new limit is hard.
+    is_hard: bool | None = None
+    #: Whether a hard budget lets calls through whose price is not known; they count as nothing. Left out, it stays as it
+    #: is; a new limit lets none through.
+    allows_unknown_price: bool | None = None
 
 
 class BehaviourGiven(Schema):

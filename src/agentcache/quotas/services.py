@@ -24,6 +24,8 @@ LIMITS_MAX = 500
 AGENT_CHARS_MAX = 128
 #: Names of agents that a team may add to one month's counts; callers choose them freely.
 AGENTS_PER_MONTH_MAX = 1_000
+#: Members of a limit that stay as they are when nothing is said of them.
+_CHOICES = frozenset({"is_hard", "allows_unknown_price"})
 _BIGINT_MAX = 2**63 - 1
 _RATE_MAX = 1_000_000
 _ROWS_PER_STATEMENT = 200
@@ -33,14 +35,18 @@ Additions = dict[tuple[str, int, str, str], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class NewLimit:
-    """What a team sets for a subject; None is no limit, and all None takes the limit away."""
+    """What a team sets for a subject: None for a number is no limit, and with all three None the limit is taken away.
+
+    None for one of the two choices leaves it as it is.
+    """
 
     requests_per_month: int | None = None
     requests_per_minute: int | None = None
     budget_usd_nanos_per_month: int | None = None
-    is_hard: bool = True
-    #: Whether a hard budget lets calls of unknown price through.
-    allows_unknown_price: bool = False
+    #: Whether the month's numbers refuse calls; of a new limit they do.
+    is_hard: bool | None = None
+    #: Whether a hard budget lets calls of unknown price through; that of a new limit does not.
+    allows_unknown_price: bool | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -67,7 +73,8 @@ def set_limit(team: Team, kind: SubjectKind, subject: str, new: NewLimit, *, act
                 raise TooManyLimits
             row = Limit(team=team, kind=kind, subject=subject)
         for member, value in asdict(new).items():
-            setattr(row, member, value)
+            if value is not None or member not in _CHOICES:
+                setattr(row, member, value)
         row.save()
         after = _told(row)
         if after != before:

@@ -109,9 +109,7 @@ def team_page(permission: Permission, *, fresh: bool = False, back: str = "") ->
 
 
 def _refused(request: TeamRequest, permission: Permission) -> HttpResponseBase:
-    admins = [
-        row.membership for row in queries.list_members(request.team_context.team) if row.membership.role == "admin"
-    ]
+    admins = queries.admins_of(request.team_context.team)
     context = {"needed": DESCRIPTIONS[permission], "permission": permission, "admins": admins}
     return render(request, "teams/forbidden.html", context, status=403)
 

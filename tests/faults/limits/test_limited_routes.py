@@ -209,6 +209,14 @@ def test_a_call_that_the_budget_refuses_takes_nothing_from_the_quota(limited, as
     assert limited.use("budget0")[0] == 0
 
 
+def test_what_costs_nothing_passes_a_budget_that_is_used_up(limited, asked):
+    def ask(http, turn, given):
+        return http.get("/openai/v1/models", headers=given)
+
+    answers = asyncio.run(at_once(limited, "budget0", 4, ask))
+    assert all("x-agentcache-error" not in answer.headers for answer in answers)
+
+
 async def test_a_hard_budget_refuses_what_has_no_price_and_nothing_that_is_free(limited, provider):
     limited.set_limit("unpriced0", budget_usd_nanos_per_month=10**12)
     homemade = {**chat("of no price"), "model": "homemade"}

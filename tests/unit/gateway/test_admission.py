@@ -238,9 +238,22 @@ def test_a_hard_budget_stops_what_has_no_price_unless_it_lets_it_pass(door):
     ) as told:
         team.hold(team.admit(), None)
     assert (told.value.status, told.value.code, told.value.may_pass) == (403, "price_unknown", False)
-    # Nothing is set aside for it, and what is known to cost nothing passes.
+    # Nothing is set aside for it.
     team.hold(team.admit(), 999)
+
+
+def test_what_costs_nothing_passes_a_budget_that_is_used_up(door):
+    team = door(Limit("team", "", budget_usd_nanos_per_month=1_000))
+    all_of_it = team.admit()
+    team.hold(all_of_it, 1_000)
+    for _ in range(3):
+        free = team.admit()
+        team.hold(free, 0)
+        team.settle(free, 0)
+    team.settle(all_of_it, 1_000)
     team.hold(team.admit(), 0)
+    with pytest.raises(BudgetExceeded):
+        team.hold(team.admit(), 1)
 
 
 def test_all_budgets_of_a_call_must_let_an_unknown_price_pass(door):

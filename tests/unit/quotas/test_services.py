@@ -13,6 +13,7 @@ from agentcache.quotas.errors import InvalidLimit, LimitSubjectNotFound
 from agentcache.quotas.models import Limit, MonthlyUse, SubjectKind
 from agentcache.quotas.plans import PlanName
 from agentcache.quotas.services import NewLimit
+from tests.support.sessions import program_of
 from tests.support.teams import join, make_team
 
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
@@ -103,6 +104,21 @@ def test_a_budget_refuses_unknown_prices_unless_told_otherwise(team):
     services.set_limit(team, SubjectKind.TEAM, "", lenient, actor=NOBODY)
     assert [each.allows_unknown_price for each in queries.limits_for_gateway(team.pk, 202611).limits] == [True]
     assert AuditEvent.objects.get(action="limit.changed").after["allows_unknown_price"] is True
+
+
+def test_choices_that_a_program_leaves_out_stay_as_they_are(team, admin):
+    program = program_of(admin.user)
+
+    def put(**given):
+        answer = program.put("/api/quotas/limits", {"kind": "team", **given}, "application/json")
+        assert answer.status_code == 200, answer.content
+        [limit] = answer.json()["limits"]
+        return limit["is_hard"], limit["allows_unknown_price"], limit["requests_per_minute"]
+
+    assert put(budget_usd_per_month="5", requests_per_minute=60) == (True, False, 60)
+    assert put(budget_usd_per_month="5", is_hard=False, allows_unknown_price=True) == (False, True, None)
+    assert put(budget_usd_per_month="9") == (False, True, None)
+    assert put(budget_usd_per_month="9", is_hard=True, allows_unknown_price=False) == (True, False, None)
 
 
 def test_a_team_without_a_plan_is_not_limited(team):

@@ -281,9 +281,11 @@ def quota_bar(used: float, limit: float | None, label: str, *, unit: str = "coun
 
 
 @register.inclusion_tag("design/components/pagination.html")
-def pagination(*, older: str = "", newer: str = "", text: str = "") -> dict[str, str]:
-    """Link to the pages before and after; the URLs carry the filters."""
-    return {"older": older, "newer": newer, "text": text}
+def pagination(
+    *, older: str = "", newer: str = "", text: str = "", further: str = "Older", back: str = "Newer"
+) -> dict[str, str]:
+    """Link to the pages before and after; the URLs carry the filters. `further` and `back` name what is no matter of age."""
+    return {"older": older, "newer": newer, "text": text, "further": further, "back": back}
 
 
 @register.simple_block_tag

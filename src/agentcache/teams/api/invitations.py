@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
-from ninja import Status
+from ninja import Query, Status
 
 from agentcache.accounts import client
 from agentcache.accounts.access import SessionAuth, user_of
@@ -11,8 +11,9 @@ from agentcache.audit.services import Actor
 from agentcache.teams import queries, services
 from agentcache.teams.access import TeamAuth, TeamRequest
 from agentcache.teams.api.routes import router
-from agentcache.teams.api.schemas import InvitationShown, LinkToken, NewInvitation, OwnTeam
+from agentcache.teams.api.schemas import InvitationShown, InvitationsShown, LinkToken, NewInvitation, OwnTeam
 from agentcache.teams.models import Invitation
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 
 _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)
@@ -27,12 +28,14 @@ def accept_invitation(request: HttpRequest, body: LinkToken) -> OwnTeam:
 @router.get(
     "/{team_id}/invitations",
     auth=TeamAuth(Permission.MEMBERS_READ),
-    response=list[InvitationShown],
+    response=InvitationsShown,
     operation_id="teams.listInvitations",
 )
-def list_invitations(request: TeamRequest, team_id: str) -> list[InvitationShown]:
+def list_invitations(request: TeamRequest, team_id: str, query: Query[PageAsked]) -> InvitationsShown:
     """Return the team's invitations, newest first."""
-    return [InvitationShown.of(row, state) for row, state in queries.list_invitations(request.team_context.team)]
+    page = queries.list_invitations(request.team_context.team, cursor=query.cursor, limit=query.limit)
+    shown = [InvitationShown.of(row, state) for row, state in page.rows]
+    return InvitationsShown(invitations=shown, cursor=page.next_cursor)
 
 
 @router.post("/{team_id}/invitations", auth=_MANAGE, response={201: InvitationShown}, operation_id="teams.invite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ninja import Router, Schema, Status
+from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, Field
 
 from agentcache.teams import queries, services
@@ -12,6 +12,7 @@ from agentcache.teams.access import TeamAuth, TeamRequest, key_manager
 from agentcache.teams.api.schemas import Given
 from agentcache.teams.errors import ApiKeyNotFound
 from agentcache.teams.models import ApiKey
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets
 from agentcache.teams.services import CreatedApiKey, KeyChanges, read_scopes
@@ -99,17 +100,19 @@ class KeyWithValue(Schema):
 
 
 class KeysShown(Schema):
-    """All keys of a team, newest first, those that have ended too."""
+    """A page of a team's keys, those that have ended too; `cursor` continues it and is empty at the end."""
 
     keys: list[ApiKeyShown]
+    cursor: str
 
 
 @router.get("", auth=_READ, response=KeysShown, operation_id="keys.list")
-def list_keys(request: TeamRequest) -> KeysShown:
-    """Return the team's keys, masked."""
+def list_keys(request: TeamRequest, query: Query[PageAsked]) -> KeysShown:
+    """Return the team's keys, masked, newest first."""
     team = request.team_context.team
     rotating = queries.rotating_keys(team)
-    return KeysShown(keys=[ApiKeyShown.of(row, rotating) for row in queries.list_api_keys(team)])
+    page = queries.page_of_api_keys(team, cursor=query.cursor, limit=query.limit)
+    return KeysShown(keys=[ApiKeyShown.of(row, rotating) for row in page.rows], cursor=page.next_cursor)
 
 
 @router.post("", auth=_MANAGE, response={201: KeyWithValue}, operation_id="keys.create")

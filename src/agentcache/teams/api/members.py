@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ninja import Status
+from ninja import Query, Status
 
 from agentcache.audit.services import Actor
 from agentcache.teams import queries, services
@@ -11,6 +11,7 @@ from agentcache.teams.api.routes import router
 from agentcache.teams.api.schemas import KeyShown, Leaving, MemberChanges, MemberShown, MembersShown, Transfer
 from agentcache.teams.errors import MemberNotFound
 from agentcache.teams.models import Membership
+from agentcache.teams.paging import PageAsked
 from agentcache.teams.permissions import Permission
 
 _READ = TeamAuth(Permission.MEMBERS_READ)
@@ -18,12 +19,13 @@ _MANAGE = TeamAuth(Permission.MEMBERS_MANAGE, people_only=True, fresh=True)
 
 
 @router.get("/{team_id}/members", auth=_READ, response=MembersShown, operation_id="teams.listMembers")
-def list_members(request: TeamRequest, team_id: str) -> MembersShown:
-    """Return the team's members."""
+def list_members(request: TeamRequest, team_id: str, query: Query[PageAsked]) -> MembersShown:
+    """Return the team's members: owners first, then by role and name."""
     team = request.team_context.team
-    rows = queries.list_members(team)
+    page = queries.list_members(team, cursor=query.cursor, limit=query.limit)
     seats = queries.seats_taken(team)
-    return MembersShown(members=[MemberShown.of(row) for row in rows], seats=seats.taken, seats_max=seats.most)
+    shown = [MemberShown.of(row) for row in page.rows]
+    return MembersShown(members=shown, cursor=page.next_cursor, seats=seats.taken, seats_max=seats.most)
 
 
 @router.patch("/{team_id}/members/{member_id}", auth=_MANAGE, response=MemberShown, operation_id="teams.changeMember")
@@ -89,5 +91,7 @@ def _member(request: TeamRequest, member_id: str) -> Membership:
 
 
 def _shown(request: TeamRequest, member_id: str) -> MemberShown:
-    rows = queries.list_members(request.team_context.team)
-    return next(MemberShown.of(row) for row in rows if row.membership.pk == member_id)
+    row = queries.get_member(request.team_context.team, member_id)
+    if row is None:
+        raise MemberNotFound(param="member_id")
+    return MemberShown.of(row)

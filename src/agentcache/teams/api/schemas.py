@@ -162,9 +162,10 @@ class MemberShown(Schema):
 
 
 class MembersShown(Schema):
-    """All members of a team."""
+    """A page of a team's members; `cursor` continues it and is empty at the end."""
 
     members: list[MemberShown]
+    cursor: str
     #: Members and people with an open invitation, nobody twice.
     seats: int
     #: How many the plan has; null for any number.
@@ -204,6 +205,13 @@ class InvitationShown(Schema):
             sent_at=invitation.sent_at,
             expires_at=invitation.expires_at,
         )
+
+
+class InvitationsShown(Schema):
+    """A page of a team's invitations; `cursor` continues it and is empty at the end."""
+
+    invitations: list[InvitationShown]
+    cursor: str
 
 
 class PermissionShown(Schema):

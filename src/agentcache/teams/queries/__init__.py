@@ -5,12 +5,14 @@ from __future__ import annotations
 from agentcache.teams.queries.api_keys import (
     FoundApiKey,
     KeyState,
+    count_ended_keys,
     find_api_key,
     find_live_api_key,
     former_values,
     get_api_key,
     key_state,
     list_api_keys,
+    page_of_api_keys,
     refusal_of,
     rotating_keys,
 )
@@ -28,15 +30,19 @@ from agentcache.teams.queries.invitations import (
 )
 from agentcache.teams.queries.members import (
     MemberRow,
+    admins_of,
+    count_members,
     count_owners,
     find_member,
     find_membership,
+    get_member,
     keys_made_by,
     last_used_membership,
     list_members,
     live_api_keys,
     memberships_of,
 )
+from agentcache.teams.queries.pages import ListPage
 from agentcache.teams.queries.teams import LOCAL_SLUG, Ending, find_local_team, find_logo, what_ends_with
 
 __all__ = [
@@ -46,8 +52,12 @@ __all__ = [
     "FoundInvitation",
     "InvitationState",
     "KeyState",
+    "ListPage",
     "MemberRow",
     "SeatsTaken",
+    "admins_of",
+    "count_ended_keys",
+    "count_members",
     "count_owners",
     "count_seats",
     "find_api_key",
@@ -59,6 +69,7 @@ __all__ = [
     "find_membership",
     "former_values",
     "get_api_key",
+    "get_member",
     "has_account",
     "hash_token",
     "key_state",
@@ -69,6 +80,7 @@ __all__ = [
     "list_members",
     "live_api_keys",
     "memberships_of",
+    "page_of_api_keys",
     "refusal_of",
     "rotating_keys",
     "seats_taken",

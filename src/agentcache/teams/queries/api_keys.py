@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from agentcache.gateway.ports import Refusal, Scope
 from agentcache.teams.models import ApiKey, FormerApiKey, Membership, Team
 from agentcache.teams.permissions import grantable_scopes, permissions_of_member
+from agentcache.teams.queries.pages import PAGE_ROWS, ListPage, page_of
 from agentcache.teams.tenancy import rows_of
 
 _SCOPES = {scope.value: scope for scope in Scope}
@@ -59,6 +60,19 @@ class FoundApiKey:
 def list_api_keys(team: Team) -> QuerySet[ApiKey]:
     """Return a team's keys, newest first, revoked and expired ones too."""
     return _with_member(rows_of(team, ApiKey)).order_by("-created_at", "-id")
+
+
+def page_of_api_keys(
+    team: Team, *, with_ended: bool = True, cursor: str = "", limit: int = PAGE_ROWS
+) -> ListPage[ApiKey]:
+    """Return a page of a team's keys, newest first, on wish without those that are revoked or expired."""
+    narrowed = None if with_ended else ~_ended()
+    return page_of(_with_member(rows_of(team, ApiKey)), ["-created_at"], cursor=cursor, limit=limit, narrowed=narrowed)
+
+
+def count_ended_keys(team: Team) -> int:
+    """Return how many of a team's keys are revoked or expired."""
+    return rows_of(team, ApiKey).filter(_ended()).count()
 
 
 def get_api_key(team: Team, api_key_id: str) -> ApiKey | None:
@@ -119,6 +133,10 @@ def find_live_api_key(possible_hashes: Sequence[bytes]) -> ApiKey | None:
     """Return the key stored under one of these hashes, with its team, unless it is let in no more."""
     found = find_api_key(possible_hashes)
     return None if found is None or found.refusal(timezone.now()) is not None else found.row
+
+
+def _ended() -> Q:
+    return Q(revoked_at__isnull=False) | Q(expires_at__isnull=False, expires_at__lte=timezone.now())
 
 
 def _with_member(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:

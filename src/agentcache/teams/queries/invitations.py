@@ -17,6 +17,7 @@ from agentcache.teams.errors import (
 )
 from agentcache.teams.models import Invitation, InvitationLink, Membership, Team
 from agentcache.teams.permissions import BY_ROLE, Permission, rank
+from agentcache.teams.queries.pages import PAGE_ROWS, ListPage, page_of
 from agentcache.teams.seats import seats_of
 from agentcache.teams.tenancy import rows_of
 
@@ -94,11 +95,16 @@ def state_of(invitation: Invitation) -> InvitationState:
     return _state(invitation, inviter)
 
 
-def list_invitations(team: Team) -> list[tuple[Invitation, InvitationState]]:
-    """Return a team's invitations with their inviters and where each stands, newest first."""
-    inviters = {row.user_id: row for row in rows_of(team, Membership).filter(role__in=_INVITING_ROLES)}
-    rows = rows_of(team, Invitation).select_related("invited_by", "team").order_by("-sent_at", "-id")
-    return [(row, _state(row, inviters.get(row.invited_by_id or ""))) for row in rows]
+def list_invitations(
+    team: Team, *, cursor: str = "", limit: int = PAGE_ROWS
+) -> ListPage[tuple[Invitation, InvitationState]]:
+    """Return a page of a team's invitations with their inviters and where each stands, newest first."""
+    rows = rows_of(team, Invitation).select_related("invited_by", "team")
+    page = page_of(rows, ["-sent_at"], cursor=cursor, limit=limit)
+    found = rows_of(team, Membership).filter(user__in={row.invited_by_id for row in page.rows})
+    inviters = {row.user_id: row for row in found}
+    states = [(row, _state(row, inviters.get(row.invited_by_id or ""))) for row in page.rows]
+    return ListPage(states, page.next_cursor)
 
 
 def has_account(email: str) -> bool:

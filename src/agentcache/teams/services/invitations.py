@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.http import HttpRequest
@@ -13,6 +15,7 @@ from agentcache.accounts.limits import Door
 from agentcache.accounts.models import User
 from agentcache.accounts.services.registration import checked_email, join_invited
 from agentcache.audit.services import Actor
+from agentcache.kit.errors import AgentCacheError
 from agentcache.mails import services as mails
 from agentcache.teams import queries
 from agentcache.teams.errors import (
@@ -42,8 +45,7 @@ def invite(team: Team, email: str, role: str, *, by: Membership, actor: Actor, a
     Answers the same whether or not the address has an account here. `address` is the caller's, for the limit of mails.
     """
     email, role = checked_email(email), checked_role(role)
-    limits.take(Door.INVITE, account=team.pk, address=address)
-    with locked(team):
+    with _one_mail(team, address), locked(team):
         acting = still_may(by, Permission.MEMBERS_MANAGE)
         if rank(role) > rank(acting.role):
             raise RoleAboveOwn
@@ -64,8 +66,7 @@ def invite(team: Team, email: str, role: str, *, by: Membership, actor: Actor, a
 
 def resend_invitation(team: Team, invitation_id: str, *, by: Membership, actor: Actor, address: str = "") -> Invitation:
     """Mail an open invitation again, in the name of who does it: new link, new 7 days; earlier links stop working."""
-    limits.take(Door.INVITE, account=team.pk, address=address)
-    with locked(team):
+    with _one_mail(team, address), locked(team):
         acting = still_may(by, Permission.MEMBERS_MANAGE)
         invitation = _open_invitation(team, invitation_id)
         if rank(invitation.role) > rank(acting.role):
@@ -134,6 +135,17 @@ def require_seat_for(found: FoundInvitation) -> None:
     team = found.invitation.team
     if not rows_of(team, Membership).filter(user__email__iexact=found.invitation.email).exists():
         _require_seat(team)
+
+
+@contextmanager
+def _one_mail(team: Team, address: str) -> Iterator[None]:
+    """Count a mail to be sent; raises `TooManyAttempts`. What is refused sends none, and is not counted."""
+    limits.take(Door.INVITE, account=team.pk, address=address)
+    try:
+        yield
+    except AgentCacheError:
+        limits.forgive(Door.INVITE, account=team.pk, address=address)
+        raise
 
 
 def _require_seat(team: Team) -> None:

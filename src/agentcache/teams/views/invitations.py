@@ -30,9 +30,16 @@ _form = require_http_methods(["GET", "HEAD", "POST"])
 def invites(request: TeamRequest) -> HttpResponse:
     """Show who was invited and where each invitation stands."""
     context = request.team_context
-    rows = queries.list_invitations(context.team)
-    form = InvitationForm(context.member) if context.may(Permission.MEMBERS_MANAGE) else None
-    shown = {"rows": rows, "form": form, "open_states": OPEN_STATES, "seats": queries.seats_taken(context.team)}
+    asked = request.GET.get("cursor", "")
+    page = queries.list_invitations(context.team, cursor=asked)
+    shown = {
+        "rows": page.rows,
+        "cursor": page.next_cursor,
+        "asked": asked,
+        "form": InvitationForm(context.member) if context.may(Permission.MEMBERS_MANAGE) else None,
+        "open_states": OPEN_STATES,
+        "seats": queries.seats_taken(context.team),
+    }
     return show(request, "invites", "invites", shown)
 
 

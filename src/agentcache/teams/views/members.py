@@ -25,8 +25,16 @@ _form = require_http_methods(["GET", "HEAD", "POST"])
 def members(request: TeamRequest) -> HttpResponse:
     """Show the members."""
     team = request.team_context.team
-    rows = queries.list_members(team)
-    context = {"rows": rows, "seats": queries.seats_taken(team), "own": request.team_context.member}
+    asked = request.GET.get("cursor", "")
+    page = queries.list_members(team, cursor=asked)
+    context = {
+        "rows": page.rows,
+        "cursor": page.next_cursor,
+        "asked": asked,
+        "people": queries.count_members(team),
+        "seats": queries.seats_taken(team),
+        "own": request.team_context.member,
+    }
     return show(request, "members", "members", context)
 
 

@@ -236,9 +236,19 @@ def test_mails_of_one_team_and_from_one_address_are_bounded(team, admin):
         for number in range(60):
             services.invite(team, f"q{number}@example.com", "viewer", by=admin, actor=SYSTEM)
             sent += 1
-    # The refused one counted, too.
+    # The one that was refused for their number counted, too.
     assert sent == 49
     assert len(mails_of("team-invitation")) == sent
+
+
+def test_an_invitation_that_is_refused_takes_no_mail_from_the_limit(team, admin, member):
+    for _ in range(25):
+        with pytest.raises(AlreadyMember):
+            services.invite(team, member.user.email, "viewer", by=admin, actor=SYSTEM, address="192.0.2.7")
+    for number in range(20):
+        services.invite(team, f"p{number}@example.com", "viewer", by=admin, actor=SYSTEM, address="192.0.2.7")
+    with pytest.raises(TooManyAttempts):
+        services.invite(team, "one-more@example.com", "viewer", by=admin, actor=SYSTEM, address="192.0.2.7")
 
 
 def cancelled(invitation, admin, owner):

@@ -161,7 +161,7 @@ def test_the_list_tells_second_factors_and_working_keys(team, owner, admin, memb
     services.create_api_key(current_secrets(), team, "live", created_by=member.user)
     revoked = services.create_api_key(current_secrets(), team, "gone", created_by=member.user).row
     services.revoke_api_key(team, revoked.pk)
-    rows = queries.list_members(team)
+    rows = queries.list_members(team).rows
     assert [row.membership for row in rows] == [owner, admin, member]
     assert [row.has_second_factor for row in rows] == [False, True, False]
     assert [row.live_api_keys for row in rows] == [0, 0, 1]

@@ -113,7 +113,7 @@ def test_whoever_deletes_the_account_leaves_teams_and_ends_those_of_nobody_else(
     personal = services.create_personal_team(admin.user)
     services.leave_every_team(admin.user)
     assert not Team.objects.filter(pk=personal.pk).exists()
-    assert [row.membership for row in queries.list_members(team)] == [owner]
+    assert [row.membership for row in queries.list_members(team).rows] == [owner]
 
 
 def test_an_account_with_others_teams_stays_until_they_have_another_owner(project, team, owner, admin):
