@@ -153,7 +153,7 @@ def test_a_filter_that_means_nothing_is_said(team, member, query):
 def test_the_list_renews_itself_alone_and_going_back_gets_the_page(team, member):
     some_requests(team)
     fragment = opened(member, "/dashboard/requests?outcome=miss", **{"HX-Request": "true"})
-    assert fragment.startswith('<div id="results" data-live hx-get="/dashboard/requests?outcome=miss"')
+    assert fragment.startswith('<div id="results" class="stack" data-live hx-get="/dashboard/requests?outcome=miss"')
     assert "<html" not in fragment
     back = {"HX-Request": "true", "HX-History-Restore-Request": "true"}
     assert "<html" in opened(member, "/dashboard/requests", **back)
