@@ -151,3 +151,11 @@ def test_the_steps_of_getting_started_are_put_away_and_brought_back(visit, site,
     expect(steps).to_have_count(0)
     page.get_by_role("button", name="Show the steps of getting started").click()
     expect(steps).to_be_visible()
+
+
+def test_the_changelog_reads_from_the_top_to_the_bottom(visit, sqlite_site):
+    page = visit(sqlite_site).open("/changelog")
+    boxes = [one.bounding_box() for one in page.locator("article").locator("h1, h2, h3").all()]
+    tops = [box["y"] for box in boxes if box is not None]
+    assert tops == sorted(tops)
+    assert len({box["x"] for box in boxes if box is not None}) == 1
