@@ -27,6 +27,8 @@ class Plan:
     requests_per_month: int | None
     #: How long single usage events are kept.
     retention_days: int
+    #: How long what webhooks were sent is kept, with every try.
+    delivery_days: int
     #: People who belong to the team, and who are invited.
     seats: int | None
     #: Sources that are watched for changes.
@@ -46,9 +48,9 @@ class Plan:
 PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType({
     plan.name: plan
     for plan in (
-        Plan(PlanName.SELF_HOSTED, "Self-hosted", None, 90, None, None, 15, None),
-        Plan(PlanName.FREE, "Free", 10_000, 7, 3, 5, 24 * 60, 0),
-        Plan(PlanName.PRO, "Pro", 1_000_000, 90, 25, 100, 60, 99),
-        Plan(PlanName.ENTERPRISE, "Enterprise", 10_000_000, 400, None, 1_000, 15, 299),
+        Plan(PlanName.SELF_HOSTED, "Self-hosted", None, 90, 90, None, None, 15, None),
+        Plan(PlanName.FREE, "Free", 10_000, 7, 30, 3, 5, 24 * 60, 0),
+        Plan(PlanName.PRO, "Pro", 1_000_000, 90, 90, 25, 100, 60, 99),
+        Plan(PlanName.ENTERPRISE, "Enterprise", 10_000_000, 400, 90, None, 1_000, 15, 299),
     )
 })  # fmt: skip

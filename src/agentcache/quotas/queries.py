@@ -202,6 +202,11 @@ def seats_of(team: Team) -> Seats:
     return Seats(plan.title, plan.seats)
 
 
+def delivery_days_of(team: Team) -> int:
+    """Return for how many days the team's deliveries of webhooks are kept: what `WEBHOOK_DELIVERY_DAYS` names."""
+    return plan_of(team).delivery_days
+
+
 def retention_days_by_team() -> Mapping[str, int]:
     """Return for how many days single events are kept, for the teams that are on a plan of their own."""
     # Crosses tenants: the job that prunes serves them all.

@@ -50,6 +50,7 @@ ROWS: Final[dict[str, tuple[str, str, Callable[[Plan], str]]]] = {
     "requests_per_month": ("Requests a month", "", lambda plan: _count(plan.requests_per_month)),
     "seats": ("Members", "people who belong to the team, and open invitations", lambda plan: _count(plan.seats)),
     "retention_days": ("Single requests kept", "figures go back as far; sums stay, for a later plan", lambda plan: f"{plan.retention_days} days"),
+    "delivery_days": ("Webhook deliveries kept", "with every try", lambda plan: f"{plan.delivery_days} days"),
     "listeners": ("Watched sources", "pages and files whose changes invalidate answers", lambda plan: _count(plan.listeners)),
     "check_interval_minutes": (
         "Watched at most every", "", lambda plan: formats.span(plan.check_interval_minutes * 60),

@@ -21,6 +21,7 @@ from agentcache.teams.views.forms import show_error
 from agentcache.webhooks import queries, services
 from agentcache.webhooks.event_types import EVENT_TYPES
 from agentcache.webhooks.forms import EndpointForm, RangeForm, RotateForm, TestForm
+from agentcache.webhooks.keeping import delivery_days_of
 from agentcache.webhooks.models import Delivery, DeliveryState, DisabledBecause, Endpoint
 from agentcache.webhooks.services import EndpointEdits, EndpointWithSecret
 
@@ -246,6 +247,7 @@ def _show_endpoint(request: TeamRequest, endpoint_id: str, form: RangeForm, *, s
         "event_type": event_type,
         "is_filtered": bool(state or event_type),
         "test_form": TestForm(),
+        "kept_days": delivery_days_of(context.team),
         "range_form": form,
         "may_manage": context.may(Permission.WEBHOOKS_MANAGE),
     }

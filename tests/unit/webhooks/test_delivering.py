@@ -10,6 +10,7 @@ from agentcache.audit.models import AuditEvent
 from agentcache.audit.services import Actor
 from agentcache.jobs.models import Job
 from agentcache.jobs.services import RETRY_AFTER_SECONDS
+from agentcache.quotas.models import TeamPlan
 from agentcache.teams.secrets import current_secrets
 from agentcache.webhooks import services
 from agentcache.webhooks.models import Attempt, Delivery
@@ -217,9 +218,11 @@ def test_switching_off_gives_up_what_waits_and_on_again_forgets_failures(team, e
     assert services.redeliver(team, delivery.pk, actor=Actor.system()).state == "waiting"
 
 
-def test_old_messages_go_and_those_that_wait_stay(team, endpoint):
+@pytest.mark.parametrize(("plan", "kept_days"), [("free", 30), ("pro", 90), ("self_hosted", 90)])
+def test_old_messages_go_and_those_that_wait_stay(team, endpoint, plan, kept_days):
+    TeamPlan.objects.create(team=team, plan=plan)
     old, waiting, young = emitted(team), emitted(team), emitted(team)
-    for row, days in ((old, 31), (waiting, 31), (young, 29)):
+    for row, days in ((old, kept_days + 1), (waiting, kept_days + 1), (young, kept_days - 1)):
         type(row.message).objects.filter(pk=row.message_id).update(created_at=timezone.now() - timedelta(days=days))
     for row in (old, young):
         try_once(row, ACCEPTED, timezone.now())

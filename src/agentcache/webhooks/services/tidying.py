@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.db.models import Exists, OuterRef
+
 from agentcache.jobs import services as jobs
+from agentcache.teams.models import Team
+from agentcache.teams.tenancy import rows_of
+from agentcache.webhooks.keeping import delivery_days_of
 from agentcache.webhooks.models import Delivery, DeliveryState, EndedBecause, EndpointSecret, Message
 
-#: How long messages and deliveries are kept.
-KEPT = timedelta(days=30)
+#: No plan keeps messages for less, so of younger ones no team has to be asked.
+KEPT_AT_LEAST = timedelta(days=30)
 #: A delivery has its job from the first moment; one that lacks it for so long has lost it.
 _LOST_AFTER = timedelta(minutes=10)
 _ROWS = 1_000
 
 
 def prune(now: datetime) -> int:
-    """Delete messages older than 30 days with their deliveries, and secrets that have ended; return how many messages."""
+    """Delete messages that no plan keeps any more with their deliveries, and secrets that have ended; return how many messages."""
     EndpointSecret.objects.filter(ends_at__lt=now).delete()
+    # Crosses tenants: the job that prunes serves them all, each by its own plan.
+    old = Message.objects.filter(team=OuterRef("pk"), created_at__lt=now - KEPT_AT_LEAST)
+    teams = Team.objects.filter(Exists(old))
+    return sum(_prune_team(team, now - timedelta(days=delivery_days_of(team))) for team in teams)
+
+
+def _prune_team(team: Team, before: datetime) -> int:
     deleted = 0
     while True:
-        oldest = Message.objects.filter(created_at__lt=now - KEPT).exclude(deliveries__state=DeliveryState.WAITING)
+        oldest = rows_of(team, Message).filter(created_at__lt=before).exclude(deliveries__state=DeliveryState.WAITING)
         found = list(oldest.order_by("created_at").values_list("pk", flat=True)[:_ROWS])
-        Message.objects.filter(pk__in=found).delete()
+        rows_of(team, Message).filter(pk__in=found).delete()
         deleted += len(found)
         if len(found) < _ROWS:
             return deleted
