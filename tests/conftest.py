@@ -12,6 +12,7 @@ import httpcore2
 import pytest
 import redis
 from httpx._transports import default as httpx_transport
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from agentcache.demo.fake_provider import FakeProvider
@@ -28,6 +29,10 @@ from tests.support.guarded import free_port
 from tests.support.migrated_records import postgres_server
 from tests.support.redis_server import RedisCluster, RedisServer
 from tests.support.tiers import IS_RELEASE
+
+# How long an example takes says what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 #: Which folders come first: what waits for processes and browsers runs beside what computes, and nothing long is left
 #: for the end, when only one process of the run has something to do.

@@ -23,6 +23,7 @@ from tests.support.chaos import ChaosProxy
 from tests.support.gateway import LightGateway
 from tests.support.guarded import wait_until
 from tests.support.reliability import record
+from tests.support.tiers import count
 from tests.support.virtual_loop import VirtualLoop, run_virtual
 
 CALLERS = 200
@@ -238,11 +239,11 @@ async def test_c11_across_processes_everyone_is_answered(two_workers, provider, 
 
 async def test_c11_across_processes_a_provider_that_is_down_is_asked_twice_per_burst(two_workers, provider, request):
     kind = request.node.callspec.params["two_workers"]
-    bursts = 12
+    bursts = count(6, 12)
     for number in range(bursts):
         before = provider.call_count
         # The replacement fails at once, before the other process can have claimed anything.
-        provider.script(delay=0.4, status=500, times=1)
+        provider.script(delay=1.0, status=500, times=1)
         provider.script(status=500, times=None)
         answers = await burst(two_workers, chat(f"c11 twice {kind} {number}"), 24, mixed=False)
         assert {answer.status_code for answer in answers} == {500}
@@ -259,7 +260,7 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
     policy = {
         "name": "Two", "match": {"prompt": "c13 two"}, "lifetime_seconds": 1, "stale_while_revalidate_seconds": 3600,
     }  # fmt: skip
-    expiries, callers = 3, 24
+    expiries, callers, most_began = 0, 24, 0
     async with client(two_workers) as http:
         await http.post("/api/policies", json=policy, headers=given)
 
@@ -274,7 +275,9 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
             while not all("x-agentcache-policy" in answer.headers for answer in answers):
                 answers = [await ask(f"warm up {time.monotonic()}") for _ in range(12)]
         first = await ask("news")
-        for _ in range(expiries):
+        # On a busy machine one process may take all connections; then another expiry shows what two do.
+        while expiries < 3 or most_began < 2:
+            expiries += 1
             await asyncio.sleep(1.1)
             calls = provider.call_count
             provider.script(hold=True, times=1)
@@ -282,9 +285,10 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
             await asyncio.to_thread(provider.wait_for_calls, calls + 1)
             answers += await asyncio.gather(*(ask("news") for _ in range(callers // 2)))
             assert {answer.content for answer in answers} == {first.content}
-            # Each process begins one, and one of the two finds out that it is under way.
+            # Each process that is asked begins one, and one of the two finds out that it is under way.
             words = Counter(answer.headers["x-agentcache-refresh"] for answer in answers)
-            assert words["started"] >= 2 and words["none"] == 0
+            assert words["started"] >= 1 and words["none"] == 0
+            most_began = max(most_began, words["started"])
             assert provider.call_count == calls + 1
             provider.release()
             async with asyncio.timeout(60):

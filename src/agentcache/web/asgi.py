@@ -7,7 +7,7 @@ from typing import Any
 
 from agentcache.settings import Settings
 from agentcache.web.project import configure
-from agentcache.web.turns import Turns
+from agentcache.web.turns import Turns, hashes_password
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -15,6 +15,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+#: Requests at the doors where passwords are hashed that run beside those with a slot.
+_BESIDE_HASHES = 3
 #: Answers what /readyz says: its status and its report.
 Ready = Callable[[], Awaitable[tuple[int, dict[str, object]]]]
 
@@ -27,18 +29,23 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     configure(settings)
     from django.core.handlers.asgi import ASGIHandler
 
+    from agentcache.accounts.hashing import QUEUE, SLOTS, TooManyHashes
     from agentcache.site.server_status import READY
     from agentcache.web import urls  # noqa: F401 - all pages are loaded before the first is asked for
     from agentcache.web.security_policy import transport_security
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
-    pages = Turns(ASGIHandler())  # type: ignore[arg-type]  # asgiref types the same calls by TypedDict
+    django: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
+    pages = Turns(django)
+    # Those that run beyond the slots look up and write down, so that no slot waits for a database.
+    doors = Turns(django, SLOTS + _BESIDE_HASHES, QUEUE, TooManyHashes)
     static_files = StaticFiles(transport_security(settings))
 
     async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(STATIC_URL):
             await static_files(scope, send)
         else:
-            await pages({**scope, READY: ready}, receive, send)
+            turns = doors if hashes_password(scope) else pages
+            await turns({**scope, READY: ready}, receive, send)
 
     return control_plane

@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 
-from agentcache.web.turns import Turns
+import pytest
+
+from agentcache.accounts.hashing import TooManyHashes
+from agentcache.web.turns import Turns, hashes_password
 
 
-async def call(app, *chunks):
+async def call(app, *chunks, path="/"):
     """Ask with a body in chunks, each of which may have to be waited for; return status, headers and body."""
     sent, waiting = [], list(chunks) or [b""]
 
@@ -20,7 +23,7 @@ async def call(app, *chunks):
     async def send(message):
         sent.append(message)
 
-    await app({"type": "http", "path": "/"}, receive, send)
+    await app({"type": "http", "path": path}, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -72,3 +75,44 @@ async def test_a_call_that_fails_gives_its_turn_back():
         except ValueError:
             continue
         raise AssertionError("refused")
+
+
+async def test_some_wait_for_a_turn_in_their_order_and_the_rest_is_refused():
+    release, order = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await receive()
+        order.append(scope["path"])
+        await release.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    turns = Turns(app, at_once=1, waiting=2, refusal=TooManyHashes)
+    tasks = []
+    for path in ("/first", "/second", "/third"):
+        tasks.append(asyncio.create_task(call(turns, path=path)))
+        await asyncio.sleep(0)
+    status, _, body = await call(turns)
+    assert (status, json.loads(body)["code"]) == (503, "sign_in_busy")
+    assert order == ["/first"]
+    # Whoever gives up while they wait takes no turn, and leaves their place to another.
+    tasks.pop(1).cancel()
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(call(turns, path="/fourth")))
+    await asyncio.sleep(0)
+    release.set()
+    assert [(await task)[0] for task in tasks] == [200] * 3
+    assert order == ["/first", "/third", "/fourth"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "hashes"),
+    [
+        ("POST", "/login", b"", True), ("GET", "/login", b"", False), ("POST", "/login/mfa", b"", False),
+        ("POST", "/api/account/login", b"", True), ("POST", "/api/account", b"action=login", True),
+        ("POST", "/api/account", b"action=logout", False), ("POST", "/api/account", b"", False),
+        ("POST", "/invite/abc", b"", True), ("POST", "/settings/profile", b"", False),
+    ],
+)  # fmt: skip
+def test_doors_where_passwords_are_hashed(method, path, query, hashes):
+    assert hashes_password({"method": method, "path": path, "query_string": query}) is hashes
