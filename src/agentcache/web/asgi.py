@@ -32,13 +32,15 @@ def get_control_plane_app(settings: Settings, ready: Ready | None = None) -> ASG
     from agentcache.accounts.hashing import QUEUE, SLOTS, TooManyHashes
     from agentcache.site.server_status import READY
     from agentcache.web import urls  # noqa: F401 - all pages are loaded before the first is asked for
+    from agentcache.web.busy_page import busy_pages
     from agentcache.web.security_policy import transport_security
     from agentcache.web.static_files import STATIC_URL, StaticFiles
 
     django: ASGIApp = ASGIHandler()  # type: ignore[assignment]  # asgiref types the same calls by TypedDict
-    pages = Turns(django)
+    busy = busy_pages(settings)
+    pages = Turns(django, pages=busy)
     # Those that run beyond the slots look up and write down, so that no slot waits for a database.
-    doors = Turns(django, SLOTS + _BESIDE_HASHES, QUEUE, TooManyHashes)
+    doors = Turns(django, SLOTS + _BESIDE_HASHES, QUEUE, TooManyHashes, busy)
     static_files = StaticFiles(transport_security(settings))
 
     async def control_plane(scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from agentcache.gateway.asgi_types import HeaderList
 from agentcache.gateway.problems import problem
 from agentcache.kit.errors import Unavailable
 from agentcache.kit.ids import new_id
@@ -21,6 +22,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Gives headers and body of the page for an error.
+BusyPages = Callable[[type[Unavailable]], tuple[HeaderList, bytes]]
 
 AT_ONCE = 64
 #: Where a password is hashed for whoever asks, signed in or not.
@@ -46,9 +49,15 @@ class Turns:
     """An application of which only so many calls run at once and so many wait; the others are refused."""
 
     def __init__(
-        self, app: ASGIApp, at_once: int = AT_ONCE, waiting: int = 0, refusal: type[Unavailable] = Overloaded
+        self,
+        app: ASGIApp,
+        at_once: int = AT_ONCE,
+        waiting: int = 0,
+        refusal: type[Unavailable] = Overloaded,
+        pages: BusyPages | None = None,
     ) -> None:
         self._app = app
+        self._pages = pages
         self._turns = asyncio.Semaphore(at_once)
         self._places = at_once + waiting
         self._refusal = refusal
@@ -72,7 +81,7 @@ class Turns:
         try:
             await self._app(scope, receive_and_begin, send)
         except _NoTurn:
-            headers, body = problem(self._refusal(), new_id("req_"))
+            headers, body = self._refused(scope)
             await send({"type": "http.response.start", "status": self._refusal.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         finally:
@@ -80,6 +89,18 @@ class Turns:
                 self._turns.release()
             if has_place:
                 self._places += 1
+
+    def _refused(self, scope: Scope) -> tuple[HeaderList, bytes]:
+        request_id = new_id("req_")
+        if self._pages is None or not _wants_page(scope):
+            return problem(self._refusal(), request_id)
+        headers, body = self._pages(self._refusal)
+        return [*headers, (b"x-agentcache-request-id", request_id.encode())], body
+
+
+def _wants_page(scope: Scope) -> bool:
+    accepted = (value for name, value in scope["headers"] if name == b"accept")
+    return not scope["path"].startswith("/api/") and any(b"text/html" in value for value in accepted)
 
 
 def hashes_password(scope: Scope) -> bool:

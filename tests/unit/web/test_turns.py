@@ -9,7 +9,7 @@ from agentcache.accounts.hashing import TooManyHashes
 from agentcache.web.turns import Turns, hashes_password
 
 
-async def call(app, *chunks, path="/"):
+async def call(app, *chunks, path="/", headers=()):
     """Ask with a body in chunks, each of which may have to be waited for; return status, headers and body."""
     sent, waiting = [], list(chunks) or [b""]
 
@@ -23,7 +23,7 @@ async def call(app, *chunks, path="/"):
     async def send(message):
         sent.append(message)
 
-    await app({"type": "http", "path": path}, receive, send)
+    await app({"type": "http", "path": path, "headers": list(headers)}, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -116,3 +116,21 @@ async def test_some_wait_for_a_turn_in_their_order_and_the_rest_is_refused():
 )  # fmt: skip
 def test_doors_where_passwords_are_hashed(method, path, query, hashes):
     assert hashes_password({"method": method, "path": path, "query_string": query}) is hashes
+
+
+async def test_a_browser_is_refused_with_a_page(sqlite_project):
+    from agentcache.web.busy_page import busy_pages
+
+    turns = Turns(holding(asyncio.Event()), at_once=0, pages=busy_pages(sqlite_project))
+    html = [(b"accept", b"text/html,application/xhtml+xml")]
+    status, headers, body = await call(turns, path="/login", headers=html)
+    assert status == 503
+    assert headers[b"content-type"].startswith(b"text/html")
+    assert b"Busy at this moment" in body
+    assert b"script-src 'self'" in headers[b"content-security-policy"]
+    assert headers[b"retry-after"] == b"1"
+    assert headers[b"x-agentcache-request-id"].startswith(b"req_")
+    # Made once, and for browsers alone.
+    assert (await call(turns, path="/signup", headers=html))[2] is body
+    for path, given in (("/api/account/login", html), ("/login", [])):
+        assert json.loads((await call(turns, path=path, headers=given))[2])["code"] == "overloaded"
