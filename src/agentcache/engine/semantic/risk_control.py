@@ -21,7 +21,7 @@ from agentcache.engine.semantic.risk_rule import RiskRule
 from agentcache.engine.semantic.weighing import Signals, fit
 
 #: How often the bound may be below the truth, for one threshold on one sample.
-ALPHA: Final = 0.2
+ALPHA: Final = 0.15
 #: With fewer compared pairs no rule is learned.
 COMPARED_MIN: Final = 100
 _FOLDS: Final = 5
