@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.support.browser.team_member import create_key, notices, resume, settle, wait_until
+from tests.support.browser.visitor import Visitor
 
 #: What has the focus: its words, and whether that can be seen.
 _FOCUS = """() => {
@@ -89,9 +90,7 @@ def test_the_dark_follows_the_system_and_the_account(visit, sqlite_site):
     assert not is_dark(page), "the account's choice goes before the system's"
 
 
-def test_a_whole_journey_by_keyboard(visit, site):
-    ada = visit(site).sign_up()
-    ada.page.context.clear_cookies()
+def sign_in_by_keyboard(ada: Visitor) -> None:
     page = ada.open("/login")
     if page.evaluate("document.activeElement?.name") != "email":
         tab_to(page, "email")
@@ -100,6 +99,13 @@ def test_a_whole_journey_by_keyboard(visit, site):
     page.keyboard.type(ada.password)
     page.keyboard.press("Enter")
     page.wait_for_url("**/dashboard")
+
+
+def test_a_whole_journey_by_keyboard(visit, site):
+    ada = visit(site).sign_up()
+    page = ada.page
+    page.context.clear_cookies()
+    sign_in_by_keyboard(ada)
 
     page.goto("/dashboard/cache")
     press_tab(page)

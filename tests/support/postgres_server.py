@@ -105,7 +105,7 @@ class PostgresServer:
             cwd=home,
             environ={"LC_ALL": "C"},
         )
-        wait_until(self._answers, 600 if self._is_kept else 30, "PostgreSQL")
+        wait_until(self._answers, 600 if self._is_kept else 60, "PostgreSQL")
 
     def _answers(self) -> bool:
         if not self.process.is_running:

@@ -93,7 +93,7 @@ class RedisServer:
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
                    "--save", "", "--appendonly", "no", *modules, *self._options]  # fmt: skip
         self.process = GuardedProcess(command, log=self._folder / "redis.log")
-        wait_until(self._answers, 10, "redis-server")
+        wait_until(self._answers, what="redis-server")
         return self
 
     def _answers(self) -> bool:
@@ -159,7 +159,7 @@ class RedisCluster:
             node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             self.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
-        wait_until(lambda: all(map(self._agrees, self.nodes)), 20, "the cluster to form")
+        wait_until(lambda: all(map(self._agrees, self.nodes)), what="the cluster to form")
         return self
 
     @staticmethod
