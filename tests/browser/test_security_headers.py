@@ -22,6 +22,9 @@ from tests.support.reliability import record
 from tests.support.routes import PUBLIC_TARGETS, native_routes, provider_routes, settings_dialects
 from tests.support.tiers import IS_RELEASE
 
+#: Every route there is, one after the other.
+pytestmark = pytest.mark.timeout(360)
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src/agentcache/design/static/design/built"
 #: Of every answer of the pages' side.

@@ -23,7 +23,6 @@ from tests.support.chaos import ChaosProxy
 from tests.support.gateway import LightGateway
 from tests.support.guarded import wait_until
 from tests.support.reliability import record
-from tests.support.tiers import count
 from tests.support.virtual_loop import VirtualLoop, run_virtual
 
 CALLERS = 200
@@ -239,11 +238,11 @@ async def test_c11_across_processes_everyone_is_answered(two_workers, provider, 
 
 async def test_c11_across_processes_a_provider_that_is_down_is_asked_twice_per_burst(two_workers, provider, request):
     kind = request.node.callspec.params["two_workers"]
-    bursts = count(6, 12)
+    bursts = 12
     for number in range(bursts):
         before = provider.call_count
         # The replacement fails at once, before the other process can have claimed anything.
-        provider.script(delay=1.0, status=500, times=1)
+        provider.script(delay=0.8, status=500, times=1)
         provider.script(status=500, times=None)
         answers = await burst(two_workers, chat(f"c11 twice {kind} {number}"), 24, mixed=False)
         assert {answer.status_code for answer in answers} == {500}
@@ -260,7 +259,7 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
     policy = {
         "name": "Two", "match": {"prompt": "c13 two"}, "lifetime_seconds": 1, "stale_while_revalidate_seconds": 3600,
     }  # fmt: skip
-    expiries, callers, most_began = 0, 24, 0
+    expiries, callers, shared = 0, 24, 0
     async with client(two_workers) as http:
         await http.post("/api/policies", json=policy, headers=given)
 
@@ -276,7 +275,7 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
                 answers = [await ask(f"warm up {time.monotonic()}") for _ in range(12)]
         first = await ask("news")
         # On a busy machine one process may take all connections; then another expiry shows what two do.
-        while expiries < 3 or most_began < 2:
+        while shared < 3:
             expiries += 1
             await asyncio.sleep(1.1)
             calls = provider.call_count
@@ -288,7 +287,7 @@ async def test_c13_across_processes_one_refresh_for_an_expiry(two_workers, provi
             # Each process that is asked begins one, and one of the two finds out that it is under way.
             words = Counter(answer.headers["x-agentcache-refresh"] for answer in answers)
             assert words["started"] >= 1 and words["none"] == 0
-            most_began = max(most_began, words["started"])
+            shared += words["started"] >= 2
             assert provider.call_count == calls + 1
             provider.release()
             async with asyncio.timeout(60):

@@ -31,7 +31,6 @@ from tests.faults.scenes import (
 from tests.support.gateway import LightGateway
 from tests.support.guarded import free_port, wait_until
 from tests.support.reliability import record
-from tests.support.tiers import count
 
 CONNECT, FIRST_BYTE, IDLE, TOTAL = 0.5, 0.6, 0.4, 1.5
 DEADLINES = {
@@ -206,7 +205,10 @@ async def test_f17_an_endless_answer_takes_bounded_memory_and_ends(gateway, prov
     got = 0
     async with client(gateway) as http:
         given = headers(gateway, script={"wire": "endless"})
-        for prompt in ("warm", "measured"):
+        # Before its deadline comes on a busy machine, an answer may bring little; then others do.
+        for prompt in ("warm", "measured", *map(str, range(20))):
+            if got > 8 << 20 and prompt != "measured":
+                break
             peak = before = process.memory_info().rss
             question = chat(f"f17 endless {stream} {prompt}", stream=stream)
             with contextlib.suppress(httpx.HTTPError):  # a plain answer can only be cut: its status is long gone
@@ -214,7 +216,7 @@ async def test_f17_an_endless_answer_takes_bounded_memory_and_ends(gateway, prov
                     async for piece in answer.aiter_raw():
                         got += len(piece)
                         peak = max(peak, process.memory_info().rss)
-    assert got > count(1 << 20, 8 << 20)
+    assert got > 8 << 20
     assert peak - before <= 32 << 20
     record(f"F17 endless {'stream' if stream else 'plain'}", passed_mib=got >> 20, rss_growth_mib=(peak - before) >> 20)
 

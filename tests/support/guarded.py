@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-#: How long a condition is waited for that nothing but a busy machine delays. A test ends after 300 s.
+#: How long a condition is waited for that nothing but a busy machine delays. A test ends after 120 s.
 PATIENCE_SECONDS = 60.0
 
 # The shell waits for the end of its input, which comes when the test process is gone, however it went.

@@ -14,6 +14,9 @@ from tests.support.raw_http import RawClient
 from tests.support.reliability import record
 from tests.support.routes import PUBLIC_TARGETS, guarded_routes, settings_dialects
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(360)
+
 #: Pages that anybody may see. Everything else of the control plane asks to sign in.
 PUBLIC_PAGES = {
     "/": "the start page: where to point a client; figures only where nobody but this machine can ask",

@@ -13,6 +13,9 @@ from agentcache.prewarm.models import Batch, BatchRequest
 from tests.support.prewarming import keep_credential, start
 from tests.support.prewarming_requests import chat
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(360)
+
 ROOT = Path(__file__).parents[3]
 REQUESTS, KILLS, CONCURRENCY = 60, 3, 2
 

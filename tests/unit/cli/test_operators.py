@@ -14,6 +14,9 @@ from agentcache.cli.serve import TerminalProgress
 from agentcache.settings import Settings
 from agentcache.supervisor.run import FirstKey, Prepared, prepare
 
+#: Processes begin and end here, which a busy machine is slow at.
+pytestmark = pytest.mark.timeout(360)
+
 #: Runs a statement against the database of the environment's installation.
 _SCRIPT = """
 import sys

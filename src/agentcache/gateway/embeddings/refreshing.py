@@ -48,6 +48,7 @@ async def _refresh(call: Call, items: Sequence[Item]) -> None:
     finally:
         call.parts.refreshes.note_over([item.key for item in items])
         for key, token in tokens.items():
+            # A claim that cannot be given back runs out by itself.
             with contextlib.suppress(StoreUnavailable):
                 await asyncio.shield(call.parts.board.finish(claim_name(key), token))
 
@@ -86,6 +87,7 @@ async def _still_due(call: Call, items: Sequence[Item]) -> list[Item]:
         try:
             lookups = await asyncio.gather(*(entries.get(tenant, item.key) for item in part))
         except StoreUnavailable:
+            # Whether they are due cannot be told: asked once too often is better than stale for longer.
             due += items[start:]
             break
         for item, lookup in zip(part, lookups, strict=True):
