@@ -43,6 +43,7 @@ OUTCOMES: Final = {
     Outcome.REFUSED: "Turned away before the cache was asked: by a limit, for want of a scope, or from a network that the key does not allow.",
     Outcome.REFRESH: "No request: the cache asked the provider anew, behind a caller that was served a stale answer at once.",
     Outcome.PREWARM: "No request: the team had the server ask the provider before anybody does.",
+    Outcome.JUDGE: "No request: the team's judge was asked whether one answer serves two near questions.",
 }
 _EVENT: Final = "one request to the gateway with a valid key"
 _ERROR_PERCENT: Final = f"{ERROR_SHARE * 100:.0f} %"
@@ -51,7 +52,7 @@ METRICS: Final = (
     Metric(
         "requests", "Requests", "requests", "all usage events", "", _EVENT,
         "Every request that reached the gateway with a valid key, errors, bypasses and refused ones included. "
-        "A request counts in the bucket of time in which it ended. A refresh behind a stale answer is no request, nor is prewarming.",
+        "A request counts in the bucket of time in which it ended. A refresh behind a stale answer is no request, nor is prewarming or asking a judge.",
     ),
     Metric(
         "hits", "Hits", "requests", "events with outcome exact, semantic or stale", "", _EVENT,
@@ -100,10 +101,10 @@ METRICS: Final = (
         "What hits and coalesced requests would have cost at the provider, at the price in force when the answer was made.",
     ),
     Metric(
-        "caching_cost_usd", "Cost of caching", "USD", "sum of provider prices paid on the way of hits, coalesced requests, refreshes and prewarming",
-        "", "one hit, coalesced request, refresh or prewarmed answer",
+        "caching_cost_usd", "Cost of caching", "USD", "sum of provider prices paid on the way of hits, coalesced requests, refreshes, prewarming and judges",
+        "", "one hit, coalesced request, refresh, prewarmed answer or question to a judge",
         "What was paid to providers so that the cache could answer, such as a refresh behind an answer that was served "
-        "stale, or prewarming. An exact look-up costs nothing.",
+        "stale, prewarming, or a judge of near questions. An exact look-up costs nothing.",
     ),
     Metric(
         "net_saved_usd", "Net saved", "USD", "avoided cost − cost of caching", "", "one hit or coalesced request",

@@ -19,7 +19,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "outcome": {
         "exact": "Exact hit", "semantic": "Semantic hit", "stale": "Served stale", "coalesced": "Shared a call",
         "miss": "Miss", "bypass": "Bypass", "error": "Error", "refused": "Refused", "refresh": "Refresh",
-        "prewarm": "Prewarmed",
+        "prewarm": "Prewarmed", "judge": "Judge asked",
     },
     "freshness": {"fresh": "Fresh", "stale": "Stale", "expired": "Expired"},
 }  # fmt: skip

@@ -44,9 +44,9 @@ TAGS_CHARS_MAX = 1000
 SOURCES_CHARS_MAX = 2000
 #: Why the cache stood aside where a policy of the team says so, for `Cache-Status` `detail`.
 KEPT_OUT = "policy"
-_ASKED_PROVIDER = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.REFRESH, Outcome.PREWARM})
+_ASKED_PROVIDER = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.REFRESH, Outcome.PREWARM, Outcome.JUDGE})
 #: Nobody waits for these, and they are requests of nobody.
-_OWN = frozenset({Outcome.REFRESH, Outcome.PREWARM})
+_OWN = frozenset({Outcome.REFRESH, Outcome.PREWARM, Outcome.JUDGE})
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 

@@ -1,7 +1,7 @@
 """Calls that the server makes for a team: through the same key, policies, limits, flights and storing as a caller's call.
 
-Nobody reads the answer, so what comes back is what became of the call. Each is one usage event of its own kind, which is no
-request of anybody's month, and money all the same.
+Nobody reads the answer, so what comes back is what became of the call; of a question, whose answer is wanted and not stored,
+that comes back too. Each is one usage event of its own kind, which is no request of anybody's month, and money all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentcache.engine.entries import Selector
+from agentcache.engine.entries import Entry, Selector
 from agentcache.engine.freshness import Freshness, freshness
 from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import Message
@@ -20,12 +20,24 @@ from agentcache.gateway.calls import Call, Parts
 from agentcache.gateway.embeddings import answer_embeddings, narrow_to_due
 from agentcache.gateway.ports import Outcome, Principal
 from agentcache.gateway.proxy import answer, look_up, prepare
+from agentcache.kit.egress.upstream import UpstreamTimeouts
 from agentcache.kit.errors import AgentCacheError, BadRequest
 from agentcache.kit.ids import new_id
 from agentcache.providers.dialect import Dialect, Endpoint, Json, Kind, Usage
 
 #: What limits and the usage page call it.
 AGENT = "prewarm"
+#: What limits and the usage page call the judge of near questions.
+JUDGE_AGENT = "judge"
+#: An answer of one word that is not here by then is not worth waiting for.
+QUESTION_TIMEOUTS = UpstreamTimeouts(connect=5.0, first_byte=30.0, idle=10.0, total=45.0)
+#: Of an answer to a question no more is kept; what is longer is no answer of one word.
+_ANSWER_BYTES_MAX = 64 * 1024
+#: Failures after which nobody can tell whether the provider billed something.
+_MAY_HAVE_COST = frozenset({"upstream_timeout", "upstream_invalid", "upstream_unreachable", "upstream_cut"})
+#: How a call ends that brought an answer, and a question that did.
+_STORED = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.EXACT})
+_PASSED_ON = frozenset({Outcome.BYPASS})
 #: Kinds of endpoints whose answers can be fetched before anybody asks.
 KINDS = frozenset({Kind.ANSWER, Kind.BINARY, Kind.EMBEDDINGS})
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -87,12 +99,18 @@ class Told:
     #: Whether the provider may have billed something that nobody told us.
     may_have_cost: bool = False
     retry_after: str = ""
+    #: Of a question: what the provider sent, as it came.
+    answer: bytes = b""
 
 
 @dataclass(slots=True)
 class InsideCall(Call):
     """A call whose outcome is kept beside its usage event."""
 
+    #: What its usage event is of.
+    kind: Outcome = Outcome.PREWARM
+    #: Pieces of the answer, where that is wanted.
+    answer: list[bytes] | None = None
     outcome: Outcome | None = None
     cost_usd_nanos: int = 0
     #: Why the provider was asked, and why the answer was not kept if it was not.
@@ -105,7 +123,7 @@ class InsideCall(Call):
         # What is asked ahead saves nothing yet, and stands nowhere.
         told = {name: value for name, value in told.items() if name not in ("saved_usd_nanos", "served")}
         # Not `super()`: a dataclass with slots is made twice.
-        Call.record(self, Outcome.PREWARM, status, cost_usd_nanos=cost_usd_nanos, **told)
+        Call.record(self, self.kind, status, cost_usd_nanos=cost_usd_nanos, **told)
 
 
 class Inside:
@@ -133,7 +151,7 @@ class Inside:
         `output_tokens` is what an answer is taken to have at most when its request does not say; 0 for the model's own bound.
         An answer that was stored before `outdated_since` (Unix seconds) is not fresh, whatever its lifetime.
         """
-        call = self._call(principal, request, credential)
+        call = self._call(principal, request, credential, AGENT)
         call.raw_body = request.body
         if call.endpoint is not None and call.endpoint.kind is Kind.EMBEDDINGS:
             return await self._stand_of_items(call, outdated_since)
@@ -164,6 +182,24 @@ class Inside:
         likely = self._parts.prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
         return Standing(call, is_fresh, uncacheable, likely, self._price(call, len(call.raw_body), 0))
 
+    def stand_question(self, principal: Principal, request: InsideRequest, credential: str) -> Standing:
+        """Return how a question of text alone stands whose answer is wanted and not stored; the cache takes no part in it.
+
+        Raises `BadRequest` for one that cannot be asked.
+        """
+        off = (("x-agentcache-mode", "off"),)
+        call = self._call(principal, replace(request, headers=(*request.headers, *off)), credential, JUDGE_AGENT)
+        call.parts = replace(self._parts, timeouts=QUESTION_TIMEOUTS)
+        call.kind, call.answer = Outcome.JUDGE, []
+        call.raw_body = request.body
+        prepare(call)
+        most, is_unbounded = self._most(call, 0, is_text=True)
+        return Standing(call, False, "requested", self._likely(call), most, is_unbounded)
+
+    async def find_entry(self, principal: Principal, key: bytes) -> Entry | None:
+        """Return a stored answer of the team, however old. Raises `StoreUnavailable`."""
+        return (await self._parts.entries.get(principal.tenant, key)).entry
+
     async def is_in_use(self, principal: Principal, key: bytes) -> bool:
         """Say whether somebody has asked for an answer since it was stored. Raises `StoreUnavailable`."""
         page = await self._parts.entries.list_entries(principal.tenant, Selector(keys=(key,)), limit=1)
@@ -178,6 +214,8 @@ class Inside:
         call.started = self._parts.clock.monotonic()
         call.reply_headers = {}
         call.detail = ""
+        if call.answer is not None:
+            call.answer = []
         call.receive, call.send = _body_then_silence(call.raw_body), _noting(call)
         try:
             await self._admit(call)
@@ -187,11 +225,10 @@ class Inside:
             if not call.is_recorded:
                 call.record(Outcome.ERROR, error.status, reason=error.code)
             # Nothing was sent for what we refuse ourselves.
-            may_have_cost = error.code in ("upstream_timeout", "upstream_invalid", "upstream_unreachable")
-            return Told(error.status, False, error.code, call.cost_usd_nanos, may_have_cost)
+            return Told(error.status, False, error.code, call.cost_usd_nanos, error.code in _MAY_HAVE_COST)
         status = int(call.reply_headers.get(":status", "0"))
         is_good = 200 <= status < 300
-        is_answered = is_good and call.outcome in (Outcome.MISS, Outcome.COALESCED, Outcome.EXACT)
+        is_answered = is_good and call.outcome in (_STORED if call.answer is None else _PASSED_ON)
         return Told(
             status,
             is_answered,
@@ -199,6 +236,7 @@ class Inside:
             call.cost_usd_nanos,
             may_have_cost=is_good and not is_answered,
             retry_after=call.reply_headers.get("retry-after", ""),
+            answer=b"".join(call.answer or ()),
         )
 
     async def flush(self) -> None:
@@ -206,7 +244,7 @@ class Inside:
         await self._parts.meter.flush()
 
     async def _admit(self, call: InsideCall) -> None:
-        admitted = self._parts.admission.admit(call.principal, AGENT)
+        admitted = self._parts.admission.admit(call.principal, call.directives.agent)
         passed = admitted if isinstance(admitted, Pass) else await admitted
         self._parts.admission.give_back(passed)
         if passed.refusal is not None:
@@ -214,11 +252,11 @@ class Inside:
         # No request of anybody's month, but money all the same.
         call.admitted = Pass(budgets=passed.budgets)
 
-    def _call(self, principal: Principal, request: InsideRequest, credential: str) -> InsideCall:
+    def _call(self, principal: Principal, request: InsideRequest, credential: str, agent: str) -> InsideCall:
         dialect = self._parts.dialects[request.dialect]
         endpoint, path_params = endpoint_of(dialect, request.path)
         raw: RawHeaders = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
-        raw = [*raw, (b"content-type", b"application/json"), (b"x-agentcache-agent", AGENT.encode())]
+        raw = [*raw, (b"content-type", b"application/json"), (b"x-agentcache-agent", agent.encode())]
         return InsideCall(
             parts=self._parts,
             asgi_scope={"type": "http", "method": "POST", "path": request.path, "headers": raw, "query_string": b""},
@@ -250,12 +288,12 @@ class Inside:
         usage = Usage(len(call.raw_body) // 4 + 1, min(output or 512, 512) * _answers(call.body))
         return prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
 
-    def _most(self, call: Call, output_tokens: int) -> tuple[int | None, bool]:
+    def _most(self, call: Call, output_tokens: int, *, is_text: bool = False) -> tuple[int | None, bool]:
         context = self._parts.prices.context_tokens(call.dialect.name, call.model)
         output = _asked_output(call.body) or output_tokens or context
         # No token is shorter than a byte.
         given = len(call.raw_body) + _TOKENS_AROUND
-        if any(word in call.raw_body for word in _NOT_TEXT):
+        if not is_text and any(word in call.raw_body for word in _NOT_TEXT):
             given = max(given, context or 0)
         most = self._price(call, given, (output or 0) * _answers(call.body))
         return most, output is None
@@ -298,6 +336,8 @@ def _noting(call: InsideCall) -> Any:
         if message["type"] == "http.response.start":
             call.reply_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
             call.reply_headers[":status"] = str(message["status"])
+        elif call.answer is not None and sum(map(len, call.answer)) < _ANSWER_BYTES_MAX:
+            call.answer.append(message.get("body", b""))
 
     return send
 

@@ -83,6 +83,8 @@ class Outcome(Enum):
     REFRESH = "refresh"
     #: No request of anybody's either: the team had the server ask before anybody does.
     PREWARM = "prewarm"
+    #: Nor is this: the team had the server ask a model whether one answer serves two questions.
+    JUDGE = "judge"
 
     # Members are made once, so what they are is who they are: hashed without a call of Python for every look-up.
     __hash__ = object.__hash__
@@ -177,6 +179,8 @@ class SemanticEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     #: How likely it was to want another answer, by the rule in force, and the highest risk that answers; None without a rule.
     risk: float | None = None
     risk_limit: float | None = None
+    #: Of the entry that holds the provider's own answer, in hexadecimal, where comparing it decided nothing and it was stored.
+    asked_key: str = ""
 
 
 class UsageSink(Protocol):

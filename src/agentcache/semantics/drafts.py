@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from agentcache.gateway.directives import InvalidDirective, parse_name
-from agentcache.semantics.errors import InvalidSemantics
-from agentcache.semantics.models import EVERY_NAMESPACE, Mode, NamespaceSettings, VerifierKind
+from agentcache.kit.money import NANOS_PER_USD, usd
+from agentcache.semantics.errors import InvalidJudge, InvalidSemantics
+from agentcache.semantics.models import EVERY_NAMESPACE, Judge, Mode, NamespaceSettings, VerifierKind
 
 TARGET_MIN: Final = 0.001
 TARGET_MAX: Final = 0.2
 SHADOW_SHARE_MAX: Final = 1.0
 #: Below it no neighbour is looked at.
 COSINE_MIN: Final = 0.6
+#: US dollars a day.
+JUDGE_BUDGET_USD_MAX: Final = 1_000
+JUDGE_MODEL_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,30 @@ class SettingsDraft:
     def as_document(self) -> dict[str, Any]:
         """Return it as the audit log and forms have it."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeDraft:
+    """What people set of a judge; see `models.Judge`. Money is 1e-9 USD."""
+
+    provider: str
+    model: str
+    daily_budget_usd_nanos: int
+    is_on: bool = True
+
+    @classmethod
+    def of(cls, row: Judge) -> JudgeDraft:
+        """Return what a row holds of it."""
+        return cls(row.provider, row.model, row.daily_budget_usd_nanos, is_on=row.is_on)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as the audit log has it."""
+        return {
+            "is_on": self.is_on,
+            "provider": self.provider,
+            "model": self.model,
+            "daily_budget_usd": usd(self.daily_budget_usd_nanos),
+        }
 
 
 def checked_namespace(namespace: str) -> str:
@@ -85,3 +113,19 @@ def checked(draft: SettingsDraft) -> SettingsDraft:
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not math.isfinite(value) or not low <= value <= high:
         raise InvalidSemantics(f"{name}: give a number from {low:g} to {high:g}.", param=name)
+
+
+def checked_judge(draft: JudgeDraft) -> JudgeDraft:
+    """Return a judge that can be kept, as far as the draft alone tells. Raises `InvalidJudge`."""
+    model = draft.model.strip()
+    if not 1 <= len(model) <= JUDGE_MODEL_CHARS_MAX or not model.isprintable() or " " in model:
+        raise InvalidJudge(
+            f"model: give the provider's name of one, 1 to {JUDGE_MODEL_CHARS_MAX} characters without blanks.",
+            param="model",
+        )
+    if not 0 < draft.daily_budget_usd_nanos <= JUDGE_BUDGET_USD_MAX * NANOS_PER_USD:
+        raise InvalidJudge(
+            f"daily_budget_usd: give an amount above 0 and up to {JUDGE_BUDGET_USD_MAX:,} US dollars.",
+            param="daily_budget_usd",
+        )
+    return replace(draft, model=model)

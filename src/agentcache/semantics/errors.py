@@ -23,6 +23,31 @@ class SemanticsNotFound(NotFound):
     code = "semantics_not_found"
 
 
+class InvalidJudge(BadRequest):
+    """This judge is not understood; `param` names the member at fault."""
+
+    code = "invalid_semantic_judge"
+
+
+class JudgePriceUnknown(BadRequest):
+    """The price of this model is not known here, and a budget needs one: give it one in the own prices, or choose another."""
+
+    code = "semantic_judge_price_unknown"
+
+
+class JudgeNotFound(NotFound):
+    """The namespace has no judge of its own."""
+
+    code = "semantic_judge_not_found"
+
+
+class JudgeChanged(AgentCacheError):
+    """Somebody changed this judge meanwhile: look at it as it is now, and try again."""
+
+    code = "semantic_judge_changed"
+    status = 409
+
+
 class SemanticsChanged(AgentCacheError):
     """Somebody changed these settings meanwhile: look at them as they are now, and try again."""
 

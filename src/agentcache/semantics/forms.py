@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from django import forms
 
+from agentcache.kit.money import parse_usd, usd
 from agentcache.semantics.comparing import PROMPT_CHARS_MAX
-from agentcache.semantics.drafts import SettingsDraft
+from agentcache.semantics.drafts import JUDGE_BUDGET_USD_MAX, JUDGE_MODEL_CHARS_MAX, JudgeDraft, SettingsDraft
 from agentcache.semantics.models import Mode, VerifierKind
 from agentcache.semantics.words import MODES, VERIFIERS
 
@@ -67,6 +68,53 @@ class SettingsForm(forms.Form):
         """What is typed in."""
         given = self.cleaned_data
         return SettingsDraft(**{name: given[name] for name in SettingsDraft.__dataclass_fields__})
+
+
+class Dollars(forms.CharField):
+    """An amount in US dollars, typed in as a decimal and kept in 1e-9 USD."""
+
+    def clean(self, value: Any) -> Any:
+        """Return the amount."""
+        try:
+            return parse_usd(super().clean(value))
+        except ValueError as error:
+            raise forms.ValidationError(f"{error}.") from None
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show an amount as dollars."""
+        return usd(value) if isinstance(value, int) else value
+
+
+class JudgeForm(forms.Form):
+    """A namespace's judge."""
+
+    namespace = forms.CharField(
+        max_length=128, label="Namespace", help_text="As requests name it; * for every one without a judge of its own."
+    )
+    is_on = forms.BooleanField(required=False, initial=True, label="Ask where both answers cannot be compared")
+    provider = forms.ChoiceField(help_text="Asked with the credential that the team keeps for it.")
+    model = forms.CharField(
+        max_length=JUDGE_MODEL_CHARS_MAX, widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+        help_text="A small one that answers without reasoning first, such as gpt-4o-mini.",
+    )  # fmt: skip
+    daily_budget_usd = Dollars(
+        label="Spend at most, USD a day", initial="1.00", max_length=32,
+        help_text=f"Above 0 and up to {JUDGE_BUDGET_USD_MAX:,}; a day of UTC. Part of the cost of caching.",
+    )  # fmt: skip
+    #: The revision that the form was filled in from.
+    based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, providers: Sequence[str], is_new: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast("forms.ChoiceField", self.fields["provider"]).choices = [(name, name) for name in providers]
+        if not is_new:
+            del self.fields["namespace"]
+
+    @property
+    def draft(self) -> JudgeDraft:
+        """What is typed in."""
+        given = self.cleaned_data
+        return JudgeDraft(given["provider"], given["model"], given["daily_budget_usd"], is_on=given["is_on"])
 
 
 class PairForm(forms.Form):

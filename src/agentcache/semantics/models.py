@@ -59,6 +59,16 @@ class NamespaceSettings(models.Model):
         return f"{self.namespace} of {self.team_id}"
 
 
+class Judging(models.TextChoices):
+    """How far the judge is with a near question whose answers nobody could compare."""
+
+    NOT_ASKED = "", "Not asked"
+    #: And undecided still where `agreed` is null: the answer was no verdict, or never came. It is not paid for twice.
+    ASKED = "asked", "Asked"
+    #: An answer is gone, or is longer than what is judged.
+    UNFIT = "unfit", "Cannot be judged"
+
+
 class EventKind(models.TextChoices):
     """What a near question came to; see `gateway.ports.SemanticEvent`."""
 
@@ -109,6 +119,9 @@ class NearQuestion(models.Model):
     api_key_id = models.CharField(max_length=32, blank=True, default="")
     dialect = models.CharField(max_length=64, blank=True, default="")
     model = models.CharField(max_length=200, blank=True, default="")
+    #: Hexadecimal key of the entry with the provider's own answer, where comparing both decided nothing.
+    asked_key = models.CharField(max_length=64, blank=True, default="", db_default="")
+    judging = models.CharField(max_length=5, choices=Judging, blank=True, default="", db_default="")
 
     class Meta:
         indexes = [
@@ -117,6 +130,11 @@ class NearQuestion(models.Model):
             models.Index(fields=["team", "entry_key", "at"], name="semantics_near_of_entry"),
             models.Index(fields=["team", "namespace", "-at"], name="semantics_near_evidence"),
             models.Index(fields=["at"], name="semantics_near_old"),
+            models.Index(
+                fields=["team", "namespace", "-at"],
+                condition=models.Q(agreed__isnull=True, judging="") & ~models.Q(asked_key=""),
+                name="semantics_near_undecided",
+            ),
         ]
 
     @property
@@ -184,6 +202,76 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.namespace} of {self.team_id}"
+
+
+class Judge(models.Model):
+    """A model at a provider that is asked where nobody could tell whether two answers say the same, with the team's credential.
+
+    Of a namespace, or of every one without a judge of its own. Money is 1e-9 USD.
+    """
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: `EVERY_NAMESPACE` for all that have none of their own.
+    namespace = models.CharField(max_length=128)
+    is_on = models.BooleanField(default=True)
+    #: Name of a dialect: the team keeps one credential for each.
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    #: What it may cost on a day, UTC.
+    daily_budget_usd_nanos = models.BigIntegerField()
+    #: One more for each change of what people set.
+    revision = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(db_default=Now())
+    changed_by = models.CharField(max_length=254, blank=True, default="")
+    #: Not asked before then; null for at once.
+    held_until = models.DateTimeField(null=True, blank=True)
+    #: Failures in a row.
+    failures = models.PositiveSmallIntegerField(default=0)
+    #: What went wrong last: a stable word, and the HTTP status where there was an answer.
+    last_error = models.CharField(max_length=64, blank=True, default="")
+    last_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_judge_once")]
+
+    def __str__(self) -> str:
+        return f"{self.model} for {self.namespace} of {self.team_id}"
+
+
+class JudgeDay(models.Model):
+    """What a judge did on a day, UTC; money is 1e-9 USD. Kept when the judge is removed, so that no budget begins anew."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    #: Of the judge.
+    namespace = models.CharField(max_length=128)
+    day = models.DateField()
+    asked = models.PositiveIntegerField(default=0)
+    #: Verdicts.
+    same = models.PositiveIntegerField(default=0)
+    different = models.PositiveIntegerField(default=0)
+    #: Asked without an answer; the others were answered by something that is no verdict, or their worker was killed.
+    failed = models.PositiveIntegerField(default=0)
+    spent_usd_nanos = models.BigIntegerField(default=0)
+    #: Set aside for what is under way, and the most that calls may have cost of which nobody knows the end.
+    held_usd_nanos = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "namespace", "day"], name="semantics_judge_day_once")]
+
+    @property
+    def undecided(self) -> int:
+        """Questions that it was asked and that are undecided still."""
+        return self.asked - self.same - self.different - self.failed
+
+    @property
+    def used_usd_nanos(self) -> int:
+        """What counts against the budget."""
+        return self.spent_usd_nanos + self.held_usd_nanos
+
+    def __str__(self) -> str:
+        return f"{self.namespace} of {self.team_id} on {self.day}"
 
 
 class QuarantineReason(models.TextChoices):

@@ -14,12 +14,16 @@ from agentcache.engine.semantic.controller import wilson
 from agentcache.engine.semantic.risk_rule import RiskRule, parse_rule
 from agentcache.kit.errors import BadRequest
 from agentcache.quotas.queries import plan_of
-from agentcache.semantics.errors import NearQuestionNotFound, SemanticsNotFound
+from agentcache.semantics.errors import JudgeNotFound, NearQuestionNotFound, SemanticsNotFound
 from agentcache.semantics.models import (
     EVERY_NAMESPACE,
     DayFigures,
     EventKind,
     Evidence,
+    Judge,
+    JudgeDay,
+    Judging,
+    Mode,
     NamespaceSettings,
     NearQuestion,
     QuarantinedEntry,
@@ -32,6 +36,8 @@ PAGE_ROWS: Final = 25
 DAYS_MAX: Final = 400
 _DAYS_OFFERED: Final = (14, 30, 90)
 _UNTOLD_AT_ONCE: Final = 200
+#: A pair that nobody judged by then stays undecided: what is newer tells more.
+JUDGED_WITHIN: Final = timedelta(hours=24)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -191,6 +197,88 @@ def _view(
         decided=evidence.decided,
         learned_rule=LearnedRule.of(evidence),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeView:
+    """A judge, and what it did: today (UTC), and over some days. Money is 1e-9 USD."""
+
+    judge: Judge
+    today: JudgeDay
+    asked: int
+    same: int
+    different: int
+    failed: int
+    spent_usd_nanos: int
+    #: Pairs that wait for it now.
+    waiting: int
+
+    @property
+    def undecided(self) -> int:
+        """Pairs that it was asked about and that are undecided still."""
+        return self.asked - self.same - self.different - self.failed
+
+
+def judges_of(team: Team, since: date, now: datetime) -> list[JudgeView]:
+    """Return the judges of the team's namespaces, that of every other one first, with what they did since a day."""
+    judges = sorted(
+        rows_of(team, Judge).select_related("team").order_by("namespace"),
+        key=lambda row: row.namespace != EVERY_NAMESPACE,
+    )
+    return [_judge_view(judge, since, now) for judge in judges]
+
+
+def get_judge(team: Team, namespace: str) -> Judge:
+    """Return the judge that a namespace has of its own. Raises `JudgeNotFound`."""
+    judge = rows_of(team, Judge).select_related("team").filter(namespace=namespace).first()
+    if judge is None:
+        raise JudgeNotFound(param="namespace")
+    return judge
+
+
+def view_of_judge(team: Team, namespace: str, since: date, now: datetime) -> JudgeView:
+    """Return one judge with what it did since a day. Raises `JudgeNotFound`."""
+    return _judge_view(get_judge(team, namespace), since, now)
+
+
+def _judge_view(judge: Judge, since: date, now: datetime) -> JudgeView:
+    days = list(rows_of(judge.team, JudgeDay).filter(namespace=judge.namespace, day__gte=since))
+    day = now.astimezone(UTC).date()
+    today = next((one for one in days if one.day == day), JudgeDay(team=judge.team, namespace=judge.namespace, day=day))
+    return JudgeView(
+        judge=judge,
+        today=today,
+        asked=sum(one.asked for one in days),
+        same=sum(one.same for one in days),
+        different=sum(one.different for one in days),
+        failed=sum(one.failed for one in days),
+        spent_usd_nanos=sum(one.spent_usd_nanos for one in days),
+        waiting=undecided_pairs(judge, now).count(),
+    )
+
+
+def teams_with_undecided(team_ids: Iterable[str], now: datetime) -> set[str]:
+    """Return those of some teams that have pairs which nobody could compare. The worker asks for every team."""
+    rows = NearQuestion.objects.filter(agreed__isnull=True, judging=Judging.NOT_ASKED).exclude(asked_key="")
+    rows = rows.filter(team_id__in=list(team_ids), at__gte=now - JUDGED_WITHIN)
+    return set(rows.order_by().values_list("team_id", flat=True).distinct())
+
+
+def undecided_pairs(judge: Judge, now: datetime) -> QuerySet[NearQuestion]:
+    """Return what waits for a judge: pairs of its namespace, or of all that have no judge of their own; none where look-ups are off."""
+    rows = (
+        rows_of(judge.team, NearQuestion).filter(agreed__isnull=True, judging=Judging.NOT_ASKED).exclude(asked_key="")
+    )
+    rows = rows.filter(at__gte=now - JUDGED_WITHIN)
+    modes = dict(rows_of(judge.team, NamespaceSettings).values_list("namespace", "mode"))
+    otherwise = modes.pop(EVERY_NAMESPACE, Mode.OFF)
+    if judge.namespace != EVERY_NAMESPACE:
+        is_off = modes.get(judge.namespace, otherwise) == Mode.OFF
+        return rows.none() if is_off else rows.filter(namespace=judge.namespace)
+    judged = set(rows_of(judge.team, Judge).values_list("namespace", flat=True))
+    off = {namespace for namespace, mode in modes.items() if mode == Mode.OFF}
+    rows = rows.exclude(namespace__in=judged | off)
+    return rows.filter(namespace__in=modes) if otherwise == Mode.OFF else rows
 
 
 def days_of(team: Team, since: date, until: date, namespace: str = "") -> list[Figures]:

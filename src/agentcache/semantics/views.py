@@ -61,7 +61,7 @@ def index(request: TeamRequest) -> HttpResponse:
     chosen = [view for view in views if not namespace or view.namespace == namespace]
     total = Figures.total(view.figures for view in chosen)
     context = {
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "problem": missing(),
         "rows": [NamespaceRow(view) for view in views],
         "chosen": namespace,
@@ -220,7 +220,7 @@ def hits(request: TeamRequest) -> HttpResponse:
     except BadRequest as error:
         problem, page = error.message, queries.near_questions(team, filters)
     context = {
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "rows": near_rows(team, page.rows),
         "page": page,
         "problem": problem,
@@ -260,6 +260,11 @@ class NearRow:
         return [(words.feature(name), value, effect) for name, value, effect in self.row.reasons]
 
     @property
+    def judged_by(self) -> str:
+        """What said whether one answer serves both, in words; "" where nothing did."""
+        return words.JUDGED_BY.get(self.row.judged_by, self.row.judged_by)
+
+    @property
     def veto(self) -> str:
         """Why no score outweighs it, in words."""
         return words.VETOES.get(self.row.veto, self.row.veto)
@@ -283,7 +288,7 @@ def quarantine(request: TeamRequest) -> HttpResponse:
     """List the entries that answer no near questions, and those that were released."""
     team = request.team_context.team
     context = {
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "rows": queries.quarantine_of(team),
         "ended": queries.quarantine_of(team, is_ended=True, limit=20),
         "may_release": request.team_context.may(Permission.SEMANTICS_MANAGE),
@@ -321,7 +326,7 @@ def playground(request: TeamRequest) -> HttpResponse:
     """Compare two prompts: every feature, veto, score and the verdict."""
     team = request.team_context.team
     form = PairForm(request.POST or None, namespaces=queries.namespaces_with_rules(team))
-    context: dict[str, Any] = {"tabs": _tabs(), "form": form, "problem": missing()}
+    context: dict[str, Any] = {"tabs": tabs(), "form": form, "problem": missing()}
     if form.is_bound and form.is_valid():
         given = form.cleaned_data
         namespace = given.get("namespace", "")
@@ -360,9 +365,11 @@ def _shown(one: FeatureValue) -> tuple[str, str, float, float | None]:
     return words.feature(one.name), one.name, one.value, one.effect
 
 
-def _tabs() -> list[tuple[str, str]]:
+def tabs() -> list[tuple[str, str]]:
+    """Return the tabs of all of these pages: title, address."""
     return [
         ("Settings and evidence", reverse("semantics:index")),
+        ("Judge", reverse("semantics:judges")),
         ("Recent hits", reverse("semantics:hits")),
         ("Quarantine", reverse("semantics:quarantine")),
         ("Playground", reverse("semantics:playground")),

@@ -84,6 +84,29 @@ VETOES: Final[Mapping[str, str]] = MappingProxyType({
     "literals": "code, an address, a file or quoted words differ",
 })  # fmt: skip
 
+#: What decided on a near question -> in words.
+JUDGED_BY: Final[Mapping[str, str]] = MappingProxyType({
+    "normalised": "by comparing both answers word for word",
+    "embedding": "by how near both answers are",
+    "judge": "by the judge",
+    "caller": "by who reported it",
+})  # fmt: skip
+
+#: Why a judge was not asked, or did not answer -> in words. One that is not named is shown by its name.
+JUDGE_TROUBLES: Final[Mapping[str, str]] = MappingProxyType({
+    "budget_used_up": "The budget of the day is used up.",
+    "budget_too_small": "The budget of a day is less than one pair may cost.",
+    "credential_missing": "The team keeps no credential for this provider any more.",
+    "provider_not_found": "This server has no such provider any more, or it has no chat models.",
+    "price_unknown": "The price of this model is not known here.",
+    "provider_refused": "The provider refused the call.",
+    "upstream_timeout": "The provider did not answer in time.",
+    "upstream_unreachable": "The provider could not be reached.",
+    "upstream_cut": "The provider's answer broke off.",
+    "upstream_invalid": "The provider's answer was not HTTP.",
+    "store_unavailable": "The cache could not be read.",
+})  # fmt: skip
+
 #: Verdict of a comparison -> tone, word, sentence.
 VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
     "same": ("good", "One question", "Both have one normal form, so the stored answer is served in every mode but off and shadow."),
@@ -153,6 +176,12 @@ FEATURES: Final[Mapping[str, str]] = MappingProxyType({
     "content_fewest": "words that carry meaning, the shorter",
     "run": "longest common run of words",
 })  # fmt: skip
+
+
+def judge_trouble(code: str, status: int | None) -> str:
+    """Return what went wrong with a judge."""
+    text = JUDGE_TROUBLES.get(code, f"It was not asked: {code.replace('_', ' ')}.")
+    return text if status is None else f"{text[:-1]} (status {status})."
 
 
 def feature(name: str) -> str:

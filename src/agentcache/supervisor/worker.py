@@ -45,7 +45,7 @@ def run_worker(
 
 
 async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener: socket.socket | None) -> None:
-    from agentcache.web.jobs import open_refreshing, open_usage_ingest, open_watch, open_worker
+    from agentcache.web.jobs import open_judging, open_refreshing, open_usage_ingest, open_watch, open_worker
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,16 +60,18 @@ async def _work(settings: Settings, lifeline: Lifeline | None, metrics_listener:
         ingest = await stack.enter_async_context(open_usage_ingest(settings))
         watch = await stack.enter_async_context(open_watch(settings))
         refreshing = await stack.enter_async_context(open_refreshing(settings))
+        judging = await stack.enter_async_context(open_judging(settings))
         gc.freeze()
         gc.enable()
         if lifeline is not None:
             lifeline.ready()
-        async with asyncio.TaskGroup() as all_four:
+        async with asyncio.TaskGroup() as all_five:
             # Beside its servers it leaves last, for their last usage; alone it waits for nobody.
-            all_four.create_task(ingest.run(stop, settings.drain_seconds if lifeline is not None else 0.0))
-            all_four.create_task(watch.run(stop, settings.drain_seconds))
-            all_four.create_task(refreshing.run(stop, settings.drain_seconds))
-            all_four.create_task(worker.run(stop, settings.drain_seconds))
+            all_five.create_task(ingest.run(stop, settings.drain_seconds if lifeline is not None else 0.0))
+            all_five.create_task(watch.run(stop, settings.drain_seconds))
+            all_five.create_task(refreshing.run(stop, settings.drain_seconds))
+            all_five.create_task(judging.run(stop, settings.drain_seconds))
+            all_five.create_task(worker.run(stop, settings.drain_seconds))
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ DESCRIPTIONS: Final[Mapping[Permission, str]] = MappingProxyType({
     Permission.POLICIES_READ: "See policies, their versions, and what they would have done to past traffic",
     Permission.POLICIES_MANAGE: "Change for how long answers are kept, and which are not",
     Permission.SEMANTICS_READ: "See semantic hits and what was judged of them, and try pairs of prompts",
-    Permission.SEMANTICS_MANAGE: "Change which namespaces look up by meaning, and release entries from quarantine",
+    Permission.SEMANTICS_MANAGE: "Change which namespaces look up by meaning, have judges asked, and release entries from quarantine",
     Permission.REQUESTS_READ: "See requests, and why each was a hit or a miss",
     Permission.STATS_READ: "See usage, savings and analytics, and export them",
     Permission.LISTENERS_READ: "See watched sources, and what changed there",

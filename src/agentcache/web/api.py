@@ -81,7 +81,7 @@ def _add_routers() -> None:
     from agentcache.policies.api import router as policies
     from agentcache.prewarm.api import credentials, keeping, prewarm, schedules
     from agentcache.quotas.api import router as quotas
-    from agentcache.semantics.api import semantics
+    from agentcache.semantics.api import judges, semantics
     from agentcache.semantics.api import settings as semantic_settings
     from agentcache.tasks.api import router as tasks
     from agentcache.teams.api import router as teams
@@ -94,6 +94,7 @@ def _add_routers() -> None:
     api.add_router("/account", accounts)
     api.add_router("/policies", policies)
     api.add_router("/semantics/settings", semantic_settings)
+    api.add_router("/semantics/judges", judges)
     api.add_router("/semantics", semantics)
     api.add_router("/jobs", tasks)
     api.add_router("/webhooks", webhooks)

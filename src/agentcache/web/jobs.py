@@ -44,6 +44,7 @@ from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.prewarm.services.batches import RUN as PREWARM
 from agentcache.quotas import jobs as quota_jobs
 from agentcache.semantics import jobs as semantic_jobs
+from agentcache.semantics.judging import AskJudges
 from agentcache.settings import Settings
 from agentcache.tasks import jobs as task_jobs
 from agentcache.tasks.jobs import TaskFunction, TaskRunner
@@ -269,3 +270,16 @@ async def open_refreshing(settings: Settings, clock: Clock | None = None) -> Asy
         stack.push_async_callback(inside.close)
         secrets = ServerSecrets.of(settings)
         yield RefreshAhead(threads, secrets, inside, clock, encrypt_entries=settings.encrypt_entries)
+
+
+@contextlib.asynccontextmanager
+async def open_judging(settings: Settings, clock: Clock | None = None) -> AsyncIterator[AskJudges]:
+    """Open what asks judges about near questions; `await judging.run(stop)` works."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        # Its own thread, like refreshing.
+        threads = DatabaseThreads(threads=1)
+        stack.callback(threads.close)
+        inside = LazyInside(settings, clock, threads)
+        stack.push_async_callback(inside.close)
+        yield AskJudges(threads, ServerSecrets.of(settings), inside, clock, encrypt_entries=settings.encrypt_entries)

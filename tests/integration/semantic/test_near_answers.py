@@ -164,6 +164,22 @@ def test_shadow_asks_the_provider_and_compares(team, provider):
     assert found[1][:2] == ("shadow", False)
 
 
+def test_what_comparing_leaves_open_names_both_answers_for_a_judge(team, provider):
+    team.key = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
+    provider.script(text="Use the link on the sign-in page.")
+    first = team.send(ASKED)
+    provider.script(text="Open the sign-in page and choose the link below the form.")
+    second = team.send(NEAR)
+    event = team.gateway.near_events[-1]
+    assert (event.kind, event.agreed, event.judged_by) == ("shadow", None, "")
+    keys = second.headers["x-agentcache-key"], first.headers["x-agentcache-key"]
+    assert (event.asked_key, event.entry_key) == keys
+    # What is not stored cannot be read by anybody else.
+    provider.script(text="Open the sign-in page and choose the link below the form.")
+    team.send(MORE[0], headers={"x-agentcache-mode": "read-only"})
+    assert (team.gateway.near_events[-1].agreed, team.gateway.near_events[-1].asked_key) == (None, "")
+
+
 def test_a_share_of_hits_is_compared(team, provider):
     team.key = team.new_key(semantics={"*": replace(SERVES, shadow_share=1.0)})
     team.send(ASKED)

@@ -43,7 +43,7 @@ def test_totals_of_a_team_without_calls_are_zero_and_have_no_ratio(teams):
 def test_each_outcome_counts_where_it_belongs(teams):
     for number, outcome in enumerate(Outcome, 1):
         for _ in range(number):
-            requests = 0 if outcome in (Outcome.REFRESH, Outcome.PREWARM) else 1
+            requests = 0 if outcome in (Outcome.REFRESH, Outcome.PREWARM, Outcome.JUDGE) else 1
             record(
                 teams[0],
                 outcome,
@@ -54,7 +54,8 @@ def test_each_outcome_counts_where_it_belongs(teams):
                 saved_usd_nanos=4,
             )
     totals = queries.totals(teams[0], DAY)
-    counted = {outcome: number for number, outcome in enumerate(Outcome, 1)} | {Outcome.REFRESH: 0, Outcome.PREWARM: 0}
+    no_requests = dict.fromkeys((Outcome.REFRESH, Outcome.PREWARM, Outcome.JUDGE), 0)
+    counted = {outcome: number for number, outcome in enumerate(Outcome, 1)} | no_requests
     assert totals.by_outcome == counted
     assert totals.requests == 36
     assert totals.hits == counted[Outcome.EXACT] + counted[Outcome.SEMANTIC] + counted[Outcome.STALE]
@@ -63,9 +64,9 @@ def test_each_outcome_counts_where_it_belongs(teams):
     lookups = totals.hits + totals.misses + totals.coalesced
     assert totals.hit_ratio == totals.hits / lookups
     sums = (totals.input_tokens, totals.output_tokens, totals.cost_usd_nanos, totals.saved_usd_nanos)
-    # A refresh is no request, nor is prewarming; both are paid all the same.
-    assert sums == (55, 110, 165, 220)
-    assert totals.caching_cost_usd_nanos == 3 * (totals.hits + totals.coalesced + 9 + 10)
+    # A refresh is no request, nor is prewarming or asking a judge; they are paid all the same.
+    assert sums == (66, 132, 198, 264)
+    assert totals.caching_cost_usd_nanos == 3 * (totals.hits + totals.coalesced + 9 + 10 + 11)
     assert totals.refused == counted[Outcome.REFUSED]
     assert totals.error_ratio == counted[Outcome.ERROR] / 28
 

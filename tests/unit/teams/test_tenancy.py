@@ -57,12 +57,14 @@ CROSSING = {
     ("listeners/services/turns.py", "_due"),
     ("listeners/services/records.py", "_record"),  # the very row that was checked
     ("semantics/queries.py", "untold"),  # the worker tells the index of every team's
+    ("semantics/queries.py", "teams_with_undecided"),  # the worker asks the judges of every team
+    ("semantics/services/judging.py", "due_judges"),
     ("semantics/services/quarantining.py", "note_told"),
     (
         "semantics/services/taking.py",
         "take_events",
     ),  # a file holds what callers of many teams asked; known by their ids
-    ("semantics/services/counting.py", "count"),  # of those, each to its own team
+    ("semantics/services/counting.py", "_add"),  # of those, each to its own team
     ("semantics/services/learning.py", "learn_due"),  # the worker learns for every team
     ("semantics/services/pruning.py", "prune"),  # what is old, whosesoever it is
     ("semantics/services/pruning.py", "_delete_old"),

@@ -124,7 +124,7 @@ class Totals:
     @property
     def caching_cost_usd_nanos(self) -> int:
         """What was paid so that the cache could answer."""
-        return self.sum_of("cost_usd_nanos", [*NOT_BOUGHT, Outcome.REFRESH, Outcome.PREWARM])
+        return self.sum_of("cost_usd_nanos", [*NOT_BOUGHT, Outcome.REFRESH, Outcome.PREWARM, Outcome.JUDGE])
 
     @property
     def net_saved_usd_nanos(self) -> int:

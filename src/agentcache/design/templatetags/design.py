@@ -37,7 +37,7 @@ _OUTCOMES = {
     "stale_served": ("Served stale", "stale"), "coalesced": ("Shared a call", "coalesced"), "miss": ("Miss", "miss"),
     "bypass": ("Bypass", "bypass"), "error": ("Error", "error"),
     "refused": ("Refused", "refused"), "refresh": ("Refresh", "coalesced"),
-    "prewarm": ("Prewarmed", "coalesced"),
+    "prewarm": ("Prewarmed", "coalesced"), "judge": ("Judge asked", "coalesced"),
 }  # fmt: skip
 _TONES = {"neutral": "quiet", "notice": "warn"}
 

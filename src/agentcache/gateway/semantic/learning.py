@@ -161,6 +161,8 @@ class Learner:
             api_key_id=filled.api_key_id,
             dialect=filled.dialect,
             model=filled.model,
+            # Named only where somebody else may have to read both answers.
+            asked_key=filled.key.hex() if agreed is None and filled.meta is not None else "",
         )
         self._events.add(event)
         return event

@@ -13,11 +13,20 @@ from agentcache.semantics.models import DayFigures, EventKind, Evidence, NearQue
 
 def count(rows: Iterable[NearQuestion]) -> None:
     """Add near questions to the figures of their days, and to what their namespaces have decided."""
+    _add((row, _figures(row)) for row in rows)
+
+
+def count_verdict(row: NearQuestion) -> None:
+    """Add what was decided of a near question that was counted while it was undecided."""
+    _add([(row, _decided_figures(row))])
+
+
+def _add(counted: Iterable[tuple[NearQuestion, dict[str, int]]]) -> None:
     days: dict[tuple[str, str, date], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     decided: dict[tuple[str, str], int] = defaultdict(int)
-    for row in rows:
+    for row, figures in counted:
         sums = days[row.team_id, row.namespace, row.at.astimezone(UTC).date()]
-        for name, value in _figures(row).items():
+        for name, value in figures.items():
             sums[name] += value
         decided[row.team_id, row.namespace] += row.is_decided
     # In one order, so that two that count at once wait for each other and do not block each other.
@@ -33,16 +42,16 @@ def count(rows: Iterable[NearQuestion]) -> None:
 
 
 def _figures(row: NearQuestion) -> dict[str, int]:
-    is_wrong = row.agreed is False
     if row.kind == EventKind.HIT:
         return {"hits": 1, "saved_usd_nanos": row.saved_usd_nanos}
     if row.kind == EventKind.SHADOW:
-        return {
-            "shadowed": 1,
-            "judged": int(row.is_decided),
-            "wrong": int(is_wrong),
-            "missed_usd_nanos": row.saved_usd_nanos,
-        }
+        return {"shadowed": 1, "missed_usd_nanos": row.saved_usd_nanos, **_decided_figures(row)}
     if row.kind == EventKind.JUDGED:
-        return {"below": int(row.is_decided), "below_agreed": int(row.agreed is True)}
-    return {"reported": int(is_wrong)}
+        return _decided_figures(row)
+    return {"reported": int(row.agreed is False)}
+
+
+def _decided_figures(row: NearQuestion) -> dict[str, int]:
+    if row.kind == EventKind.SHADOW:
+        return {"judged": int(row.is_decided), "wrong": int(row.agreed is False)}
+    return {"below": int(row.is_decided), "below_agreed": int(row.agreed is True)}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentcache.quotas.queries import plan_of
-from agentcache.semantics.models import DayFigures, NearQuestion, QuarantinedEntry
+from agentcache.semantics.models import DayFigures, JudgeDay, NearQuestion, QuarantinedEntry
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -33,6 +33,7 @@ def prune(now: datetime) -> None:
         if last is not None:
             rows_of(team, NearQuestion).filter(at__lte=last).delete()
     DayFigures.objects.filter(day__lt=(now - timedelta(days=_FIGURES_KEPT_DAYS)).date()).delete()
+    JudgeDay.objects.filter(day__lt=(now - timedelta(days=_FIGURES_KEPT_DAYS)).date()).delete()
     ended = QuarantinedEntry.objects.filter(is_told=True, released_at__lt=now - timedelta(days=_FIGURES_KEPT_DAYS))
     ended.delete()
 

@@ -81,6 +81,7 @@ def _row(event: SemanticEvent, texts: TeamTexts) -> NearQuestion:
         api_key_id=_plain(event.api_key_id, 32),
         dialect=_plain(event.dialect, 64),
         model=_plain(event.model, 200),
+        asked_key=_plain(event.asked_key, 64),
     )
 
 

@@ -1,0 +1,26 @@
+"""A process that asks judges, for a test that kills it.
+
+python -m tests.support.judge_worker_program DATA_DIR UPSTREAM
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from agentcache.settings import Settings
+from agentcache.web.project import configure
+
+
+async def _work(settings: Settings) -> None:
+    from agentcache.web.jobs import open_judging
+
+    async with open_judging(settings) as judging:
+        await judging.run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    data_dir, upstream = sys.argv[1:]
+    given = Settings.from_env({"AGENTCACHE_DATA_DIR": data_dir, "AGENTCACHE_UPSTREAM_OPENAI": upstream})
+    configure(given)
+    asyncio.run(_work(given))
