@@ -52,12 +52,19 @@ class Taking:
         self._folder = folder
         self._clock = clock
         self._encrypt_entries = encrypt_entries
+        self._has_told_anew = False
 
     async def __call__(self, _payload: dict[str, object]) -> None:
-        """Take what waits, each file in one transaction; then learn, and tell the index of quarantines."""
+        """Take what waits, each file in one transaction; then learn, and tell the index of quarantines.
+
+        The first time it is told of all of them: records may have been restored without their index.
+        """
         if await self._threads.run(partial(take_files, self._secrets, self._folder), within_seconds=_WITHIN_SECONDS):
             now = jobs.at(self._clock.now())
             await self._threads.run(partial(services.learn_due, now), within_seconds=_WITHIN_SECONDS)
+        if not self._has_told_anew:
+            await self._threads.run(services.tell_anew)
+            self._has_told_anew = True
         for row in await self._threads.run(queries.untold):
             team = row.team
             tenant = self._secrets.tenant(team.pk, bytes(team.wrapped_data_key), encrypt_entries=self._encrypt_entries)

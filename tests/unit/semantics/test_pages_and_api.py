@@ -11,11 +11,13 @@ from agentcache.analytics import services as analytics
 from agentcache.audit.services import Actor
 from agentcache.engine.semantic.index.opening import open_index
 from agentcache.gateway.ports import Scope
+from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.clock import SystemClock
 from agentcache.quotas.models import TeamPlan
 from agentcache.quotas.plans import PlanName
 from agentcache.semantics import measuring, queries, services
 from agentcache.semantics.drafts import SettingsDraft
+from agentcache.semantics.jobs import Taking
 from agentcache.teams.secrets import current_secrets, current_settings
 from agentcache.teams.services import create_api_key
 from tests.support import usage
@@ -185,6 +187,33 @@ def test_a_bad_hit_is_reported_on_its_requests_page_and_released_by_an_admin(tea
     page = text(admin.get("/dashboard/semantic/quarantine"))
     assert "Nothing is in quarantine" in page and "Released" in page
     assert admin.post(release).status_code == 404
+
+
+def test_an_index_that_was_lost_is_told_of_every_quarantine_when_a_worker_starts(team, admin):
+    hit = near_event(team)
+    take([hit])
+    assert call(admin, "post", "/reports", {"request_id": hit.request_id})[0] == 201
+    assert quarantined(team) == [ENTRY_KEY]
+    settings = current_settings()
+    for path in settings.data_dir.glob("semantic.db*"):
+        path.unlink()
+    assert quarantined(team) == []
+
+    async def start():
+        threads, index, clock = (
+            DatabaseThreads(answer_within_seconds=60),
+            open_index(settings, SystemClock()),
+            SystemClock(),
+        )
+        try:
+            folder = settings.data_dir / "semantic"
+            await Taking(threads, current_secrets(), index, folder, clock, encrypt_entries=False)({})
+        finally:
+            await index.aclose()
+            threads.close()
+
+    asyncio.run(start())
+    assert quarantined(team) == [ENTRY_KEY]
 
 
 def test_the_api_reports_lists_and_releases(team, admin, member, viewer, stranger):

@@ -60,6 +60,7 @@ CROSSING = {
     ("semantics/queries.py", "teams_with_undecided"),  # the worker asks the judges of every team
     ("semantics/services/judging.py", "due_judges"),
     ("semantics/services/quarantining.py", "note_told"),
+    ("semantics/services/quarantining.py", "tell_anew"),
     (
         "semantics/services/taking.py",
         "take_events",

@@ -17,7 +17,7 @@ from agentcache.semantics.services.judging import (
 )
 from agentcache.semantics.services.learning import learn_due, learn_threshold, relearn
 from agentcache.semantics.services.pruning import TEXTS_KEPT_DAYS, prune
-from agentcache.semantics.services.quarantining import note_told, release, report_bad_hit
+from agentcache.semantics.services.quarantining import note_told, release, report_bad_hit, tell_anew
 from agentcache.semantics.services.settings import remove_settings, save_settings
 from agentcache.semantics.services.taking import take_events
 
@@ -46,4 +46,5 @@ __all__ = [
     "save_settings",
     "set_aside",
     "take_events",
+    "tell_anew",
 ]

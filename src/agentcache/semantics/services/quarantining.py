@@ -113,6 +113,11 @@ def note_told(row_id: str, released_at: datetime | None) -> None:
     QuarantinedEntry.objects.filter(pk=row_id, released_at=released_at).update(is_told=True)
 
 
+def tell_anew() -> int:
+    """Have the index told again of every quarantine, and return of how many: one that was lost, or is another one, holds none."""
+    return QuarantinedEntry.objects.filter(is_told=True, released_at__isnull=True).update(is_told=False)
+
+
 def name_of(actor: Actor) -> str:
     """Return who acts, as lists show it."""
     return (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
