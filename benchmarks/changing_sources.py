@@ -1,6 +1,6 @@
 """`make soak-watch`: an hour of 200 changing pages under load, and how many answers came from before an acknowledged change.
 
-    python -m benchmarks.changing_sources [--pages 200] [--minutes 60] [--interval 15] [--callers 4]
+    python -m benchmarks.changing_sources [--pages 200] [--minutes 60] [--interval 15] [--callers 4] [--faults 30]
 
 The whole product on embedded stores: server, job worker, its reading process. Each call names its page as a source; the
 provider is the web site itself, and says what the page says when it is asked. A change is acknowledged when the listener's webhook has told of it; from then
@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,7 +29,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.growth import Grown, Growth
+from benchmarks.misfortune import Misfortune
 from benchmarks.servers import Served, agentcache, free_port, process, wait_for
+from tests.support.chaos import ChaosProxy
 
 _VERSION = re.compile(r"Version (\d+)\.")
 _NEW_VERSION = re.compile(r"\+Version (\d+)\.")
@@ -97,26 +101,43 @@ def receiver(truth: Truth) -> ThreadingHTTPServer:
     return server
 
 
-def call(connection: http.client.HTTPConnection, served: Served, truth: Truth, number: int, url: str) -> None:
+def call(
+    connection: http.client.HTTPConnection,
+    served: Served,
+    truth: Truth,
+    number: int,
+    url: str,
+    is_excused: Callable[[float], bool],
+) -> None:
     """Make one call and judge the answer."""
+    began = time.monotonic()
     with truth.lock:
         least = truth.acknowledged[number]
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": f"What does page {number} say?"}]}
     headers = {**served.headers, "Content-Type": "application/json", "X-AgentCache-Sources": url}
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-    answer = connection.getresponse()
-    text = answer.read().decode()
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        answer = connection.getresponse()
+        text, outcome = answer.read().decode(), answer.headers.get("Cache-Status", "")
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        text, outcome = repr(error), ""
     found = _VERSION.search(text)
     with truth.lock:
         truth.counted["answers"] += 1
-        truth.counted["hits"] += "; hit" in answer.headers.get("Cache-Status", "")
-        if found is None:
+        truth.counted["hits"] += "; hit" in outcome
+        if found is None and is_excused(began):
+            truth.counted["failed in a fault"] += 1
+        elif found is None:
             truth.counted["errors"] += 1
+            truth.odd.append(text[:200])
         elif int(found[1]) < least:
             truth.counted["violations"] += 1
 
 
-def measure(pages: int, seconds: float, interval: int, callers: int, changes_per_second: float) -> dict[str, Any]:
+def measure(
+    pages: int, seconds: float, interval: int, callers: int, changes_per_second: float, faults: float
+) -> dict[str, Any]:
     """Run it and return the figures."""
     truth = Truth(pages)
     os.environ |= {"AGENTCACHE_EGRESS_ALLOW": "127.0.0.0/8", "AGENTCACHE_LOG_LEVEL": "warning"}
@@ -128,27 +149,31 @@ def measure(pages: int, seconds: float, interval: int, callers: int, changes_per
         )
         threading.Thread(target=lambda: [truth.hear_change(line) for line in site.stdout or ()], daemon=True).start()
         wait_for(port)
-        served = stack.enter_context(agentcache(port, cpu=None))
+        proxy = stack.enter_context(ChaosProxy(port))
+        served = stack.enter_context(agentcache(proxy.port, cpu=None))
         # One host a second would be one page a second; each page has a host of its own here.
         urls = [f"http://127.{number // 250 + 1}.{number % 250 + 1}.1:{port}/p" for number in range(pages)]
         for number, url in enumerate(urls):
             _register_one(served, f"{url}/{number}", f"http://127.0.0.1:{hook.server_port}/hook")
         environ = {**os.environ, "AGENTCACHE_DATA_DIR": str(served.data_dir)}
         subprocess.run([sys.executable, "-c", SHORTEN, str(interval)], env=environ, check=True)
-        before = _memory(served)
-        ends = time.monotonic() + seconds
-        threads = [
-            threading.Thread(target=_calls, args=(served, truth, urls, ends, seed), daemon=True)
-            for seed in range(callers)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        misfortune = Misfortune(proxy, lambda: _job_worker(served), every=faults, kills_for=seconds / 3)
+        with Growth(served.process.pid) as growth:
+            if faults:
+                stack.enter_context(misfortune)
+            ends = time.monotonic() + seconds
+            threads = [
+                threading.Thread(target=_calls, args=(served, truth, urls, ends, seed, misfortune.excuses), daemon=True)
+                for seed in range(callers)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         made = len(truth.changed_at)
         return {
             **truth.counted, **_listeners(served), "made": made, "odd": list(truth.odd), "delays": truth.delays,
-            "memory_before": before, "memory_after": _memory(served),
+            "grown": growth.grown(), "happened": dict(misfortune.happened),
         }  # fmt: skip
 
 
@@ -178,19 +203,23 @@ def _listeners(served: Served) -> dict[str, Any]:
     }
 
 
-def _calls(served: Served, truth: Truth, urls: list[str], ends: float, seed: int) -> None:
+def _job_worker(served: Served) -> psutil.Process | None:
+    for one in psutil.Process(served.process.pid).children():
+        if "agentcache.supervisor.worker" in one.cmdline():
+            return one
+    return None
+
+
+def _calls(
+    served: Served, truth: Truth, urls: list[str], ends: float, seed: int, is_excused: Callable[[float], bool]
+) -> None:
     chance = random.Random(seed)
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
     while time.monotonic() < ends:
         number = chance.randrange(len(urls))
-        call(connection, served, truth, number, f"{urls[number]}/{number}")
+        call(connection, served, truth, number, f"{urls[number]}/{number}", is_excused)
         time.sleep(0.005)
     connection.close()
-
-
-def _memory(served: Served) -> float:
-    family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
-    return sum(one.memory_info().rss for one in family) / 2**20
 
 
 def main() -> None:
@@ -201,28 +230,39 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=15, help="seconds between two checks of one page")
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--changes", type=float, default=2.0, help="pages that change each second")
+    parser.add_argument("--faults", type=float, default=30.0, help="seconds from one fault to the next; 0: none")
     given = parser.parse_args()
-    found = measure(given.pages, given.minutes * 60, given.interval, given.callers, given.changes)
-    delays = sorted(found["delays"])
+    found = measure(given.pages, given.minutes * 60, given.interval, given.callers, given.changes, given.faults)
     table = Table("what", "figure", title=f"{given.pages} changing pages under load for {given.minutes:g} minutes")
-    table.add_row(
-        "answers, of which hits, errors", f"{found['answers']:,}, {found['hits']:,}, {found.get('errors', 0)}"
-    )
-    table.add_row("checks, sources that fail", f"{found['checks']:,}, {found['failing']} {found['failures'] or ''}")
-    table.add_row("changes made, seen (several at once are one)", f"{found['made']:,}, {found['seen']:,}")
-    table.add_row("changes acknowledged", f"{found.get('acknowledged', 0):,}")
-    table.add_row("answers past an acknowledged change", str(found.get("violations", 0)))
-    if delays:
-        table.add_row(
-            "from change to acknowledgement: median, worst", f"{delays[len(delays) // 2]:.1f}, {delays[-1]:.1f} s"
-        )
-    table.add_row(
-        "memory of all processes: before, after", f"{found['memory_before']:.0f}, {found['memory_after']:.0f} MiB"
-    )
-    Console(width=100).print(table)
+    for what, figure in _rows(found):
+        table.add_row(what, figure)
+    Console(width=110).print(table)
     print("\n".join(found["odd"][:20]))
-    if found.get("violations") or found.get("errors") or not found.get("acknowledged"):
+    grows = [one.name for one in found["grown"] if one.minutes > 50 and one.slope >= 1]
+    if found.get("violations") or found.get("errors") or not found.get("acknowledged") or grows:
         sys.exit("the promise does not hold")
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    delays = sorted(found["delays"])
+    failed = f"{found.get('errors', 0)}, {found.get('failed in a fault', 0)}"
+    yield "answers, of which hits", f"{found['answers']:,}, {found['hits']:,}"
+    yield "calls that failed without a fault, in one", failed
+    yield "checks, sources that fail", f"{found['checks']:,}, {found['failing']} {found['failures'] or ''}"
+    yield "changes made, seen (several at once are one)", f"{found['made']:,}, {found['seen']:,}"
+    yield "changes acknowledged", f"{found.get('acknowledged', 0):,}"
+    yield "answers past an acknowledged change", str(found.get("violations", 0))
+    if delays:
+        yield "from change to acknowledgement: median, worst", f"{delays[len(delays) // 2]:.1f}, {delays[-1]:.1f} s"
+    for kind, times in sorted(found["happened"].items()):
+        yield f"fault: {kind}", str(times)
+    for one in found["grown"]:
+        yield f"{one.name}, {one.minutes:.0f} min", _growth(one)
+
+
+def _growth(one: Grown) -> str:
+    memory = f"{one.memory[0]:.0f} → {one.memory[1]:.0f} MiB, {one.slope:+.2f} MiB in ten minutes"
+    return f"{memory}; files {one.files[0]} → {one.files[1]}"
 
 
 if __name__ == "__main__":
