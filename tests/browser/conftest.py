@@ -1,4 +1,5 @@
-"""Browsers and sites for the journeys. All of it is synchronous; a browser and its servers last for a test process."""
+"""Browsers and sites for the journeys. All of it is synchronous; a browser and its servers last for this folder's tests of a
+process: idle ones would take their share of the processor from all that comes after."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from tests.support.browser.visitor import Visitor
 from tests.support.postgres_server import create_database
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _turns() -> Turns:
     return Turns()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _browser(_turns: Turns) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with _turns.taken():
@@ -38,14 +39,14 @@ def browser(_turns: Turns, _browser: Browser) -> Iterator[Browser]:
         yield _browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server as `agentcache serve` starts it."""
     with Site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgresql_site(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Site]:
     """A server whose records are in PostgreSQL."""
     # Of its own: the job worker of another server on the same records would send this one's mails.

@@ -1,0 +1,1 @@
+"""Journeys in a real browser. A package, so that its servers can end with it."""
