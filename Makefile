@@ -50,7 +50,7 @@ bench-semantic: ## measure hits and false hits of the semantic tier, beside a pl
 train-verifier: ## train the verifier of the semantic tier, and write its model file and card
 	@scripts/train-verifier
 
-soak-watch: ## change 200 watched pages under load for an hour (MINUTES=10: less), and count answers from before a change
+soak-watch: ## change 200 watched pages under load for an hour, with a fault every 30 s (MINUTES=10: less), and count answers from before a change
 	@scripts/soak-watch
 
 build: ## build the wheel and the source archive
