@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 from agentcache.audit.services import Actor
+from agentcache.demo.fake_provider import FakeProvider
+from agentcache.gateway.kept_requests import RequestSpool, requests_dir
+from agentcache.gateway.ports import Scope
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.prewarm import services
@@ -18,10 +22,12 @@ from agentcache.prewarm.probing import dialects_of, find_dialect
 from agentcache.prewarm.services.batches import RUN
 from agentcache.settings import Settings
 from agentcache.tasks.jobs import TaskRunner
+from agentcache.teams.directory import team_principal
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets, current_secrets
 from agentcache.web.inside import LazyInside
 from agentcache.web.jobs import tell_of_end
+from tests.support.gateway import LightGateway
 from tests.support.prewarming_requests import lines
 
 CREDENTIAL = "sk-of-the-team-8Qz4"
@@ -72,3 +78,21 @@ def do(settings: Settings, batch: Batch, clock: Clock | None = None) -> Batch:
 
     asyncio.run(work())
     return Batch.objects.get(pk=batch.pk)
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, team: Team, provider: FakeProvider, *, keeps: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield the URL of a gateway of this project and a key of the team; what was kept is in files at the end."""
+    with LightGateway(settings.data_dir, provider) as gateway:
+        spool = RequestSpool(requests_dir(settings.data_dir), SystemClock())
+        object.__setattr__(gateway.parts, "kept_requests", spool)
+        api_key = gateway.key()
+        principals = gateway.control_plane.principals
+        principals[api_key] = replace(
+            principals[api_key],
+            tenant=team_principal(current_secrets(), team, encrypt_entries=False).tenant,
+            keeps_requests=keeps,
+            scopes=frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE}),
+        )
+        yield gateway.url, api_key
+        gateway.run(spool.flush())

@@ -18,7 +18,7 @@ from agentcache.kit.ids import new_id
 from agentcache.kit.logs import get_logger
 
 FLUSH_SECONDS: Final = 1.0
-#: While the disk is in trouble, so many rows wait; beyond that the oldest are dropped.
+#: So many rows wait to be written; beyond that the oldest are dropped.
 WAITING_MAX: Final = 2_000
 FILES_MAX: Final = 10_000
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -31,10 +31,20 @@ _log = get_logger(__name__)
 class BatchFiles(Generic[Row]):
     """Takes rows at once, and writes them into a file every second; a file appears by a rename, so it is whole."""
 
-    def __init__(self, folder: Path, suffix: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        suffix: str,
+        clock: Clock,
+        *,
+        waiting_max: int = WAITING_MAX,
+        files_max: int = FILES_MAX,
+    ) -> None:
         self._folder = folder
         self._suffix = suffix
         self._clock = clock
+        self._waiting_max = waiting_max
+        self._files_max = files_max
         self._waiting: list[Row] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +57,7 @@ class BatchFiles(Generic[Row]):
     def add(self, row: Row) -> None:
         """Take a row. Never raises, never waits."""
         self._waiting.append(row)
-        if len(self._waiting) > WAITING_MAX:
+        if len(self._waiting) > self._waiting_max:
             del self._waiting[0]
 
     async def flush(self) -> None:
@@ -82,7 +92,7 @@ class BatchFiles(Generic[Row]):
 
     def _write(self, batch: list[Row]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if sum(1 for _ in os.scandir(self._folder)) >= FILES_MAX:
+        if sum(1 for _ in os.scandir(self._folder)) >= self._files_max:
             raise OSError(0, "too many wait for the job worker")
         name = f"{int(self._clock.now() * 1000):015d}-{new_id()}"
         unfinished = self._folder / f"{name}{_UNFINISHED_SUFFIX}"

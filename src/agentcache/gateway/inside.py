@@ -7,7 +7,7 @@ that comes back too. Each is one usage event of its own kind, which is no reques
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import Message
 from agentcache.gateway.callers import RawHeaders, inside_caller
 from agentcache.gateway.calls import Call, Parts
-from agentcache.gateway.embeddings import answer_embeddings, narrow_to_due
+from agentcache.gateway.embeddings import Item, answer_embeddings, narrow_to_due
 from agentcache.gateway.ports import Outcome, Principal
 from agentcache.gateway.proxy import answer, look_up, prepare
 from agentcache.kit.egress.upstream import UpstreamTimeouts
@@ -173,14 +173,16 @@ class Inside:
 
     async def _stand_of_items(self, call: InsideCall, outdated_since: float | None) -> Standing:
         """Say how embeddings stand, which are cached one by one: only those that are not fresh are asked for."""
-        is_fresh = not await narrow_to_due(call, outdated_since)
+        due = await narrow_to_due(call, outdated_since)
         uncacheable = call.detail or ("requested" if call.directives.is_bypass else "")
-        if not is_fresh and not uncacheable:
+        if due and not uncacheable:
             _insist(call)
         # They have no output; no token of the input is shorter than a byte.
-        usage = Usage(len(call.raw_body) // 4 + 1, 0)
-        likely = self._parts.prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
-        return Standing(call, is_fresh, uncacheable, likely, self._price(call, len(call.raw_body), 0))
+        most = self._price(call, len(call.raw_body), 0)
+        likely = self._likely_of_items(call, due)
+        if likely is not None and most is not None:
+            likely = min(likely, most)
+        return Standing(call, not due and not uncacheable, uncacheable, likely, most)
 
     def stand_question(self, principal: Principal, request: InsideRequest, credential: str) -> Standing:
         """Return how a question of text alone stands whose answer is wanted and not stored; the cache takes no part in it.
@@ -287,6 +289,18 @@ class Inside:
         prices, output = self._parts.prices, _asked_output(call.body)
         usage = Usage(len(call.raw_body) // 4 + 1, min(output or 512, 512) * _answers(call.body))
         return prices.cost_nanos(call.dialect.name, call.model, usage, self._parts.clock.now())
+
+    def _likely_of_items(self, call: Call, due: Sequence[Item]) -> int | None:
+        costs = [item.entry.meta.cost_usd_nanos if item.entry is not None else 0 for item in due]
+        # Tokens of text are about four bytes long.
+        tokens = sum(
+            len(item.content.encode()) // 4 + 1 if isinstance(item.content, str) else len(item.content)
+            for item, cost in zip(due, costs, strict=True)
+            if not cost
+        )
+        prices, now = self._parts.prices, self._parts.clock.now()
+        rest = prices.cost_nanos(call.dialect.name, call.model, Usage(tokens, 0), now) if tokens else 0
+        return None if rest is None else sum(costs) + rest
 
     def _most(self, call: Call, output_tokens: int, *, is_text: bool = False) -> tuple[int | None, bool]:
         context = self._parts.prices.context_tokens(call.dialect.name, call.model)

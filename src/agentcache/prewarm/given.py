@@ -119,6 +119,8 @@ class CheckedRequest:
 
     request: InsideRequest
     model: str
+    #: Whether it is one item of embeddings, to be asked together with others.
+    is_item: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,10 +18,10 @@ from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import at as aware
 from agentcache.jobs.worker import GiveUp
 from agentcache.kit.clock import Clock
-from agentcache.kit.egress.retry_after import retry_after_seconds
 from agentcache.kit.errors import AgentCacheError
 from agentcache.listeners.services.records import note_asked_anew
 from agentcache.prewarm import services
+from agentcache.prewarm.asking import Asking, Pace, ReadyRequest
 from agentcache.prewarm.errors import BatchNotFound
 from agentcache.prewarm.models import RequestState
 from agentcache.prewarm.services import BegunBatch, Outcome, TakenRequest
@@ -40,11 +39,8 @@ TAKE_REQUESTS_EVERY_SECONDS = 10.0
 START_DUE = "prewarm.start_due"
 #: A schedule starts at most so late.
 START_DUE_EVERY_SECONDS = 20.0
-#: Pauses before a provider that is busy is asked again; it may ask for a longer one, up to the most.
+#: Pauses before a provider that is busy is asked again; it may ask for a longer one.
 AGAIN_AFTER_SECONDS = (1.0, 4.0, 15.0)
-PAUSE_SECONDS_MAX = 60.0
-#: Statuses, of the provider or of a rate of ours, that pass by themselves.
-_PASSING = frozenset({429, 502, 503, 504, 529})
 _DATABASE_WITHIN_SECONDS = 30.0
 
 
@@ -110,35 +106,34 @@ class Prewarming:
         if begun is None:
             raise BatchNotFound
         async with self._open_inside() as inside:
-            pace = _Pace(begun.rate_per_second, self._clock)
-            while taken := await self._database(partial(services.take, self._secrets, begun)):
-                await self._do(inside, begun, taken, pace)
+            pace = Pace(begun.rate_per_second, self._clock)
+            asking = Asking(inside, begun.principal, begun.credentials, pace, self._again_after_seconds, self._clock)
+            while calls := await self._database(partial(services.take, self._secrets, begun)):
+                await self._do(asking, begun, calls)
                 await self._note(context, batch_id)
         await self._note(context, batch_id, is_end=True)
 
-    async def _do(self, inside: Inside, begun: BegunBatch, taken: list[TakenRequest], pace: _Pace) -> None:
+    async def _do(self, asking: Asking, begun: BegunBatch, calls: list[list[TakenRequest]]) -> None:
         """Do some requests: first what needs no provider, then what there is money for, at once."""
         settled: list[Outcome] = []
-        to_ask: dict[int, Standing] = {}
-        for one in taken:
-            stood = await self._stand(inside, begun, one)
+        ready: dict[int, ReadyRequest] = {}
+        for one in (one for call in calls for one in call):
+            stood = await self._stand(asking.inside, begun, one)
             if isinstance(stood, Outcome):
                 settled.append(stood)
             else:
-                to_ask[one.row_id] = stood
+                ready[one.row_id] = ReadyRequest(one.row_id, one.request, stood)
         if settled:
             await self._database(partial(services.note_outcomes, begun.id, settled))
-        if not to_ask:
+        if not ready:
             return
-        bounds = {row_id: standing.most_usd_nanos for row_id, standing in to_ask.items()}
+        bounds = {row_id: one.standing.most_usd_nanos for row_id, one in ready.items()}
         granted = await self._database(partial(services.set_aside, begun.id, bounds))
-        asked = {row_id: to_ask[row_id] for row_id in to_ask if row_id in granted}
-        tolds = await asyncio.gather(*(self._ask(inside, standing, pace) for standing in asked.values()))
-        outcomes = [
-            _outcome(row_id, standing, told) for (row_id, standing), told in zip(asked.items(), tolds, strict=True)
-        ]
+        asked = [[ready[one.row_id] for one in call if one.row_id in granted] for call in calls]
+        told = await asyncio.gather(*(asking.ask(members) for members in asked if members))
         # What was bought is on record before it counts as done.
-        await inside.flush()
+        await asking.inside.flush()
+        outcomes = [_outcome(*one) for some in told for one in some]
         await self._database(partial(services.note_outcomes, begun.id, outcomes))
 
     async def _stand(self, inside: Inside, begun: BegunBatch, one: TakenRequest) -> Standing | Outcome:
@@ -174,17 +169,6 @@ class Prewarming:
         unknown = None if begun.is_dry_run else 0
         return Outcome(row_id, RequestState.LEFT, reason, likely_usd_nanos=unknown)
 
-    async def _ask(self, inside: Inside, standing: Standing, pace: _Pace) -> Told:
-        """Ask, and ask again what passes by itself."""
-        for pause in self._again_after_seconds:
-            await pace.wait()
-            told = await inside.ask(standing)
-            if told.status not in _PASSING or told.may_have_cost:
-                return told
-            await asyncio.sleep(_pause(pause, retry_after_seconds(told.retry_after, self._clock.now())))
-        await pace.wait()
-        return await inside.ask(standing)
-
     async def _note(self, context: TaskContext, batch_id: str, *, is_end: bool = False) -> None:
         """Tell the task how far the batch is."""
         noted = context.cursor.get("ended", 0), context.cursor.get("failed", 0)
@@ -203,35 +187,15 @@ class Prewarming:
         return await self._threads.run(work, within_seconds=_DATABASE_WITHIN_SECONDS)
 
 
-@dataclass(slots=True)
-class _Pace:
-    """Spreads calls evenly over time."""
-
-    rate_per_second: float | None
-    clock: Clock
-    _next_at: float = 0.0
-
-    async def wait(self) -> None:
-        """Return when it is this call's turn."""
-        if self.rate_per_second is None:
-            return
-        now = self.clock.monotonic()
-        at = max(now, self._next_at)
-        self._next_at = at + 1 / self.rate_per_second
-        if at > now:
-            await asyncio.sleep(at - now)
-
-
-def _outcome(row_id: int, standing: Standing, told: Told) -> Outcome:
+def _outcome(one: ReadyRequest, told: Told | None) -> Outcome:
+    key = one.standing.key
+    if told is None:
+        return Outcome(one.row_id, RequestState.SKIPPED, cache_key=key)
     # Where nobody can tell whether it was billed, the most that it may have cost counts against the cap.
-    unsure = standing.most_usd_nanos or 0 if told.may_have_cost and not told.cost_usd_nanos else 0
+    unsure = one.standing.most_usd_nanos or 0 if told.may_have_cost and not told.cost_usd_nanos else 0
     is_warmed = told.is_answered and not told.reason
     state = RequestState.WARMED if is_warmed else RequestState.FAILED
-    return Outcome(row_id, state, told.reason, told.status, standing.key, told.cost_usd_nanos, unsure)
-
-
-def _pause(pause: float, asked: float | None) -> float:
-    return pause if asked is None else min(max(pause, asked), PAUSE_SECONDS_MAX)
+    return Outcome(one.row_id, state, told.reason, told.status, key, told.cost_usd_nanos, unsure)
 
 
 def _line(result: dict[str, object]) -> str:

@@ -79,6 +79,8 @@ class Batch(models.Model):
     #: What an answer is taken to have at most when its request does not say; 0 for the model's own bound.
     output_tokens = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
+    #: How many of those are items of embeddings, of which one call to the provider asks many.
+    items = models.PositiveIntegerField(default=0, db_default=0)
     warmed = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
@@ -137,6 +139,8 @@ class BatchRequest(models.Model):
     #: What is set aside while it is under way, and what it cost; 1e-9 USD.
     reserved_usd_nanos = models.BigIntegerField(default=0)
     cost_usd_nanos = models.BigIntegerField(default=0)
+    #: Of items of embeddings: which of the batch go together, from 1; 0 for a request that is made as it is.
+    group = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["batch", "position"], name="prewarm_one_at_a_place")]
@@ -228,6 +232,8 @@ class KeptRequest(models.Model):
     outdated_since = models.DateTimeField(null=True, blank=True)
     #: How often in a row that did not work.
     refresh_failures = models.PositiveSmallIntegerField(default=0, db_default=0)
+    #: Of an item of embeddings: key of the whole request that it came with; "" for all else.
+    asked_as = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "cache_key"], name="prewarm_kept_once")]

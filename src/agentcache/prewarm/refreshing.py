@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from django.db import Error
+from django.db import Error, transaction
 
-from agentcache.gateway.inside import Inside
+from agentcache.gateway.inside import Inside, Standing
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.clock import Clock
 from agentcache.kit.errors import AgentCacheError, Unavailable
 from agentcache.kit.logs import get_logger
 from agentcache.prewarm import services
+from agentcache.prewarm.asking import Asking, Pace, ReadyRequest
+from agentcache.prewarm.items import fitting, numbered, planned
 from agentcache.prewarm.jobs import OpenInside
 from agentcache.prewarm.services import DueRequest, WorkingTeam
 from agentcache.teams.secrets import ServerSecrets
@@ -76,8 +78,9 @@ class RefreshAhead:
         room = self._concurrency - len(self._running)
         claim = partial(services.claim_due, self._secrets, self._now(), room, encrypt_entries=self._encrypt_entries)
         due, teams = await self._database(claim)
-        for one in due:
-            task = asyncio.create_task(self._refresh(one, teams[one.team_id]), name=f"refresh-{one.row_id}")
+        for call in _calls(due):
+            first = call[0]
+            task = asyncio.create_task(self._refresh(call, teams[first.team_id]), name=f"refresh-{first.row_id}")
             self._running.add(task)
             task.add_done_callback(self._ended)
         return len(due)
@@ -87,29 +90,41 @@ class RefreshAhead:
         while self._running:
             await asyncio.wait(set(self._running))
 
-    async def _refresh(self, due: DueRequest, team: WorkingTeam) -> None:
+    async def _refresh(self, call: Sequence[DueRequest], team: WorkingTeam) -> None:
         async with self._open_inside() as inside:
-            is_done = await self._asked(inside, due, team)
+            undone = await self._asked(inside, call, team)
             await inside.flush()
-        note = partial(services.note_refreshed, due) if is_done else partial(services.note_failed, due, self._now())
-        await self._database(note)
+        await self._database(partial(_note, call, undone, self._now()))
 
-    async def _asked(self, inside: Inside, due: DueRequest, team: WorkingTeam) -> bool:
-        """Ask if that is still wanted and can be; False where it is worth another try."""
-        credential, dialect = team.credentials.get(due.request.dialect), due.request.dialect
+    async def _asked(self, inside: Inside, call: Sequence[DueRequest], team: WorkingTeam) -> set[int]:
+        """Ask for what is still wanted and can be had; return the rows that are worth another try."""
+        ready: list[ReadyRequest] = []
+        undone: set[int] = set()
+        for due in call:
+            try:
+                standing = await self._standing(inside, due, team)
+            except AgentCacheError as error:
+                _log.info("refresh_failed", team_id=due.team_id, reason=error.code)
+                undone.add(due.row_id)
+                continue
+            if standing is not None:
+                ready.append(ReadyRequest(due.row_id, due.request, standing, due.outdated_since))
+        if ready:
+            asking = Asking(inside, team.principal, team.credentials, Pace(None, self._clock), (), self._clock)
+            told = await asking.ask(ready)
+            undone.update(one.row_id for one, what in told if what is not None and not what.is_answered)
+        return undone
+
+    async def _standing(self, inside: Inside, due: DueRequest, team: WorkingTeam) -> Standing | None:
+        """Return how a request stands; None where there is nothing to ask. Raises `AgentCacheError`."""
+        dialect = due.request.dialect
+        credential = team.credentials.get(dialect)
         if credential is None or dialect not in inside.dialects:
-            return True
-        try:
-            if due.outdated_since is None and not await inside.is_in_use(team.principal, due.cache_key):
-                return True
-            standing = await inside.stand(team.principal, due.request, credential, outdated_since=due.outdated_since)
-            if standing.uncacheable or standing.is_fresh:
-                return True
-            told = await inside.ask(standing)
-        except AgentCacheError as error:
-            _log.info("refresh_failed", team_id=due.team_id, reason=error.code)
-            return False
-        return told.is_answered
+            return None
+        if due.outdated_since is None and not await inside.is_in_use(team.principal, due.cache_key):
+            return None
+        standing = await inside.stand(team.principal, due.request, credential, outdated_since=due.outdated_since)
+        return None if standing.uncacheable or standing.is_fresh else standing
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -122,3 +137,27 @@ class RefreshAhead:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now(), UTC)
+
+
+def _calls(due: Sequence[DueRequest]) -> list[list[DueRequest]]:
+    """Return due requests as the calls that they are asked in: items of embeddings that go together in one."""
+    calls: list[list[DueRequest]] = []
+    for team_id in sorted({one.team_id for one in due}):
+        own = {one.row_id: one for one in due if one.team_id == team_id}
+        groups = numbered([one.request if one.is_item else None for one in own.values()])
+        for planned_call in planned(list(zip(own, groups, strict=True)), len(own)):
+            call = [own[row_id] for row_id in planned_call]
+            while call:
+                fits = fitting([one.request for one in call])
+                calls.append(call[:fits])
+                call = call[fits:]
+    return calls
+
+
+@transaction.atomic
+def _note(call: Sequence[DueRequest], undone: Collection[int], now: datetime) -> None:
+    for due in call:
+        if due.row_id in undone:
+            services.note_failed(due, now)
+        else:
+            services.note_refreshed(due)

@@ -30,3 +30,14 @@ async def test_a_folder_that_is_not_there_yet_is_no_trouble(tmp_path):
     files.add(Row("kept"))
     await files.close()
     assert len(waiting_files(tmp_path / "new", ".rows")) == 1
+
+
+async def test_what_is_too_much_is_dropped_before_it_fills_memory_or_disk(tmp_path):
+    files = BatchFiles(tmp_path, ".rows", SystemClock(), waiting_max=2, files_max=1)
+    for text in "abcd":
+        files.add(Row(text))
+    await files.flush()
+    files.add(Row("e"))
+    await files.flush()
+    (written,) = waiting_files(tmp_path, ".rows")
+    assert msgspec.msgpack.decode(written.read_bytes(), type=list[Row]) == [Row("c"), Row("d")]

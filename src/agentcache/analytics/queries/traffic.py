@@ -30,8 +30,8 @@ def past_traffic(
     yield from reversed(newest)
 
 
-def most_asked(team: Team, since_ms: int, limit: int = 20_000) -> list[str]:
-    """Return the keys that a team's callers asked for since a Unix time in milliseconds, those asked most often first."""
+def most_asked(team: Team, since_ms: int, limit: int = 20_000) -> dict[str, int]:
+    """Return how often a team's callers asked for a key since a Unix time in milliseconds, of those asked most often."""
     rows = rows_of(team, UsageEvent).filter(at_ms__gte=since_ms).exclude(entry_key="")
     asked = rows.exclude(endpoint__startswith="cache.").values("entry_key").annotate(times=Sum("requests"))
-    return list(asked.filter(times__gt=0).order_by("-times", "entry_key").values_list("entry_key", flat=True)[:limit])
+    return dict(asked.filter(times__gt=0).order_by("-times", "entry_key").values_list("entry_key", "times")[:limit])

@@ -248,7 +248,10 @@ async def _put(
         parts=fingerprint_parts(tenant, item.material),
     )
     try:
-        return (await parts.entries.put(tenant, Entry(item.key, meta, pack(vector)), since=item.mark)).value
+        put = await parts.entries.put(tenant, Entry(item.key, meta, pack(vector)), since=item.mark)
     except StoreUnavailable as error:
         parts.meter.count_store_error()
         return error.code
+    if put is Put.STORED:
+        parts.kept_requests.keep_item(call, item.content, item.key, meta)
+    return put.value

@@ -76,11 +76,11 @@ async def answer_embeddings(call: Call) -> None:
     await _from_upstream(call, items, missing)
 
 
-async def narrow_to_due(call: Call, outdated_since: float | None = None) -> bool:
-    """Leave in a request that the server makes for itself only the items that have no fresh vector; say whether any is left.
+async def narrow_to_due(call: Call, outdated_since: float | None = None) -> list[Item]:
+    """Leave in a request that the server makes for itself only the items that have no fresh vector, and return those.
 
-    With `detail`, it is not one whose items are cached one by one. A vector stored before `outdated_since` (Unix seconds)
-    is not fresh.
+    With `detail`, it is not one whose items are cached one by one, and stays as it is. A vector stored before
+    `outdated_since` (Unix seconds) is not fresh.
     """
     assert call.endpoint is not None
     call.body = parse_body(call.raw_body)
@@ -88,9 +88,11 @@ async def narrow_to_due(call: Call, outdated_since: float | None = None) -> bool
     contents = split_input(call.body.get("input"))
     call.detail = call.endpoint.bypass(call.body, call.caller.headers) or _why_not_apart(call, contents)
     if call.detail or contents is None or call.directives.is_bypass:
-        return True
+        return []
     items = make_items(call, contents)
     call.set_key()
+    if len(items.distinct) == 1:
+        call.key = items.distinct[0].key
     await _look_up(call, items.distinct)
     # A store in trouble is no reason against the request: what it could not tell is asked for.
     call.detail = ""
@@ -105,7 +107,7 @@ async def narrow_to_due(call: Call, outdated_since: float | None = None) -> bool
     if due:
         call.body = {**call.body, "input": [item.content for item in due]}
         call.raw_body = msgspec.json.encode(call.body)
-    return bool(due)
+    return due
 
 
 def _why_not_apart(call: Call, contents: Sequence[object] | None) -> str:

@@ -41,6 +41,8 @@ class BatchShown(Schema):
     #: Null for no cap.
     cost_cap_usd: str | None
     requests: int
+    #: How many of them are items of embeddings, of which one call to the provider asks many.
+    embeddings: int
     warmed: int
     #: Requests whose answers were fresh.
     fresh: int
@@ -68,6 +70,7 @@ class BatchShown(Schema):
             requests_per_second=batch.rate_per_second,
             cost_cap_usd=None if cap is None else usd(cap),
             requests=batch.total,
+            embeddings=batch.items,
             fresh=batch.skipped,
             left_out=batch.total - batch.warmed - batch.skipped - batch.failed if batch.is_ended else 0,
             cost_usd=usd(batch.cost_usd_nanos),
@@ -92,6 +95,8 @@ class ResultShown(Schema):
     position: int
     provider: str
     model: str
+    #: `request`, or `embedding` for an item of embeddings that is asked together with others.
+    kind: str
     #: `waiting`, `sending`, `warmed`, `skipped`, `failed` or `left`.
     state: str
     reason: str
@@ -103,7 +108,12 @@ class ResultShown(Schema):
     def of(cls, row: BatchRequest) -> ResultShown:
         """Show one."""
         same = "position provider model state reason status".split()
-        return cls(key=row.cache_key, cost_usd=usd(row.cost_usd_nanos), **{name: getattr(row, name) for name in same})
+        return cls(
+            kind="embedding" if row.group else "request",
+            key=row.cache_key,
+            cost_usd=usd(row.cost_usd_nanos),
+            **{name: getattr(row, name) for name in same},
+        )
 
 
 class ResultsShown(Schema):

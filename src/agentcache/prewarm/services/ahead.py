@@ -18,6 +18,7 @@ from agentcache.engine.entries import Selector
 from agentcache.gateway.inside import InsideRequest
 from agentcache.gateway.ports import Principal
 from agentcache.policies.policy_book import PolicyBook
+from agentcache.prewarm.items import ITEMS_PER_CALL
 from agentcache.prewarm.models import KeptRequest, ProviderCredential
 from agentcache.prewarm.queries import keeps_requests
 from agentcache.prewarm.services.credentials import open_credential
@@ -61,6 +62,8 @@ class DueRequest:
     #: Unix seconds; None where it is to be refreshed only if it is in use.
     outdated_since: float | None
     leased_until: datetime
+    #: Whether it is one item of embeddings, to be asked together with others.
+    is_item: bool = False
 
 
 def working_team(secrets: ServerSecrets, team: Team, *, encrypt_entries: bool) -> WorkingTeam:
@@ -89,23 +92,20 @@ def mark_outdated(team: Team, selectors: Sequence[Selector], at: datetime, now: 
 def claim_due(
     secrets: ServerSecrets, now: datetime, room: int, *, encrypt_entries: bool
 ) -> tuple[list[DueRequest], dict[str, WorkingTeam]]:
-    """Take up to `room` due requests in hand, oldest first, and return them with their teams."""
+    """Take due requests for up to `room` calls in hand, oldest first, and return them with their teams."""
     # Crosses tenants: the worker serves them all, each by its own row.
     due = KeptRequest.objects.filter(refresh_at__lte=now)
     # Asked first without a lock, for an idle worker asks every few seconds and SQLite has a single writer.
     if room <= 0 or not due.exists():
         return [], {}
-    until, by_team = now + LEASE, Counter[str]()
-    taken: list[KeptRequest] = []
+    until = now + LEASE
     with transaction.atomic():
-        for row in due.select_for_update().order_by("refresh_at", "id")[: room * _LOOKED_PER_TAKEN]:
-            if len(taken) < room and by_team[row.team_id] < max(1, room * TEAM_SHARE):
-                by_team[row.team_id] += 1
-                taken.append(row)
+        looked = due.select_for_update().order_by("refresh_at", "id")[: room * _LOOKED_PER_TAKEN]
+        taken = _share(list(looked), room)
         KeptRequest.objects.filter(pk__in=[row.pk for row in taken]).update(refresh_at=until)
     teams = {
         team.pk: working_team(secrets, team, encrypt_entries=encrypt_entries)
-        for team in Team.objects.filter(pk__in=by_team)
+        for team in Team.objects.filter(pk__in={row.team_id for row in taken})
     }
     found = [_due(teams[row.team_id], row, until) for row in taken if row.team_id in teams]
     return [one for one in found if one is not None], teams
@@ -130,6 +130,25 @@ def _held(due: DueRequest) -> QuerySet[KeptRequest]:
     return rows_of(Team(id=due.team_id), KeptRequest).filter(pk=due.row_id, refresh_at=due.leased_until)
 
 
+def _share(rows: Sequence[KeptRequest], room: int) -> list[KeptRequest]:
+    """Return the rows for which there is room, no team's more than its share."""
+    taken: list[KeptRequest] = []
+    by_team = Counter[str]()
+    # Items that look as if they went together, by what is not sealed, are one call.
+    calls = Counter[tuple[object, ...]]()
+    for row in rows:
+        call = (row.team_id, row.provider, row.path, str(row.tags), str(row.sources)) if row.asked_as else None
+        is_joining = call is not None and 0 < calls[call] < ITEMS_PER_CALL
+        if not is_joining:
+            if by_team.total() >= room or by_team[row.team_id] >= max(1, room * TEAM_SHARE):
+                continue
+            by_team[row.team_id] += 1
+        if call is not None:
+            calls[call] = calls[call] + 1 if is_joining else 1
+        taken.append(row)
+    return taken
+
+
 def _due(team: WorkingTeam, row: KeptRequest, until: datetime) -> DueRequest | None:
     opened = opened_row(team.principal.tenant, row)
     if opened is None:
@@ -141,4 +160,5 @@ def _due(team: WorkingTeam, row: KeptRequest, until: datetime) -> DueRequest | N
         opened.request,
         row.outdated_since.timestamp() if row.outdated_since is not None else None,
         until,
+        opened.is_item,
     )

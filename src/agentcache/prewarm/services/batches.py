@@ -16,6 +16,7 @@ from agentcache.gateway.inside import InsideRequest
 from agentcache.kit.money import usd
 from agentcache.prewarm.errors import BatchNotFound, BatchNotRepeatable, CredentialMissing, TooManyBatches
 from agentcache.prewarm.given import CheckedRequest, Options
+from agentcache.prewarm.items import numbered
 from agentcache.prewarm.models import Batch, BatchRequest, BatchState, ProviderCredential, RequestState
 from agentcache.tasks import services as tasks
 from agentcache.teams.models import Team
@@ -49,6 +50,7 @@ def start_batch(
         cost_cap_usd_nanos=cap_of(options),
         output_tokens=options.output_tokens,
         total=len(requests),
+        items=sum(one.is_item for one in requests),
     )
     # Before anything is locked: sealing thousands takes its time.
     rows = _sealed(secrets, team, batch, requests)
@@ -113,9 +115,15 @@ def _check_may_start(team: Team, providers: set[str]) -> None:
 
 def _sealed(secrets: ServerSecrets, team: Team, batch: Batch, requests: Sequence[CheckedRequest]) -> list[BatchRequest]:
     rows, wrapped = [], bytes(team.wrapped_data_key)
-    for position, one in enumerate(requests):
+    groups = numbered([one.request if one.is_item else None for one in requests])
+    for position, (one, group) in enumerate(zip(requests, groups, strict=True)):
         row = BatchRequest(
-            batch=batch, team=team, position=position, provider=one.request.dialect, model=one.model[:200]
+            batch=batch,
+            team=team,
+            position=position,
+            provider=one.request.dialect,
+            model=one.model[:200],
+            group=group,
         )
         head = json.dumps([one.request.path, one.request.headers]).encode()
         row.sealed = secrets.seal_for_team(team.pk, wrapped, row.place, head + b"\n" + one.request.body)
@@ -139,6 +147,7 @@ def _start_task(team: Team, batch: Batch, actor: Actor) -> None:
         target_name=batch.title,
         after={
             "requests": batch.total,
+            "embeddings": batch.items,
             "is_dry_run": batch.is_dry_run,
             "cost_cap_usd": None if cap is None else usd(cap),
             "at": timezone.now(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.tenancy import rows_of
 
 KEPT_FOR = timedelta(days=30)
+#: Of a team: so many requests, and as many items of embeddings beside them.
 KEPT_MAX = 10_000
 _ROWS_AT_ONCE = 500
 _FILES_AT_ONCE = 200
@@ -65,7 +66,8 @@ def set_keeping(team: Team, *, is_on: bool, actor: Actor) -> None:
 
 def take_files(folder: Path) -> int:
     """Take what the gateway left into the database, each file in one transaction; return how many requests."""
-    taken = 0
+    taken = untrimmed = 0
+    teams: set[str] = set()
     for path in waiting_request_files(folder)[:_FILES_AT_ONCE]:
         try:
             spooled = read_requests(path)
@@ -74,9 +76,17 @@ def take_files(folder: Path) -> int:
         except msgspec.DecodeError:
             _log.warning("requests_file_unreadable", file=path.name)
             spooled = []
-        taken += _keep(spooled)
+        kept = _keep(spooled)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+        taken, untrimmed = taken + kept, untrimmed + kept
+        teams.update(one.tenant_id for one in spooled)
+        # Whoever embeds a whole library must not fill the database until the next hour.
+        if untrimmed >= KEPT_MAX:
+            _trim(teams)
+            untrimmed = 0
+    if untrimmed:
+        _trim(teams)
     return taken
 
 
@@ -118,20 +128,28 @@ def opened_row(tenant: Tenant, row: KeptRequest) -> CheckedRequest | None:
     except DecryptionFailed:
         _log.warning("kept_request_not_opened", team_id=row.team_id)
         return None
-    return CheckedRequest(InsideRequest(row.provider, path, headers, body), row.model)
+    return CheckedRequest(InsideRequest(row.provider, path, headers, body), row.model, is_item=bool(row.asked_as))
 
 
 def prune_kept(now: datetime) -> None:
-    """Delete kept requests that are old, and beyond 10,000 of a team those that were stored first."""
+    """Delete kept requests that are old, and beyond 10,000 of a team and kind those that were stored first."""
     KeptRequest.objects.filter(stored_at__lt=now - KEPT_FOR).delete()
     # Of teams that keep nothing only what a policy refreshes ahead.
     unwanted = KeptRequest.objects.filter(refresh_at__isnull=True)
     unwanted.exclude(team__in=Keeping.objects.values("team")).delete()
-    for team_id in list(KeptRequest.objects.values_list("team_id", flat=True).distinct()):
-        newest = rows_of(Team(id=team_id), KeptRequest).order_by("-stored_at", "-id")
-        last = newest.values_list("stored_at", flat=True)[KEPT_MAX : KEPT_MAX + 1].first()
-        if last is not None:
-            newest.filter(stored_at__lte=last).delete()
+    _trim(KeptRequest.objects.values_list("team_id", flat=True).distinct())
+
+
+def _trim(team_ids: Iterable[str]) -> None:
+    for team_id in list(team_ids):
+        rows = rows_of(Team(id=team_id), KeptRequest)
+        if rows.count() <= KEPT_MAX:
+            continue
+        for kind in (rows.filter(asked_as=""), rows.exclude(asked_as="")):
+            newest = kind.order_by("-stored_at", "-id")
+            last = newest.values_list("stored_at", flat=True)[KEPT_MAX : KEPT_MAX + 1].first()
+            if last is not None:
+                newest.filter(stored_at__lte=last).delete()
 
 
 def _keep(spooled: Sequence[Spooled]) -> int:
@@ -144,6 +162,7 @@ def _keep(spooled: Sequence[Spooled]) -> int:
         for one in spooled
         if one.tenant_id in wanted or (one.refresh_at and one.tenant_id in there)
     }
+    asked_before = _asked_before(newest.values())
     rows = [
         KeptRequest(
             team_id=one.tenant_id,
@@ -157,6 +176,7 @@ def _keep(spooled: Sequence[Spooled]) -> int:
             tags=list(one.tags),
             sources=list(one.sources),
             refresh_at=datetime.fromtimestamp(one.refresh_at, UTC) if one.refresh_at else None,
+            asked_as=asked_before.get((one.tenant_id, one.cache_key), one.asked_as)[:64],
         )
         for one in newest.values()
     ]
@@ -177,9 +197,25 @@ def _keep(spooled: Sequence[Spooled]) -> int:
             "refresh_at",
             "outdated_since",
             "refresh_failures",
+            "asked_as",
         ],
     )
     return len(rows)
+
+
+def _asked_before(spooled: Iterable[Spooled]) -> dict[tuple[str, str], str]:
+    """Return for items that now came alone, or by ourselves, with which request callers had fetched them before."""
+    alone: dict[str, list[str]] = {}
+    for one in spooled:
+        if one.asked_as == one.cache_key:
+            alone.setdefault(one.tenant_id, []).append(one.cache_key)
+    found: dict[tuple[str, str], str] = {}
+    for team_id, keys in alone.items():
+        items = rows_of(Team(id=team_id), KeptRequest).exclude(asked_as="")
+        for first in range(0, len(keys), _ROWS_AT_ONCE):
+            there = items.filter(cache_key__in=keys[first : first + _ROWS_AT_ONCE])
+            found |= {(team_id, key): asked_as for key, asked_as in there.values_list("cache_key", "asked_as")}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +243,21 @@ def _facts(rows: QuerySet[KeptRequest]) -> Iterator[tuple[int, bytes, _Facts]]:
 def _chosen(team: Team, choice: Choice, now: datetime) -> list[int]:
     window = timedelta(seconds=choice.window_seconds)
     kept = rows_of(team, KeptRequest)
-    places: dict[str, int] = {}
     if choice.source is Source.EXPIRING:
         kept = kept.filter(expires_at__lte=now + window).order_by("expires_at", "id")
     elif choice.source is Source.INVALIDATED:
         # Those whose answers are still there are skipped when it is their turn.
         kept = kept.filter(expires_at__gt=now, stored_at__gte=now - window).order_by("-stored_at", "-id")
-    else:
-        since_ms = int((now - window).timestamp() * 1000)
-        places = {key: place for place, key in enumerate(most_asked(team, since_ms))}
     selector = Selector(source=choice.source_url or None, tags=choice.tags)
     rows = [(row_id, key.hex()) for row_id, key, facts in _facts(kept) if matches(selector, key, facts)]
     if choice.source is Source.TOP:
-        rows = sorted((row for row in rows if row[1] in places), key=lambda row: places[row[1]])
+        rows = _most_asked_first(team, rows, now - window)
     return [row_id for row_id, _ in rows[: choice.limit]]
+
+
+def _most_asked_first(team: Team, rows: Sequence[tuple[int, str]], since: datetime) -> list[tuple[int, str]]:
+    """Return those of the ids and keys that callers asked for, an item of embeddings with the request that it came with."""
+    times = most_asked(team, int(since.timestamp() * 1000))
+    came_with = dict(rows_of(team, KeptRequest).exclude(asked_as="").values_list("cache_key", "asked_as"))
+    asked = {key: sum(times.get(name, 0) for name in {key, came_with.get(key, key)}) for _, key in rows}
+    return sorted((row for row in rows if asked[row[1]]), key=lambda row: (-asked[row[1]], row[1]))

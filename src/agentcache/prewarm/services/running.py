@@ -16,6 +16,7 @@ from django.db.models import Sum
 from agentcache.gateway.inside import InsideRequest
 from agentcache.gateway.ports import Principal
 from agentcache.kit.money import usd
+from agentcache.prewarm.items import ITEMS_PER_CALL, fitting, planned
 from agentcache.prewarm.models import Batch, BatchRequest, BatchState, RequestState
 from agentcache.prewarm.services.ahead import working_team
 from agentcache.prewarm.services.batches import open_request
@@ -23,6 +24,8 @@ from agentcache.tasks.models import Task, TaskState
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.webhooks.services import emit
 
+#: However many are made at once: noting their outcomes is one transaction.
+_TAKEN_MAX = 512
 _ENDED = (RequestState.WARMED, RequestState.SKIPPED, RequestState.FAILED, RequestState.LEFT)
 
 
@@ -96,11 +99,18 @@ def begin_batch(secrets: ServerSecrets, batch_id: str, *, encrypt_entries: bool)
     )
 
 
-def take(secrets: ServerSecrets, begun: BegunBatch) -> list[TakenRequest]:
-    """Return the next requests that wait, as many as are made at once."""
-    rows = BatchRequest.objects.filter(batch_id=begun.id, state=RequestState.WAITING).select_related("team")
-    found = list(rows.order_by("position")[: begun.concurrency])
-    return [TakenRequest(row.pk, open_request(secrets, row.team, row)) for row in found]
+def take(secrets: ServerSecrets, begun: BegunBatch) -> list[list[TakenRequest]]:
+    """Return the next requests that wait, in as many calls as are made at once: each of one, or of items that go together."""
+    rows = BatchRequest.objects.filter(batch_id=begun.id, state=RequestState.WAITING)
+    looked = min(begun.concurrency * ITEMS_PER_CALL, _TAKEN_MAX)
+    calls = planned(list(rows.order_by("position").values_list("pk", "group")[:looked]), begun.concurrency)
+    found = {
+        row.pk: TakenRequest(row.pk, open_request(secrets, row.team, row))
+        for row in rows.filter(pk__in=[row_id for call in calls for row_id in call]).select_related("team")
+    }
+    taken = [[found[row_id] for row_id in call] for call in calls]
+    # What is too much for one call waits on.
+    return [call[: fitting([one.request for one in call])] for call in taken]
 
 
 def set_aside(batch_id: str, bounds: Mapping[int, int | None]) -> set[int]:
@@ -170,6 +180,7 @@ def result_of(batch: Batch) -> dict[str, object]:
             "prewarm_id": batch.pk,
             "fresh": batch.skipped,
             "to_ask": batch.total - batch.skipped - batch.failed,
+            "embeddings": batch.items,
             "likely_cost_usd": usd(batch.likely_usd_nanos),
             "most_cost_usd": usd(batch.most_usd_nanos),
             "cost_cap_usd": None if cap is None else usd(cap),
@@ -181,6 +192,7 @@ def result_of(batch: Batch) -> dict[str, object]:
         "fresh": batch.skipped,
         "failed": batch.failed,
         "left_out": batch.total - batch.warmed - batch.skipped - batch.failed,
+        "embeddings": batch.items,
         "cost_usd": usd(batch.cost_usd_nanos),
     }
 

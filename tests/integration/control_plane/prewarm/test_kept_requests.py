@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import httpx2 as httpx
@@ -13,15 +12,12 @@ from agentcache.analytics.services import record_events
 from agentcache.audit.services import Actor
 from agentcache.engine.entries import Selector
 from agentcache.engine.stores.open_stores import open_stores
-from agentcache.gateway.kept_requests import RequestSpool, requests_dir, waiting_request_files
-from agentcache.gateway.ports import Scope
+from agentcache.gateway.kept_requests import requests_dir, waiting_request_files
 from agentcache.kit.clock import SystemClock
 from agentcache.prewarm import queries, services
 from agentcache.prewarm.models import Batch, BatchRequest, KeptRequest, Schedule
-from agentcache.teams.directory import team_principal
 from agentcache.teams.secrets import current_secrets
-from tests.support.gateway import LightGateway
-from tests.support.prewarming import do, keep_credential, start
+from tests.support.prewarming import do, keep_credential, serving, start
 from tests.support.prewarming_requests import chat
 from tests.support.sessions import browser_of, program_of
 from tests.support.teams import make_team
@@ -51,26 +47,14 @@ def take(settings):
 
 def call(settings, team, provider, *requests, keeps=True):
     """Have callers ask through a gateway."""
-    with LightGateway(settings.data_dir, provider) as gateway:
-        spool = RequestSpool(requests_dir(settings.data_dir), SystemClock())
-        object.__setattr__(gateway.parts, "kept_requests", spool)
-        api_key = gateway.key()
-        principals = gateway.control_plane.principals
-        tenant = team_principal(current_secrets(), team, encrypt_entries=False).tenant
-        principals[api_key] = replace(
-            principals[api_key],
-            tenant=tenant,
-            keeps_requests=keeps,
-            scopes=frozenset({Scope.CACHE_READ, Scope.CACHE_WRITE}),
-        )
+    with serving(settings, team, provider, keeps=keeps) as (url, api_key):
         for request, headers in requests:
             answer = httpx.post(
-                f"{gateway.url}/openai/v1/chat/completions",
+                f"{url}/openai/v1/chat/completions",
                 json=request["body"],
                 headers={"X-AgentCache-Key": api_key, "Authorization": "Bearer sk-callers-own", **headers},
             )
             assert answer.status_code == 200
-        gateway.run(spool.flush())
 
 
 def test_what_was_fetched_is_kept_sealed_and_a_hit_leaves_nothing(settings, team, kept, provider):
