@@ -46,6 +46,8 @@ TAGS = {"one-in-10": 10, "one-in-1000": 1000}
 FIXED_TAG_ENTRIES = 1000
 #: So long look-ups are watched while rows are removed.
 WATCHED_SECONDS = 10.0
+#: Commands of Redis that took less are not noted.
+SLOW_COMMAND_US = 100
 
 
 def make_key(number: int) -> bytes:
@@ -127,14 +129,16 @@ async def measure(entries: int, folder: Path, redis_url: str | None) -> dict[str
             found = (await store.survey(TENANT, Selector(pattern="*"))).entries
             figures[name] = {"ms": round((time.perf_counter() - started) * 1000, 1), "entries": found}
             continue
+        await _forget_slow_commands(store)
         started = time.perf_counter()
         reach = await store.withdraw(TENANT, selector, soft=soft)
         acknowledged = time.perf_counter() - started
+        longest = await _longest_command_ms(store)
         looked_up = await _look_ups_meanwhile(store, entries)
         figures[name] = {
             "ms": round(acknowledged * 1000, 1), "entries": reach.entries,
             "rows_seconds": None if store._tasks else round(time.perf_counter() - started, 2),  # noqa: SLF001 - as below
-            **looked_up,
+            **looked_up, **longest,
         }  # fmt: skip
     assert (await store.stats(TENANT)).entries == 0
     await store.close()
@@ -158,6 +162,27 @@ async def _look_ups_meanwhile(store: SqliteEntries | RedisEntries, entries: int)
         "look_up_p99_ms": round(waits[int(len(waits) * 0.99)] * 1000, 2),
         "look_up_max_ms": round(waits[-1] * 1000, 1),
     }
+
+
+async def _forget_slow_commands(store: SqliteEntries | RedisEntries) -> None:
+    if isinstance(store, RedisEntries):
+        slower_than: Command = ("CONFIG", "SET", "slowlog-log-slower-than", SLOW_COMMAND_US)
+        await _ask(store, slower_than, ("CONFIG", "SET", "slowlog-max-len", 100_000), ("SLOWLOG", "RESET"))
+
+
+async def _longest_command_ms(store: SqliteEntries | RedisEntries) -> dict[str, float]:
+    """Return for how long one command kept Redis from answering anybody else."""
+    if not isinstance(store, RedisEntries):
+        return {}
+    (noted,) = await _ask(store, ("SLOWLOG", "GET", -1))
+    return {"longest_command_ms": round(max((one[2] for one in noted), default=SLOW_COMMAND_US) / 1000, 1)}
+
+
+async def _ask(store: RedisEntries, *commands: Command) -> list[Any]:
+    async def ask(lane: Lane) -> list[Any]:
+        return list(await lane.ask(*commands))
+
+    return await store.link.run(TenantKeys(TENANT.id).log, ask)
 
 
 def _shown_seconds(seconds: float | None) -> str:
@@ -189,13 +214,14 @@ def main() -> None:
         "acknowledged",
         "rows dealt with",
         "look-ups meanwhile",
+        "longest command",
         title=f"Invalidation in {'Redis' if given.redis else 'a cache file'}",
     )
     for figures in results:
         table.add_section()
         for name, found in figures.items():
             if name == "entries":
-                table.add_row(f"[bold]of {found:,} entries[/bold]", "", "", "", "")
+                table.add_row(f"[bold]of {found:,} entries[/bold]", "", "", "", "", "")
                 continue
             gone = _shown_seconds(found["rows_seconds"]) if "rows_seconds" in found else ""
             meanwhile = (
@@ -203,7 +229,8 @@ def main() -> None:
                 if "look_up_p99_ms" in found
                 else ""
             )
-            table.add_row(name, f"{found['entries']:,}", f"{found['ms']:.1f} ms", gone, meanwhile)
+            longest = f"{found['longest_command_ms']} ms" if "longest_command_ms" in found else ""
+            table.add_row(name, f"{found['entries']:,}", f"{found['ms']:.1f} ms", gone, meanwhile, longest)
     Console(width=130).print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -267,6 +268,19 @@ async def found_at(store: RedisEntries, selector: Selector, now: float) -> set[b
         return {key async for rows in redis_reach.find(lane, KEYS, selector, now) for key, _ in rows}
 
     return await store.link.run(KEYS.log, work)
+
+
+async def test_redis_looks_through_paths_in_steps_and_answers_others_in_between(
+    store: RedisEntries, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_reach, "_LOOKED_THROUGH_AT_ONCE", 10)
+    await fill(store, 200)
+    redis_server.command("CONFIG", "RESETSTAT")
+    assert (await store.survey(TENANT, Selector(pattern="*/*9"))).entries == 20
+    (steps,) = re.findall(r"cmdstat_zscan\W+calls\W+(\d+)", str(redis_server.command("INFO", "commandstats")))
+    assert int(steps) >= 200 / 10 / 2
+    assert (await store.withdraw(TENANT, Selector(pattern="*/*9"))).entries == 20
+    assert await hits(store, 200) == [i for i in range(200) if i % 10 != 9]
 
 
 async def test_what_is_dead_is_taken_off(store: RedisEntries, clock: ManualClock) -> None:
