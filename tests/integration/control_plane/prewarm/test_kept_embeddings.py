@@ -18,6 +18,9 @@ from agentcache.gateway.usage_spool import read_events, spool_dir, waiting_files
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import at as aware
 from agentcache.kit.clock import SystemClock
+from agentcache.policies.drafts import MatchDraft, PolicyDraft
+from agentcache.policies.presets import PRESETS
+from agentcache.policies.services import add_policy
 from agentcache.prewarm import services
 from agentcache.prewarm.given import Options
 from agentcache.prewarm.models import Batch, BatchRequest, KeptRequest
@@ -208,6 +211,30 @@ def test_a_refused_call_is_taken_apart_to_find_the_item(settings, team, embed, p
     calls = len(inputs(provider))
     _, states = prewarm(settings, admin, **{"from": "invalidated"})
     assert (states, len(inputs(provider)) - calls) == (["failed"] * 4, 7)
+
+
+def test_items_go_together_only_where_the_same_policy_means_them_together(settings, team, embed, provider, admin):
+    embed(["one", "two", "three", "four"])
+    forget(settings, team)
+    minute = PolicyDraft("Three", match=MatchDraft(prompt="three"), lifetime_seconds=60)
+    add_policy(team, minute, actor=Actor.system())
+    calls = len(inputs(provider))
+    _, states = prewarm(settings, admin, **{"from": "invalidated"})
+    # Alone what the policy means, and beside it the one that it was looked at with.
+    assert (states, sorted(map(len, inputs(provider)[calls:]))) == (["warmed"] * 4, [1, 1, 2])
+    take(settings)
+    lifetimes = [(row.expires_at - row.stored_at).total_seconds() for row in KeptRequest.objects.all()]
+    assert sorted(round(lifetime) == 60 for lifetime in lifetimes) == [False, False, False, True]
+
+
+def test_a_policy_that_refreshes_ahead_keeps_items_for_that_alone(settings, team):
+    keep_credential(settings, team)
+    given = {"path": "/v1/embeddings", "body": {"model": MODEL, "input": ["a", "b"]}}
+    do(settings, start(settings, team, [given]))
+    assert take(settings) == 0
+    add_policy(team, PRESETS["news"].draft, actor=Actor.system())
+    do(settings, start(settings, team, [{**given, "namespace": "news"}]))
+    assert (take(settings), KeptRequest.objects.filter(refresh_at__isnull=False).count()) == (2, 2)
 
 
 def test_an_invalidation_asks_for_items_again_and_what_is_outdated_is_asked_in_one_call(
