@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import Self
 
 import httpx2 as httpx
@@ -17,9 +19,10 @@ from tests.support.api_person import ApiPerson
 from tests.support.browser.site import Site
 from tests.support.migrated_site import prepare
 from tests.support.reliability import record
-from tests.support.tiers import ENGINES, count
+from tests.support.tiers import ENGINES, before_release, count
 
 SIGN_INS = count(150, 500)
+ROUNDS = 3
 #: What one hash takes, and how many may be under way at most.
 HASH_MIB, SLOTS = 46, 2
 PROMPT = "asked again and again"
@@ -81,15 +84,18 @@ def p99(times: list[float]) -> float:
     return sorted(times)[int(len(times) * 0.99)]
 
 
-def storm(site: Site, key: str) -> tuple[list[httpx.Response], list[float], list[float], Memory]:
+def storm(
+    site: Site, key: str, *, asked: Site | None = None
+) -> tuple[list[httpx.Response], list[float], list[float], Memory]:
+    """Flood a site while hits are taken from it, or from the one that is asked instead."""
     calm: list[float] = []
     # A busy machine may take the whole time to start the program that asks.
     while not calm:
-        with Hits(site, key) as quiet:
+        with Hits(asked or site, key) as quiet:
             time.sleep(count(1, 4) / 2)
         calm = quiet.times
     memory = Memory(site)
-    with Hits(site, key) as busy:
+    with Hits(asked or site, key) as busy:
         answers = asyncio.run(flood(site, memory))
     return answers, calm, busy.times, memory
 
@@ -120,4 +126,33 @@ def test_a_flood_of_sign_ins_takes_few_slots_and_leaves_hits_alone(request, tmp_
         f"A4 {engine}", sign_ins=SIGN_INS, checked=statuses[401], turned_away=statuses[503], hits_meanwhile=len(busy),
         failed_hits=0, rss_growth_mib=round(memory.growth_mib, 1), threads_most=memory.threads_most,
         p99_ratio=round(p99(busy) / p99(calm), 2), p99_calm_ms=round(p99(calm) * 1000, 1), p99_flood_ms=round(p99(busy) * 1000, 1),
+    )  # fmt: skip
+
+
+@before_release
+@pytest.mark.timeout(600)
+def test_hits_wait_no_longer_than_those_of_an_idle_server_on_the_machine(request, tmp_path):
+    """What a flood takes from everybody on the machine, its client included, is no fault of the server that it meets."""
+    with ExitStack() as stack:
+        flooded, idle = (
+            stack.enter_context(
+                Site(tmp_path / name, AGENTCACHE_WORKERS="1", **prepare(request, "sqlite", tmp_path / name))
+            )
+            for name in ("flooded", "idle")
+        )
+        keys = {}
+        for site in (flooded, idle):
+            _, keys[site] = ApiPerson(site).join().new_key()
+            assert site.call(keys[site], PROMPT).status_code == 200
+        worst: dict[Site, list[float]] = {flooded: [], idle: []}
+        # In turns, as the machine changes from minute to minute.
+        for _ in range(ROUNDS):
+            for asked in (flooded, idle):
+                answers, _, busy, _ = storm(flooded, keys[asked], asked=asked)
+                assert {answer.status_code for answer in answers} == {401, 503}
+                worst[asked].append(p99(busy))
+    own, machine = statistics.median(worst[flooded]), statistics.median(worst[idle])
+    record(
+        "A4 beside an idle server", sign_ins=SIGN_INS, rounds=ROUNDS, p99_own_ms=round(own * 1000, 1),
+        p99_idle_ms=round(machine * 1000, 1), p99_ratio=round(own / machine, 2),
     )  # fmt: skip
