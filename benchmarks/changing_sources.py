@@ -238,7 +238,7 @@ def main() -> None:
         table.add_row(what, figure)
     Console(width=110).print(table)
     print("\n".join(found["odd"][:20]))
-    grows = [one.name for one in found["grown"] if one.minutes > 50 and one.slope >= 1]
+    grows = [one.name for one in found["grown"] if one.minutes >= 40 and one.slope >= 1]
     if found.get("violations") or found.get("errors") or not found.get("acknowledged") or grows:
         sys.exit("the promise does not hold")
 

@@ -43,21 +43,21 @@ class Growth:
         self._sample()
 
     def grown(self) -> list[Grown]:
-        """Return what became of each process that lived for five samples after the first third of the run.
+        """Return what became of each process that was seen often enough.
 
-        The first third does not count for the slope: caches and allocators fill.
+        The first third of its life does not count for the slope: caches and allocators fill.
         """
-        settled = (time.monotonic() - self._began) / 3
         found = []
         for (_, name), samples in self._samples.items():
-            late = [(at, size) for at, size, _ in samples if at > settled]
+            (first, *_), (last, *_) = samples[0], samples[-1]
+            late = [(at, size) for at, size, _ in samples if at > first + (last - first) / 3]
             if len(late) < 5:
                 continue
             slope = statistics.linear_regression(*zip(*late, strict=True)).slope
             found.append(
                 Grown(
                     name,
-                    (samples[-1][0] - samples[0][0]) / 60,
+                    (last - first) / 60,
                     (samples[0][1] / 2**20, samples[-1][1] / 2**20),
                     (samples[0][2], samples[-1][2]),
                     slope * 600 / 2**20,
