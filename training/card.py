@@ -20,7 +20,8 @@ _SOURCES: Final = {
     "gptcache_mock": "half of GPTCache's mock paraphrases (MIT)",
     "cai": "half of the CAI semantic equivalence benchmark (MIT)",
     "perturbed": "rewritings by rule of prompts of Arena-Hard and MT-Bench (Apache-2.0), Banking77 (CC BY 4.0, PolyAI), and of the two above",
-    "banking": "Banking77 (CC BY 4.0, PolyAI): each question with its nearest neighbour, and with the nearest of another class",
+    "banking": "Banking77 (CC BY 4.0, PolyAI): each question with its nearest neighbour, with the nearest of another class, and with one at a middling cosine",
+    "prompts": "prompts of Arena-Hard and MT-Bench (Apache-2.0), each with its nearest other one",
 }
 
 

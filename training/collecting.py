@@ -16,6 +16,7 @@ from training.families import families
 from training.generating import Generator, Intent, read_intents
 from training.pairs import Pair, by_class, is_quora, read_rows, sampled, shared_pairs
 from training.perturbing import perturbed
+from training.shades import shades
 
 #: Rounds of the generator for each intent.
 ROUNDS: Final = 8
@@ -38,7 +39,7 @@ def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:
     for intent in read_intents():
         pairs = list(generator.pairs(intent, rounds))
         found += [*pairs, *_rewritten(intent, pairs, random.Random(f"{seed + 1}/{intent.name}"))]
-    for intent in [*deeds(), *families()]:
+    for intent in [*deeds(), *families(), *shades()]:
         found += list(generator.pairs(intent, rounds // 2))
     return _unique(found)
 
@@ -61,13 +62,18 @@ def shippable_pairs(folder: Path, *, halves: bool = True) -> list[Pair]:
             for pair in pairs:
                 found += _perturbed(pair.stored, pair.group, same=1, traps=3, weight=0.6)
         found += [replace(pair, weight=WEIGHTS[pair.source]) for pair in pairs]
-    for row in read_rows(folder / "prompts_dev.jsonl"):
-        if row["src"] not in UNFIT_SOURCES and len(row["text"]) <= PROMPT_CHARS_MAX and row["text"].isascii():
-            found += _perturbed(row["text"], f"prompts/{row['id']}", same=3, traps=6, weight=0.7)
+    for row in _fit_prompts(folder):
+        found += _perturbed(row["text"], f"prompts/{row['id']}", same=3, traps=6, weight=0.7)
     questions = sorted(by_class(folder))
     for text, of in rng.sample(questions, min(2500, len(questions))):
         found += _perturbed(text, f"banking/{of}", same=2, traps=5, weight=0.5)
     return _unique(found)
+
+
+def _fit_prompts(folder: Path) -> Iterator[dict[str, str]]:
+    for row in read_rows(folder / "prompts_dev.jsonl"):
+        if row["src"] not in UNFIT_SOURCES and len(row["text"]) <= PROMPT_CHARS_MAX and row["text"].isascii():
+            yield row
 
 
 def _perturbed(text: str, group: str, *, same: int, traps: int, weight: float) -> Iterator[Pair]:
@@ -96,6 +102,39 @@ def neighbour_pairs(folder: Path, cache: VectorCache, count: int = 2500) -> list
         found.append(
             Pair(questions[other][0], text, False, "neighbour-other", f"banking/{of}", "banking", OTHER_CLASS_WEIGHT)
         )
+    return found
+
+
+def far_pairs(folder: Path, cache: VectorCache, count: int = 1500) -> list[Pair]:
+    """Return pairs of real prompts that have a subject in common and are not the same: what lies at middling cosines.
+
+    Each prompt with its nearest other one, and questions of Banking77 with one of another class that is neither near nor far.
+    """
+    prompts = sorted({row["text"]: f"prompts/{row['id']}" for row in _fit_prompts(folder)}.items())
+    questions = sampled(sorted(by_class(folder)), 5000, seed=2)
+    rng = random.Random(6)
+    found = []
+    for texts, least, most, chosen in ((prompts, 0.4, 0.85, len(prompts)), (questions, 0.5, 0.8, count)):
+        cache.add(text for text, _ in texts)
+        vectors = cache.matrix([text for text, _ in texts])
+        groups = np.array([of for _, of in texts])
+        for index, (text, of) in enumerate(texts[:chosen]):
+            cosines = vectors @ vectors[index]
+            others = np.flatnonzero((cosines >= least) & (cosines <= most) & (groups != of))
+            if len(others):
+                other = int(others[np.argmax(cosines[others])] if texts is prompts else rng.choice(list(others)))
+                group = of if texts is prompts else f"banking/{of}"
+                found.append(
+                    Pair(
+                        texts[other][0],
+                        text,
+                        False,
+                        "far-other",
+                        group,
+                        "banking" if texts is questions else "prompts",
+                        OTHER_CLASS_WEIGHT,
+                    )
+                )
     return found
 
 

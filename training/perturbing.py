@@ -19,7 +19,10 @@ from training.phrases import (
     FRONTED,
     INTENSIFIERS,
     OTHER_VERBS,
+    PAST_STATES,
+    PERSONS,
     PREFIXES,
+    PREVENTIONS,
     QUALIFIERS,
     QUESTION_SWAPS,
     SAFE_SYNONYMS,
@@ -46,6 +49,11 @@ _TOLD_BY_LITTLE: Final = re.compile(
 _TAIL: Final = re.compile(
     r"\s+(?:in|on|for|with|without|from|at|during|after|before|while|if|when|using|under|by) [^,.?!]{3,60}([?.!]*)$"
 )
+_AT_A_TIME: Final = re.compile(
+    r"\b(?:in (?=(?:1[89]|20)\d\d\b|(?:January|February|March|April|June|July|August|September|October|November|December)\b)"
+    r"|on (?=(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)|at (?=\d)|within (?=\d))"
+)
+_HOW_TO: Final = re.compile(r"^(?:How (?:do|can|should) (?:I|you|we|one)|How to) (?P<verb>[a-z]+)\b")
 _PAIRED: Final = re.compile(r"\b([a-z]+|[A-Z][a-z]+) (and|or) ([a-z]+|[A-Z][a-z]+)\b")
 _IF: Final = re.compile(r"^(If|When|Because|Although|After|Before|While|Since) ([^,]{6,120}), ([^,]{6,120}?)([.?!]*)$")
 _IF_LAST: Final = re.compile(r"^([^,]{6,120}?) (if|when|because|although|after|before|while) ([^,]{6,120}?)([.?!]*)$")
@@ -301,6 +309,44 @@ def other_deed(text: str, rng: random.Random) -> str | None:
     return f"{match[1]}{verb if match[1] else _upper_first(verb)}{text[match.end() :]}"
 
 
+def placed_otherwise(text: str, rng: random.Random) -> str | None:
+    """Place it before, after, since or until a time instead of in it."""
+    found = list(_AT_A_TIME.finditer(text))
+    if not found:
+        return None
+    match = rng.choice(found)
+    return f"{text[: match.start()]}{rng.choice(['before', 'after', 'since', 'until'])} {text[match.end() :]}"
+
+
+def of_the_past(text: str, rng: random.Random) -> str | None:
+    """Ask for what used to be."""
+    for pattern, others in rng.sample(PAST_STATES, len(PAST_STATES)):
+        if pattern.search(text):
+            return pattern.sub(rng.choice(others), text, count=1)
+    return None
+
+
+def of_somebody_else(text: str, rng: random.Random) -> str | None:
+    """Speak of her instead of him."""
+    found = [match for match in _WORD.finditer(text) if match[0].lower() in PERSONS]
+    if not found:
+        return None
+    for match in sorted(rng.sample(found, rng.randint(1, len(found))), key=lambda match: -match.start()):
+        other = rng.choice(PERSONS[match[0].lower()])
+        text = text[: match.start()] + (_upper_first(other) if match[0][0].isupper() else other) + text[match.end() :]
+    return text
+
+
+def prevented(text: str, rng: random.Random) -> str | None:
+    """Ask how it is kept from happening."""
+    match = _HOW_TO.match(text)
+    if not match or match["verb"].lower() in STOP:
+        return None
+    verb = match["verb"]
+    gerund = f"{verb[:-1] if verb.endswith('e') and not verb.endswith('ee') else verb}ing"
+    return f"{rng.choice(PREVENTIONS)} {gerund}{text[match.end() :]}"
+
+
 SAME: Final[tuple[Rewrite, ...]] = (
     polite,
     sloppy,
@@ -316,7 +362,7 @@ SAME: Final[tuple[Rewrite, ...]] = (
 TRAPS: Final[dict[str, Rewrite]] = {
     "negation": negated, "antonym": opposed, "number": renumbered, "entity": of_another_kind, "role": words_exchanged,
     "condition": conditioned, "form": detailed, "scope": qualified, "question": asked_otherwise, "tense": at_another_time,
-    "other": other_deed,
+    "other": other_deed, "time": placed_otherwise, "past": of_the_past, "person": of_somebody_else, "prevention": prevented,
 }  # fmt: skip
 
 

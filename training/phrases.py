@@ -237,3 +237,21 @@ OTHER_VERBS: Final = tuple(
     """delete list count compare print update test replace copy rename check measure describe draw clean avoid sell store cancel paint export teach
 cook translate move hide share record cut open throw wash burn lend publish hire follow watch feed build destroy ignore weigh""".split()
 )
+PAST_STATES: Final = [
+    (
+        re.compile(r"^Is (.+?)([?.!]*)$"),
+        (r"Was \1 in the past\2", r"Was \1 at one time\2", r"Is it true that formerly \1\2"),
+    ),
+    (re.compile(r"^Are (.+?)([?.!]*)$"), (r"Were \1 in the past\2", r"Were \1 before\2")),
+    (re.compile(r"^Do(?:es)? (I|you|we|they|people|he|she|it|the \w+|my \w+|[A-Z]\w+)\b"), (r"Did \1 use to",)),
+    (re.compile(r"^What (?:is|are)\b"), ("What used to be", "What was once")),
+    (re.compile(r"^(How|Why|Where) do (I|you|we|they|people)\b"), (r"\1 did \2 use to", r"\1 did \2 previously")),
+]
+PERSONS: Final = {
+    "he": ("she", "they"), "she": ("he", "they"), "him": ("her", "them"), "his": ("her", "their"), "her": ("his", "their"),
+    "himself": ("herself",), "herself": ("himself",), "my": ("his", "her", "their"), "me": ("him", "her"),
+}  # fmt: skip
+PREVENTIONS: Final = (
+    "How do I avoid", "How can I keep from", "How do I stop people from", "How do I prevent others from", "What stops somebody from",
+    "How do I keep myself from",
+)  # fmt: skip

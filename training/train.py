@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from training.card import write_card
-from training.collecting import neighbour_pairs, own_pairs, shippable_pairs
+from training.collecting import far_pairs, neighbour_pairs, own_pairs, shippable_pairs
 from training.embedding import VectorCache
 from training.fit import document, fit, threshold_for, write
 from training.judging import Floats, gated, gates_of, out_of_fold, rows_of, shares
@@ -26,8 +26,8 @@ MODEL_FOLDER: Final = ROOT / "src/agentcache/engine/semantic/model"
 DATA: Final = ROOT.parent / "shared/data/semantic"
 #: The sets that thresholds are set on: near misses of every kind, each scored by a model that did not see its intent or test.
 ADVERSARIAL: Final = (("own", "synth"), ("perturbed",), ("checklist",))
-#: Share of traps that may be served: of any one set at the safe threshold, or an easy set would pay for a hard one; of all
-#: together at the balanced one, down to which evidence may lead.
+#: Share of the traps of any one set that may be served, or an easy set would pay for a hard one: at the safe threshold, and at
+#: the balanced one, down to which evidence may lead.
 SAFE_SHARE: Final = 0.0095
 BALANCED_SHARE: Final = 0.10
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
     parser.add_argument("--work", type=Path, default=ROOT / "build/semantic", help="folder for vectors")
-    parser.add_argument("--version", default="2026-11-28.1", help="what the model is called")
+    parser.add_argument("--version", default="2026-11-28.2", help="what the model is called")
     parser.add_argument("--words", action="store_true", help="make the vectors of single words anew first")
     options = parser.parse_args(arguments)
     cache = VectorCache(options.work)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(write_word_vectors(cache, options.work), "words")
     pairs = own_pairs(seed=1)
     if options.data.is_dir():
-        pairs += shippable_pairs(options.data) + neighbour_pairs(options.data, cache)
+        pairs += shippable_pairs(options.data) + neighbour_pairs(options.data, cache) + far_pairs(options.data, cache)
     else:
         print(f"no development data in {options.data}: our own pairs only")
     print(len(pairs), "pairs:", dict(Counter(pair.source for pair in pairs)), flush=True)
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sources = np.array([pair.source for pair in pairs])
     traps = [scores[np.isin(sources, of) & (labels == 0)] for of in ADVERSARIAL]
     thresholds = {
-        "safe": round(max(threshold_for(of, SAFE_SHARE) for of in traps if len(of)), 4),
-        "balanced": round(threshold_for(np.concatenate(traps), BALANCED_SHARE), 4),
+        name: round(max(threshold_for(of, share) for of in traps if len(of)), 4)
+        for name, share in (("safe", SAFE_SHARE), ("balanced", BALANCED_SHARE))
     }
     booster = fit(rows, labels, np.array([pair.weight for pair in pairs]))
     write(document(booster, options.version, thresholds), MODEL_FOLDER / "verifier.json")

@@ -10,7 +10,7 @@ import numpy as np
 
 from agentcache.engine.semantic.verifier import Verifier
 from benchmarks.semantic.measuring import Floats
-from training.collecting import neighbour_pairs, own_pairs, shippable_pairs
+from training.collecting import far_pairs, neighbour_pairs, own_pairs, shippable_pairs
 from training.embedding import VectorCache
 from training.judging import gated, gates_of, out_of_fold, rows_of
 from training.pairs import Pair, is_quora, sampled, shared_pairs
@@ -39,7 +39,7 @@ def trained_sets(data: Path, cache: VectorCache) -> list[Scored]:
     """Return the sets that the verifier is trained on, scored out of fold: no model saw the intent, test or class."""
     pairs = own_pairs(seed=1)
     if data.is_dir():
-        pairs += shippable_pairs(data) + neighbour_pairs(data, cache)
+        pairs += shippable_pairs(data) + neighbour_pairs(data, cache) + far_pairs(data, cache)
     rows = rows_of(pairs, cache)
     whole = _scored("all", pairs, rows, out_of_fold(pairs, rows))
     names = {

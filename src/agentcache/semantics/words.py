@@ -175,6 +175,20 @@ FEATURES: Final[Mapping[str, str]] = MappingProxyType({
     "content_total": "words that carry meaning, both",
     "content_fewest": "words that carry meaning, the shorter",
     "run": "longest common run of words",
+    "turned": "words turned round, by how alike they are",
+    "turned_count": "things turned round",
+    "aims_exchanged": "start and aim exchanged",
+    "turn_explained": "another order that means the same",
+    "anchors_changed": "to, via, for, against",
+    "times_changed": "in, before, after or since a time",
+    "narrowed": "a thing narrowed on one side only",
+    "narrowed_both": "a thing narrowed on both sides",
+    "rates_changed": "a day, a month, a year",
+    "past_state": "what used to be, on one side only",
+    "persons_exchanged": "one person for another",
+    "units_lost": "a unit on one side only",
+    "phrases_less": "phrases that only one has, on both sides",
+    "phrases_more": "phrases that only one has, on the longer side",
 })  # fmt: skip
 
 

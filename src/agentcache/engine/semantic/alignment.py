@@ -62,14 +62,22 @@ def _words(content: tuple[str, ...]) -> _Words:
     return _Words(rows, weights, float(weights.sum()), weights @ rows)
 
 
-def alignment(first: Text, second: Text, left: Sequence[int], right: Sequence[int]) -> list[float]:
-    """Return the values of `ALIGNMENT`; `left` and `right` are the places of content words that the other prompt lacks."""
+Nearness = tuple[list[float], list[float]]
+
+
+def alignment(
+    first: Text, second: Text, left: Sequence[int], right: Sequence[int]
+) -> tuple[list[float], Nearness]:  # fmt: skip
+    """Return the values of `ALIGNMENT`, and how near the nearest word of the other prompt is to each that it lacks, 0 to 1.
+
+    `left` and `right` are the places of the content words that the other prompt lacks.
+    """
     if word_vectors() is None:
-        return list(NEUTRAL)
+        return list(NEUTRAL), ([0.0] * len(left), [0.0] * len(right))
     functions = _functions(first, second)
     ours, theirs = _words(first.content), _words(second.content)
     if not left and not right:
-        return [*NEUTRAL[:-3], _cosine(ours.whole, theirs.whole), 1.0, functions]
+        return [*NEUTRAL[:-3], _cosine(ours.whole, theirs.whole), 1.0, functions], ([], [])
     left, right = list(left[:_PAIRED_MAX]), list(right[:_PAIRED_MAX])
     cosines = ours.rows[left] @ theirs.rows.T
     best = _best(first, second, left, right, cosines, theirs.rows[right] @ ours.rows.T)
@@ -77,7 +85,7 @@ def alignment(first: Text, second: Text, left: Sequence[int], right: Sequence[in
     gaps = [[of * (1 - near) for of, near in zip(*side, strict=True)] for side in zip(weights, best, strict=True)]
     total = ours.total + theirs.total
     likest = sorted([*best[0], *best[1], 1.0])
-    return [
+    values = [
         1 - sum(map(sum, gaps)) / total if total else 1.0,
         likest[0],
         likest[1],
@@ -88,6 +96,7 @@ def alignment(first: Text, second: Text, left: Sequence[int], right: Sequence[in
         _remainders(ours, theirs, left, right),
         functions,
     ]
+    return values, best
 
 
 def _best(

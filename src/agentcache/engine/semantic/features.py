@@ -9,6 +9,18 @@ from typing import Final
 from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight
 from agentcache.engine.semantic.asking import distance
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, relation
+from agentcache.engine.semantic.roles import (
+    ROLES,
+    anchors_changed,
+    narrowed,
+    past_state,
+    persons_exchanged,
+    phrases_added,
+    rates_changed,
+    times_changed,
+    turns,
+    units_lost,
+)
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.words import (
     CONDITIONS,
@@ -72,6 +84,7 @@ DIRECTION_OF: Final[dict[str, int]] = {
     "content_fewest": 0,
     "run": 0,
     **ALIGNMENT,
+    **ROLES,
 }
 FEATURES: Final = tuple(DIRECTION_OF)
 
@@ -92,9 +105,19 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
     synonyms = len(pairs)
     links = sorted([*links, *((left[one], right[other]) for one, other in pairs)])
-    antonyms += _opposed(first.function_words - second.function_words, second.function_words - first.function_words)
     unmatched = sorted((sum(map(weight, left_words)) - related / 2, sum(map(weight, right_words)) - related / 2))
     parity = (first.negations + second.negations) % 2
+    function_opposites = _opposed(
+        first.function_words - second.function_words, second.function_words - first.function_words
+    )
+    compares = bool(first.degrees and second.degrees) and antonyms % 2 == 1
+    turned = turns(first, second, links, compares)
+    # "A before B" and "B after A", "A is larger than B" and "B is smaller than A": the order undoes the opposite.
+    undone = turned.is_explained and not turned.count and (compares or function_opposites == 1)
+    antonyms += function_opposites
+    polarity = parity + antonyms - undone
+    aligned, nearness = alignment(first, second, left, right)
+    added = sorted((phrases_added(first, left, nearness[0]), phrases_added(second, right, nearness[1])))
     function = first.function_words ^ second.function_words
     words = set(first.words), set(second.words)
     return [
@@ -112,7 +135,7 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         *_numbers(first, second),
         float(parity),
         float(antonyms),
-        float((parity + antonyms) % 2 if parity + antonyms < 3 else 1),
+        float(polarity % 2 if polarity < 3 else 1),
         float(abs(first.preventions - second.preventions)),
         float(kinds),
         *_names(first, second, left_words, right_words),
@@ -133,7 +156,19 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         float(min(len(ours) + len(theirs), 60)),
         float(min(len(ours), len(theirs), 30)),
         _longest_run(first.words, second.words) / (max(len(first.words), len(second.words)) or 1),
-        *alignment(first, second, left, right),
+        *aligned,
+        turned.most,
+        float(turned.count),
+        float(turned.aims),
+        float(turned.is_explained),
+        anchors_changed(first, second, links),
+        0.0 if undone else times_changed(first, second, links),
+        *narrowed(first, second, links, left, right),
+        rates_changed(first, second),
+        past_state(first, second),
+        persons_exchanged(first, second),
+        units_lost(first, second),
+        *added,
     ]
 
 

@@ -22,7 +22,7 @@ COSINE_FLOOR: Final = 0.75
 #: the floor, however much evidence there is for others.
 TRAPS: Final = (
     "negation_parity", "antonyms", "polarity", "numbers_changed", "numbers_added", "units_changed", "names_changed", "literals",
-    "kinds", "role_changes", "exchanged", "order_conflict", "passive_conflict",
+    "kinds", "role_changes", "exchanged", "order_conflict", "passive_conflict", "aims_exchanged", "people", "past_state", "times_changed",
 )  # fmt: skip
 _TRAPS_AT: Final = tuple((name, FEATURES.index(name)) for name in TRAPS)
 _WORDS_AT: Final = FEATURES.index("content_fewest")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from agentcache.engine.semantic.asking import WORDS_OF, kind_of
@@ -12,14 +12,17 @@ from agentcache.engine.semantic.framing import framed
 from agentcache.engine.semantic.lexicon import base_form, lexicon
 from agentcache.engine.semantic.literals import find_literals
 from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
+from agentcache.engine.semantic.spelling import respelt
 from agentcache.engine.semantic.words import (
     ALIKE_DIRECTIONS,
+    ANCHORS,
     FUTURE,
     NUMBER_WORDS,
     PAST,
     PRESENT,
     STOP,
     STRICT_NEGATIONS,
+    UNANCHORED,
     UNITS,
 )  # fmt: skip
 
@@ -42,6 +45,9 @@ _PHRASES: Final = (
     (re.compile(r"\bat most\b|\bno more than\b|\bmaximum of\b", re.IGNORECASE), "atmost"),
     (re.compile(r"\bmore than\b(?= \$?\d)", re.IGNORECASE), "morethan"),
     (re.compile(r"\b(?:less|fewer) than\b(?= \$?\d)", re.IGNORECASE), "lessthan"),
+    (re.compile(r"(\b(?:all|every|any|each|no|none)\b(?: \w+){0,3}) but\b", re.IGNORECASE), r"\1 except"),
+    (re.compile(r"\bin favou?r of\b", re.IGNORECASE), "for"),
+    (re.compile(r"\b(?:false|untrue|wrong|incorrect) that\b", re.IGNORECASE), "not true that"),
     (re.compile(r"\bin order to\b", re.IGNORECASE), "to"),
     (re.compile(r"\bas well as\b|\balong with\b|&", re.IGNORECASE), " and "),
     (re.compile(r"\bversus\b|\bvs\b\.?", re.IGNORECASE), " and "),
@@ -55,7 +61,7 @@ _PHRASES: Final = (
 )
 #: Most prompts hold none of them, and this is quicker than trying each.
 _PHRASE_HINT: Final = re.compile(
-    r"\bat (?:least|most)|\bno (?:less|more|fewer)|imum of|\bthan \$?\d|in order to|as well as|along with|&|\bversus|\bvs\b"
+    r"\bat (?:least|most)|\bno (?:less|more|fewer)|imum of|\bthan \$?\d|\b(?:all|every|any|each|no|none)\b[^.?!]* but|in order to|in favou?r of|\b(?:false|untrue|wrong|incorrect) that|as well as|along with|&|\bversus|\bvs\b"
     r"|\b(?:turn|switch)\w* o|\bset\w* up|\bget\w* rid|\bgiven? up|\blook\w* for|\bfigure out|\bwork out",
     re.IGNORECASE,
 )
@@ -65,6 +71,9 @@ _PREVENTION: Final = re.compile(
     r"\b(?:keep|stop|prevent|block|hinder|discourage)(?:s|ped|ed|ing|ping)?\b[^.?!]{1,40}?\bfrom (?:\w+ing|enable|disable)\b"
     r"|\b(?:stop|avoid)(?:s|ped|ed)? \w+ing\b"
 )
+
+
+_HELD: Final = frozenset({"than", "before", "after", "since", "until", "instead"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,10 @@ class Text:
     content: tuple[str, ...]
     #: Per content word: the nearest function word before it, or "".
     before: tuple[str, ...]
+    #: Per content word: the function word that governs its phrase, or "".
+    anchors: tuple[str, ...]
+    #: Per content word: whether it directly follows the one before it.
+    follows: tuple[bool, ...]
     numbers: tuple[Number, ...]
     #: Base forms of words that stand capitalised where English would not have them so.
     names: frozenset[str]
@@ -125,13 +138,14 @@ def analyse(text: str) -> Text:
     if _PHRASE_HINT.search(prose):
         for pattern, word in _PHRASES:
             prose = pattern.sub(word, prose)
-    tokens = _TOKEN.findall(prose)
+    tokens = [respelt(token) if token.islower() else token for token in _TOKEN.findall(prose)]
     words = tuple(token.lower() for token in tokens if token[0].isalnum())
     question = kind_of(prose.lower().strip())
-    content, before, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()))
+    content, before, anchors, follows, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()))
     function_words = frozenset(word for word in words if word not in content)
     return Text(
         raw=text, normal=normal, framed=framed(normal), words=words, content=tuple(content), before=tuple(before),
+        anchors=tuple(anchors), follows=tuple(follows),
         numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
         negations=sum(word in STRICT_NEGATIONS for word in words),
         preventions=len(_PREVENTION.findall(prose.lower())), question=question, tense=_tense(words), degrees=_degrees(words),
@@ -139,21 +153,26 @@ def analyse(text: str) -> Text:
     )  # fmt: skip
 
 
-def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list[str], int]:
-    """Return content words, the function word before each, and the number of coordinations."""
+def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list[str], list[str], list[bool], int]:
+    """Return content words; the function word before each, its anchor, whether it directly follows another; the number of coordinations."""
     content: list[str] = []
     before: list[str] = []
-    last = ""
+    anchors: list[str] = []
+    follows: list[bool] = []
+    last = anchor = ""
     coordinations = 0
-    known, misspelt = lexicon().words, misspelt_stop_words()
     joined = -1
+    is_next = False
     for token in tokens:
         lower = token.lower()
         if not token[0].isalnum():
+            anchor, is_next = "", False
             if token in {",", "/"} and content:
                 joined = len(content) if token == "/" or joined < 0 else joined
             continue
         if lower in STOP or lower in NUMBER_WORDS:
+            if lower not in NUMBER_WORDS or lower in ANCHORS:
+                anchor, is_next = _anchor_after(anchor, lower, is_next), False
             if lower in {"and", "or"} and content:
                 joined = len(content)
             elif lower not in {"a", "an", "the"}:
@@ -162,35 +181,35 @@ def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list
             if lower not in NUMBER_WORDS:
                 continue
         word = NUMBER_WORDS.get(lower) or base_form(lower)
-        if word in asking or (len(lower) > 3 and lower not in known and lower in misspelt):
+        if word in asking:
+            is_next = False
             continue
-        if joined == len(content) and content:
+        place = len(content)
+        if joined == place and content:
             coordinations += 1
             # "b and a" is "a and b": order says nothing there.
-            if content[-1] > word:
-                content.insert(len(content) - 1, word)
-                before.append(before[-1])
-                joined = -1
-                continue
-            content.append(word)
-            before.append(before[-1])
-        else:
-            content.append(word)
-            before.append(last)
+            place -= content[-1] > word
+            last = before[-1]
+        content.insert(place, word)
+        before.insert(place, last)
+        anchors.append(anchor)
+        follows.append(is_next)
         joined = -1
         last = ""
-    return content, before, coordinations
+        is_next = True
+    return content, before, anchors, follows, coordinations
 
 
-@cache
-def misspelt_stop_words() -> frozenset[str]:
-    """Return stop words with a letter left out or two exchanged: they carry no content either."""
-    found = set()
-    for word in (*STOP, "please", "thanks"):
-        if len(word) > 3:
-            found |= {word[:at] + word[at + 1 :] for at in range(len(word))}
-            found |= {word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)}
-    return frozenset(found - STOP)
+def _anchor_after(anchor: str, word: str, is_after_content: bool) -> str:
+    """Return what governs the phrase that a function word begins or goes on with."""
+    if word in UNANCHORED:
+        # An article behind a word begins another phrase: "before running a good idea".
+        return "" if is_after_content and word not in {"and", "or"} else anchor
+    if word not in ANCHORS or (word == "to" and not is_after_content):
+        # "To" behind another function word goes with a verb: "way to", "want to".
+        return ""
+    # "Than in Rome", "instead of Rome".
+    return anchor if anchor in _HELD and not is_after_content else word
 
 
 def _numbers(tokens: list[str]) -> list[Number]:
@@ -253,11 +272,11 @@ def _tense(words: tuple[str, ...]) -> str:
 def _degrees(words: tuple[str, ...]) -> frozenset[str]:
     found = set()
     for index, word in enumerate(words):
-        if word == "than" or word in {"more", "less", "fewer"}:
+        if word in {"than", "more", "less", "fewer"} or (word.endswith("er") and base_form(word) != word):
             found.add("er")
         elif word in {"most", "least", "best", "worst"} or (word.endswith("est") and base_form(word) != word):
             found.add("est")
-        elif word == "as" and "as" in words[index + 2 : index + 4]:
+        elif word == "as" and "as" in words[index + 2 : index + 6]:
             found.add("as")
     return frozenset(found)
 

@@ -45,9 +45,9 @@ class Verifier:
         if document.get("format") != FORMAT or document.get("features") != list(FEATURES):
             raise UnusableModel("The verifier's model was made for other features.")
         self.version: str = document["version"]
-        #: At most 1 % of the development sets' non-equivalent pairs are served at this score.
+        #: At most 1 % of the non-equivalent pairs of any development set are served at this score.
         self.safe_threshold: float = document["thresholds"]["safe"]
-        #: At most 10 % of them: evidence from a namespace's own traffic may lead down to here, nothing else.
+        #: At most 10 % of them, of any set: evidence from a namespace's own traffic may lead down to here, nothing else.
         self.balanced_threshold: float = document["thresholds"]["balanced"]
         #: The values of a pair with nothing between the two prompts: reasons are told against it.
         self._neutral: list[float] = document["neutral"]

@@ -26,8 +26,7 @@ class WordVectors:
         import numpy as np
 
         folder = files(__package__) / "lexicon"
-        words = (folder / "vectors.txt").read_text(encoding="utf-8").split()
-        self._place_of = {word: place for place, word in enumerate(words)}
+        self._place_of = {word: place for place, word in enumerate(words_with_vectors())}
         self._rows = np.frombuffer((folder / "vectors.int8").read_bytes(), np.int8).reshape(-1, DIMENSIONS)
         self._nothing = np.zeros(DIMENSIONS, np.float32)
 
@@ -40,6 +39,13 @@ class WordVectors:
             return self._nothing
         row = self._rows[place].astype(np.float32)
         return row / np.float32(np.sqrt(row @ row))  # type: ignore[no-any-return]  # numpy says Any
+
+
+@cache
+def words_with_vectors() -> dict[str, None]:
+    """Return the words in the order of their rows."""
+    text = (files(__package__) / "lexicon" / "vectors.txt").read_text(encoding="utf-8")
+    return dict.fromkeys(text.split())
 
 
 @cache

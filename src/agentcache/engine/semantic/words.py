@@ -45,6 +45,17 @@ OPPOSITE_DIRECTIONS: Final = frozenset(
     frozenset(pair.split("/"))
     for pair in "to/from in/from with/without before/after over/under above/below for/against inside/outside on/off".split()
 )
+#: Words that govern a phrase, and where what it names stands among all that is named: the doer and the start come first, the
+#: aim and what is compared with last. What nothing governs has 0.
+ANCHORS: Final = {
+    "from": -2, "by": -2, "after": -1, "since": -1, "of": 1, "before": 3, "until": 3, "than": 3, "instead": 3, "to": 3, "into": 3, "onto": 3,
+    "toward": 3, "towards": 3,
+    **dict.fromkeys("in on at for with within inside over under against between about during via using through as without near upon".split(), 2),
+}  # fmt: skip
+#: Between an anchor and what it governs these may stand: "before I eat".
+UNANCHORED: Final = frozenset(
+    "a an the this that these those i me my you your we us our he him his she her they them their it its some any and or very just".split()
+)
 MODALS: Final = frozenset("can could should must may might shall ought would need".split())
 CONNECTORS: Final = frozenset("and or but nor versus vs".split())
 CONDITIONS: Final = frozenset("if unless because although despite whether assuming given provided though".split())
@@ -73,7 +84,7 @@ UNITS: Final = {
         "inch|centimeter cm centimetre|millimeter mm|kilogram kg kilo|gram g|ounce oz|liter litre l|gallon gal|milliliter ml|"
         "celsius °c|fahrenheit °f|kelvin|degree °|second sec s|minute min|hour hr h|day|week|month|year yr|decade|century|"
         "byte|kilobyte kb|megabyte mb|gigabyte gb|terabyte tb|word|sentence|paragraph|page|line|bullet|point|step|character|token|"
-        "people person|time|cent|am|pm|mph|kph|hz|mhz|ghz|volt v|watt w|kw|calorie kcal|cup|tablespoon tbsp|teaspoon tsp|row|column|item|"
+        "people person|time|cent|am|pm|mph|kph|hz|mhz|ghz|volt v|watt w|kw|calorie kcal|cup|pint|quart|yard yd|stone|franc|peso|milligram mg|microgram mcg|acre|hectare|tablespoon tbsp|teaspoon tsp|row|column|item|"
         "star|chapter|slide|question|example|reason|way|tip|idea"
     ).split("|")
     for word in names.split()

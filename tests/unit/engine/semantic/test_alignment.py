@@ -48,4 +48,4 @@ def test_what_one_prompt_has_beyond_the_other_is_left_over_on_one_side():
 
 @pytest.mark.parametrize("text", ["", "Is it?", "日本の首都は？"])
 def test_prompts_without_known_words_have_values_too(text):
-    assert len(alignment(analyse(text), analyse("What is the capital of Japan?"), [], [0, 1])) == len(ALIGNMENT)
+    assert len(alignment(analyse(text), analyse("What is the capital of Japan?"), [], [0, 1])[0]) == len(ALIGNMENT)

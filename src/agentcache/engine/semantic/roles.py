@@ -1,0 +1,225 @@
+"""Which thing comes first whatever the wording, and what narrows a thing, a time or a rate: features of who stands where.
+
+"From Rome to Oslo" and "to Oslo from Rome" name the same first thing, "A influences B" and "the influence of B on A" do not.
+Each content word has an anchor, the function word that governs its phrase; anchors have ranks, and two things stand in the
+order of their ranks, then in that of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from agentcache.engine.semantic.alignment import weight
+from agentcache.engine.semantic.lexicon import ANTONYM, KIND, lexicon, relation
+from agentcache.engine.semantic.texts import Text
+from agentcache.engine.semantic.word_vectors import rows_of, word_vectors
+from agentcache.engine.semantic.words import ANCHORS, PEOPLE
+
+#: Names in the order of the values, with the directions that `features.DIRECTION_OF` explains.
+ROLES: Final[dict[str, int]] = {
+    "turned": -1,
+    "turned_count": -1,
+    "aims_exchanged": -1,
+    "turn_explained": 0,
+    "anchors_changed": -1,
+    "times_changed": -1,
+    "narrowed": -1,
+    "narrowed_both": -1,
+    "rates_changed": -1,
+    "past_state": -1,
+    "persons_exchanged": -1,
+    "units_lost": -1,
+    "phrases_less": -1,
+    "phrases_more": -1,
+}
+_TIMES: Final = frozenset({"before", "after", "since", "until"})
+#: What an anchor makes of what it governs, where another one makes something else of it.
+_SENSES: Final = {
+    **dict.fromkeys("to into onto toward towards".split(), "aim"), "from": "start", "via": "way", "through": "way", "without": "lack", "against": "against",
+    "for": "for", "than": "than", "instead": "instead", "by": "by", "over": "over", "under": "under", "between": "between", "before": "before",
+    "until": "before", "after": "after", "since": "after", "with": "with",
+}  # fmt: skip
+#: Said of one thing by either word.
+_ALIKE_SENSES: Final = frozenset(
+    frozenset(pair.split("/"))
+    for pair in "aim/for with/by way/by way/with for/with than/over instead/over instead/than by/for start/by start/after start/with".split()
+)
+#: With these, which of two words they govern is all that says which is which.
+_STRONG: Final = frozenset({"aim", "start", "than", "instead", "before", "after", "by"})
+_RATE_ADVERBS: Final = {
+    "hourly": "hour", "daily": "day", "nightly": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year",
+    "annual": "year", "annually": "year", "biweekly": "fortnight", "fortnightly": "fortnight",
+}  # fmt: skip
+_RATE_UNITS: Final = frozenset("second minute hour day night week month quarter year".split())
+_RATE_WORDS: Final = frozenset("per a an each every".split())
+_PAST_STATE: Final = re.compile(
+    r"(?<!get )(?<!getting )(?<!got )(?<!am )(?<!is )(?<!are )(?<!be )\b(?:used|use) to\b(?! (?:store|make|do|describe|build))"
+    r"|\b(?:formerly|former|previously|no longer|anymore|any more|in the past|at one time)\b"
+    r"|\b(?:was|were|been) (?:\w+ ){0,3}?once\b|\bonce (?:was|were|been)\b"
+)
+#: Two words whose vectors are at least so near are things of one sort: either could stand in the place of the other.
+_OF_ONE_SORT: Final = 0.3
+#: As in `features`: beyond so many words nothing is paired.
+_PAIRED_MAX: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What stands in another order."""
+
+    #: How alike the most alike two words are whose order differs, 0 to 1.
+    most: float
+    #: How many pairs of things there are.
+    count: int
+    #: How many pairs where one text makes one of them the aim (the start, what is compared with), and the other text the other.
+    aims: int
+    #: Whether there are two of one sort that moved, and anchors or opposites say that they mean the same.
+    is_explained: bool
+
+
+def turns(first: Text, second: Text, links: Sequence[tuple[int, int]], opposed: bool) -> Turns:
+    """Return what stands in another order.
+
+    `opposed` tells that the prompts compare with opposite words ("larger", "smaller"): then the other order is the same one.
+    """
+    most, count, aims, explained = 0.0, 0, 0, False
+    places = [_Placed(here, there, first.anchors[here], second.anchors[there]) for here, there in links[:_PAIRED_MAX]]
+    for number, one in enumerate(places):
+        for other in places[number + 1 :]:
+            was_moved = (one.here < other.here) != (one.there < other.there)
+            is_turned = (one.ours < other.ours) != (one.theirs < other.theirs)
+            if is_turned and not was_moved:
+                is_turned = (one.is_anchored_anew and other.is_anchored_anew) or one.is_by or other.is_by
+            if not (is_turned or was_moved or opposed):
+                continue
+            alike = _alike(first, one.here, other.here)
+            if is_turned != opposed:
+                most = max(most, alike)
+                count += _is_thing(first, one.here) and _is_thing(first, other.here)
+                aims += one.exchanges_aims_with(other)
+            elif alike >= _OF_ONE_SORT:
+                explained = True
+    return Turns(most, count, aims, explained)
+
+
+class _Placed:
+    """A word that both prompts have: its places, and its ranks there."""
+
+    __slots__ = ("here", "is_anchored_anew", "is_by", "our_sense", "ours", "their_sense", "theirs", "there")
+
+    def __init__(self, here: int, there: int, anchor: str, other_anchor: str) -> None:
+        self.here, self.there = here, there
+        self.ours = ANCHORS.get(anchor, 0), here
+        self.theirs = ANCHORS.get(other_anchor, 0), there
+        self.is_anchored_anew = anchor != other_anchor
+        self.is_by = (anchor == "by") != (other_anchor == "by")
+        self.our_sense, self.their_sense = _SENSES.get(anchor, ""), _SENSES.get(other_anchor, "")
+
+    def exchanges_aims_with(self, other: _Placed) -> bool:
+        """Tell whether what governs this one in one text governs the other one in the other."""
+        ours, theirs = (self.our_sense, other.our_sense), (self.their_sense, other.their_sense)
+        return ours[0] != ours[1] and ours == theirs[::-1] and bool(_STRONG & {*ours})
+
+
+def anchors_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
+    """Return how many common words are governed by words of different senses: "to Rome", "via Rome"."""
+    pairs = ((_SENSES.get(first.anchors[here]), _SENSES.get(second.anchors[there])) for here, there in links)
+    return float(
+        sum(bool(one and other) and one != other and {one, other} not in _ALIKE_SENSES for one, other in pairs)
+    )
+
+
+def _is_thing(text: Text, place: int) -> bool:
+    word = text.content[place]
+    return word in text.names or word[0].isdigit() or bool(lexicon().kinds.get(word))
+
+
+def _alike(text: Text, one: int, other: int) -> float:
+    """Return how far two words of a prompt are things of one sort, 0 to 1."""
+    first, second = text.content[one], text.content[other]
+    if (first in text.names and second in text.names) or (first[0].isdigit() and second[0].isdigit()):
+        return 1.0
+    if relation(first, second) in {KIND, ANTONYM}:
+        return 1.0
+    if word_vectors() is None:
+        return 0.0
+    rows = rows_of((first, second))
+    return max(0.0, float(rows[0] @ rows[1]))
+
+
+def times_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
+    """Return how many common words are placed in time another way: "in 2019", "since 2019"."""
+    pairs = ((first.anchors[here], second.anchors[there]) for here, there in links)
+    return float(sum(one != other and bool({one, other} & _TIMES) for one, other in pairs))
+
+
+def narrowed(
+    first: Text, second: Text, links: Sequence[tuple[int, int]], left: Sequence[int], right: Sequence[int]
+) -> tuple[float, float]:
+    """Return how many common words stand behind a word of one prompt alone ("a *partial* refund"), and behind one in either."""
+    ours, theirs = _narrowing(first, left), _narrowing(second, right)
+    alone = sum((here in ours) != (there in theirs) for here, there in links)
+    both = sum(here in ours and there in theirs for here, there in links)
+    return float(alone), float(both)
+
+
+def _narrowing(text: Text, unmatched: Sequence[int]) -> set[int]:
+    return {place + 1 for place in unmatched if place + 1 < len(text.content) and text.follows[place + 1]}
+
+
+def rates_changed(first: Text, second: Text) -> float:
+    """Return 2 where both name a rate and another one ("monthly", "a year"), 1 where only one does."""
+    ours, theirs = _rates(first.words), _rates(second.words)
+    if ours == theirs:
+        return 0.0
+    return 2.0 if ours and theirs else 1.0
+
+
+def _rates(words: Sequence[str]) -> frozenset[str]:
+    found = {_RATE_ADVERBS[word] for word in words if word in _RATE_ADVERBS}
+    found |= {word for before, word in pairwise(words) if word in _RATE_UNITS and before in _RATE_WORDS}
+    return frozenset(found)
+
+
+def past_state(first: Text, second: Text) -> float:
+    """Return 1 where one alone speaks of what is over: "used to be", "former", "no longer"."""
+    return float(bool(_PAST_STATE.search(" ".join(first.words))) != bool(_PAST_STATE.search(" ".join(second.words))))
+
+
+def persons_exchanged(first: Text, second: Text) -> float:
+    """Return how many times one person stands for another: "my app", "their app"."""
+    ours, theirs = (Counter(PEOPLE[word] for word in text.words if word in PEOPLE) for text in (first, second))
+    return float(min((ours - theirs).total(), (theirs - ours).total()))
+
+
+def units_lost(first: Text, second: Text) -> float:
+    """Return how many numbers of both have a unit in one alone: "27 percent of 311", "what percent of 311 is 27"."""
+    ours, theirs = ({number.value: number.unit for number in text.numbers} for text in (first, second))
+    return float(sum(bool(ours[value]) != bool(theirs[value]) for value in ours.keys() & theirs.keys()))
+
+
+def phrases_added(text: Text, unmatched: Sequence[int], nearness: Sequence[float]) -> float:
+    """Return what those phrases of a prompt weigh of whose words the other prompt has none: "for free", "on a phone"."""
+    near = dict(zip(unmatched, nearness, strict=False))
+    total = 0.0
+    for phrase in _phrases(text):
+        if text.anchors[phrase[0]] and all(place in near for place in phrase):
+            total += max(weight(text.content[place]) * (1 - near[place]) for place in phrase)
+    return total
+
+
+def _phrases(text: Text) -> Iterator[list[int]]:
+    """Yield the places of the words of each phrase: what follows an anchor without a break."""
+    phrase: list[int] = []
+    for place in range(len(text.content)):
+        if phrase and (not text.follows[place] or text.anchors[place] != text.anchors[phrase[0]]):
+            yield phrase
+            phrase = []
+        phrase.append(place)
+    if phrase:
+        yield phrase
