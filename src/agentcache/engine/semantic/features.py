@@ -9,18 +9,7 @@ from typing import Final
 from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight
 from agentcache.engine.semantic.asking import distance
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, relation
-from agentcache.engine.semantic.roles import (
-    ROLES,
-    anchors_changed,
-    narrowed,
-    past_state,
-    persons_exchanged,
-    phrases_added,
-    rates_changed,
-    times_changed,
-    turns,
-    units_lost,
-)
+from agentcache.engine.semantic.roles import ROLES, role_features, turns
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.words import (
     CONDITIONS,
@@ -117,8 +106,6 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     antonyms += function_opposites
     polarity = parity + antonyms - undone
     aligned, nearness = alignment(first, second, left, right)
-    added = sorted((phrases_added(first, left, nearness[0]), phrases_added(second, right, nearness[1])))
-    function = first.function_words ^ second.function_words
     words = set(first.words), set(second.words)
     return [
         cosine,
@@ -142,6 +129,21 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         *_arrangement(first, second, links),
         float(_role_changes(first, second, links)),
         distance(first.question, second.question),
+        *_small_words(first, second, open_words),
+        float(len(first.literals ^ second.literals)),
+        min(len(first.words), len(second.words)) / (max(len(first.words), len(second.words)) or 1),
+        float(min(len(ours) + len(theirs), 60)),
+        float(min(len(ours), len(theirs), 30)),
+        _longest_run(first.words, second.words) / (max(len(first.words), len(second.words)) or 1),
+        *aligned,
+        *role_features((first, second), links, turned, (left, right), nearness, undone=undone),
+    ]
+
+
+def _small_words(first: Text, second: Text, open_words: list[str]) -> list[float]:
+    """Return the features from `scopes` to `tense`."""
+    function = first.function_words ^ second.function_words
+    return [
         float(len(function & SCOPES) + _open(open_words, SCOPES)),
         float(len(function & ORDERS) + _open(open_words, ORDERS)),
         float(len(function & DIRECTIONS)),
@@ -151,24 +153,6 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
         float(len(function & DEGREES) + _open(open_words, DEGREES) + 2 * len(first.degrees ^ second.degrees)),
         float(bool(_people(first) and _people(second)) and _people(first) != _people(second)),
         float(bool(first.tense and second.tense and first.tense != second.tense) + ("used" in function)),
-        float(len(first.literals ^ second.literals)),
-        min(len(first.words), len(second.words)) / (max(len(first.words), len(second.words)) or 1),
-        float(min(len(ours) + len(theirs), 60)),
-        float(min(len(ours), len(theirs), 30)),
-        _longest_run(first.words, second.words) / (max(len(first.words), len(second.words)) or 1),
-        *aligned,
-        turned.most,
-        float(turned.count),
-        float(turned.aims),
-        float(turned.is_explained),
-        anchors_changed(first, second, links),
-        0.0 if undone else times_changed(first, second, links),
-        *narrowed(first, second, links, left, right),
-        rates_changed(first, second),
-        past_state(first, second),
-        persons_exchanged(first, second),
-        units_lost(first, second),
-        *added,
     ]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from agentcache.engine.semantic.alignment import weight
+from agentcache.engine.semantic.alignment import Nearness, weight
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, lexicon, relation
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.word_vectors import rows_of, word_vectors
@@ -66,6 +66,33 @@ _PAST_STATE: Final = re.compile(
 _OF_ONE_SORT: Final = 0.3
 #: As in `features`: beyond so many words nothing is paired.
 _PAIRED_MAX: Final = 24
+
+
+def role_features(
+    texts: tuple[Text, Text], links: Sequence[tuple[int, int]], turned: Turns, unmatched: tuple[Sequence[int], Sequence[int]],
+    nearness: Nearness, *, undone: bool,
+) -> list[float]:  # fmt: skip
+    """Return the values of `ROLES`.
+
+    `unmatched` are the places of the words that the other prompt lacks, `nearness` is how near its nearest word is to each.
+    `undone` tells that the order undoes an opposite: then times differ as they must.
+    """
+    first, second = texts
+    added = (phrases_added(*of) for of in zip(texts, unmatched, nearness, strict=True))
+    return [
+        turned.most,
+        float(turned.count),
+        float(turned.aims),
+        float(turned.is_explained),
+        anchors_changed(first, second, links),
+        0.0 if undone else times_changed(first, second, links),
+        *narrowed(first, second, links, *unmatched),
+        rates_changed(first, second),
+        past_state(first, second),
+        persons_exchanged(first, second),
+        units_lost(first, second),
+        *sorted(added),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
