@@ -36,7 +36,7 @@ def build_parts(
     jobs: JobQueue,
     limits: LimitBook | None = None,
     kept_requests: RequestKeeper | None = None,
-    semantic: SemanticTier | None = None,
+    semantic: SemanticTier | NoSemanticTier | None = None,
 ) -> Parts:
     """Put the gateway's parts together."""
     dialects = build_dialects(settings.upstreams)

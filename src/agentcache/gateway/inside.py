@@ -7,12 +7,13 @@ that comes back too. Each is one usage event of its own kind, which is no reques
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentcache.engine.entries import Entry, Selector
 from agentcache.engine.freshness import Freshness, freshness
+from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.gateway.admission import Pass
 from agentcache.gateway.asgi_types import Message
 from agentcache.gateway.callers import RawHeaders, inside_caller
@@ -21,7 +22,7 @@ from agentcache.gateway.embeddings import Item, answer_embeddings, narrow_to_due
 from agentcache.gateway.ports import Outcome, Principal
 from agentcache.gateway.proxy import answer, look_up, prepare
 from agentcache.kit.egress.upstream import UpstreamTimeouts
-from agentcache.kit.errors import AgentCacheError, BadRequest
+from agentcache.kit.errors import AgentCacheError, BadRequest, Unavailable
 from agentcache.kit.ids import new_id
 from agentcache.providers.dialect import Dialect, Endpoint, Json, Kind, Usage
 
@@ -35,6 +36,8 @@ QUESTION_TIMEOUTS = UpstreamTimeouts(connect=5.0, first_byte=30.0, idle=10.0, to
 _ANSWER_BYTES_MAX = 64 * 1024
 #: Failures after which nobody can tell whether the provider billed something.
 _MAY_HAVE_COST = frozenset({"upstream_timeout", "upstream_invalid", "upstream_unreachable", "upstream_cut"})
+#: How long a team's settings of near questions are taken to hold.
+_SEMANTICS_SECONDS = 5.0
 #: How a call ends that brought an answer, and a question that did.
 _STORED = frozenset({Outcome.MISS, Outcome.COALESCED, Outcome.EXACT})
 _PASSED_ON = frozenset({Outcome.BYPASS})
@@ -47,6 +50,10 @@ _NOT_TEXT = (b"image", b"audio", b"video", b"file", b"document")
 _TOKENS_AROUND = 64
 #: Between the time that an entry has as when it was stored and the store's own note of it, at most.
 _STORING_SECONDS = 2.0
+
+
+#: Team id -> settings of near questions by namespace. Raises `Unavailable`.
+SemanticsOf = Callable[[str], Awaitable[Mapping[str, SemanticSettings]]]
 
 
 class NotPrewarmable(BadRequest):
@@ -129,8 +136,11 @@ class InsideCall(Call):
 class Inside:
     """Makes calls for teams. Lives on the event loop of its parts."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, semantics_of: SemanticsOf | None = None) -> None:
+        """Without `semantics_of` no question is learned of what is answered."""
         self._parts = parts
+        self._semantics_of = semantics_of
+        self._semantics: dict[str, tuple[float, Mapping[str, SemanticSettings]]] = {}
 
     @property
     def dialects(self) -> Mapping[str, Dialect]:
@@ -151,6 +161,7 @@ class Inside:
         `output_tokens` is what an answer is taken to have at most when its request does not say; 0 for the model's own bound.
         An answer that was stored before `outdated_since` (Unix seconds) is not fresh, whatever its lifetime.
         """
+        principal = await self._with_semantics(principal)
         call = self._call(principal, request, credential, AGENT)
         call.raw_body = request.body
         if call.endpoint is not None and call.endpoint.kind is Kind.EMBEDDINGS:
@@ -242,8 +253,25 @@ class Inside:
         )
 
     async def flush(self) -> None:
-        """Put the usage events so far where a kill cannot reach them."""
+        """Put the usage events so far, and what is learned of the answers, where a kill cannot reach them."""
         await self._parts.meter.flush()
+        await self._parts.semantic.settle()
+
+    async def _with_semantics(self, principal: Principal) -> Principal:
+        """Return a team with its settings of near questions, as a server has them with a key: a few seconds old at most."""
+        if self._semantics_of is None:
+            return principal
+        tenant_id, now = principal.tenant.id, self._parts.clock.monotonic()
+        until, semantics = self._semantics.get(tenant_id, (0.0, {}))
+        if until <= now:
+            try:
+                semantics = await self._semantics_of(tenant_id)
+            except Unavailable:
+                # What is not learned now is at the next answer; the call is made all the same.
+                return principal
+            self._semantics = {known: one for known, one in self._semantics.items() if one[0] > now}
+            self._semantics[tenant_id] = now + _SEMANTICS_SECONDS, semantics
+        return replace(principal, semantics=semantics) if semantics else principal
 
     async def _admit(self, call: InsideCall) -> None:
         admitted = self._parts.admission.admit(call.principal, call.directives.agent)

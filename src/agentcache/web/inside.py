@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import partial
 
+from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.authenticate import Authenticator
 from agentcache.gateway.building import build_parts
@@ -15,12 +17,14 @@ from agentcache.gateway.kept_requests import RequestSpool, requests_dir
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.metrics import Metrics
 from agentcache.gateway.ports import Principal
+from agentcache.gateway.semantic.building import open_learning
 from agentcache.gateway.usage_spool import UsageSpool, spool_dir
 from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.queue import DatabaseJobQueue
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient
 from agentcache.quotas.limit_book import DjangoLimitBook
+from agentcache.semantics.settings_book import semantics_of
 from agentcache.settings import Settings
 
 #: Nobody waits: an answer that was paid for is worth waiting for a busy store.
@@ -71,6 +75,9 @@ class LazyInside:
         self._stack.push_async_callback(stores.close)
         kept_requests = RequestSpool(requests_dir(settings.data_dir), clock).start()
         self._stack.push_async_callback(kept_requests.close)
+        learning = open_learning(settings, clock, entries=stores.entries, meter=meter)
+        if learning is not None:
+            self._stack.push_async_callback(learning.close)
         upstream = UpstreamClient(settings.upstream_max_connections)
         self._stack.push_async_callback(upstream.aclose)
         parts = build_parts(
@@ -83,9 +90,13 @@ class LazyInside:
             jobs=DatabaseJobQueue(self._threads, clock),
             limits=DjangoLimitBook(self._threads),
             kept_requests=kept_requests,
+            semantic=learning,
         )
         self._stack.callback(parts.refusals.close)
         self._stack.push_async_callback(parts.admission.close)
         self._stack.push_async_callback(parts.flights.drain, 0.0)
         await asyncio.to_thread(parts.prices.load)
-        return Inside(parts)
+        return Inside(parts, self._semantics_of if learning is not None else None)
+
+    async def _semantics_of(self, team_id: str) -> Mapping[str, SemanticSettings]:
+        return await self._threads.run(partial(semantics_of, team_id))

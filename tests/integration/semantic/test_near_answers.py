@@ -164,6 +164,34 @@ def test_shadow_asks_the_provider_and_compares(team, provider):
     assert found[1][:2] == ("shadow", False)
 
 
+def test_what_is_placed_is_found_under_the_same_rules(team, provider):
+    value = team.send(FAR).json()
+    value["choices"][0]["message"]["content"] = "Placed by hand."
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": ASKED}]}
+    placed = {"provider": "openai", "request": asked, "value": value}
+
+    def place(key="", **members):
+        said = team.api("set", {**placed, **members}, key=key)
+        team.gateway.settle()
+        return said.status_code
+
+    # Who may not write, wants it otherwise, or has it off by a policy or the namespace, places nothing that is found.
+    assert place(team.new_key(scopes=frozenset({Scope.CACHE_READ}))) == 403
+    assert place(headers={"X-AgentCache-Semantic": "off"}) == 201
+    assert place(team.new_key(semantics={})) == 201
+    kept_off = PolicySet(1, (Policy(id="p", name="apart", semantic=False),))
+    assert place(team.new_key(policies=kept_off)) == 201
+    assert place(value={"no": "answer"}) == 201
+    assert result(team.send(NEAR, headers={"x-agentcache-mode": "read-only"})) in ("none", "below")
+    calls = provider.call_count
+    assert place() == 201
+    hit = team.send(NEAR)
+    assert (result(hit), text(hit)) == ("hit", "Placed by hand.")
+    assert provider.call_count == calls
+    writer = team.gateway.control_plane.principals[team.key].api_key_id
+    assert team.gateway.near_events[-1].writer == writer
+
+
 def test_what_comparing_leaves_open_names_both_answers_for_a_judge(team, provider):
     team.key = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
     provider.script(text="Use the link on the sign-in page.")

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from agentcache.engine.entries import EntryMeta
 from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
 from agentcache.engine.semantic.index.port import IndexUnavailable
 from agentcache.engine.semantic.settings import NOTHING_ASKED, SemanticMode, parse_asked, settings_for
@@ -19,9 +20,11 @@ from agentcache.gateway.native.near_schemas import (
     NearReason,
 )
 from agentcache.gateway.native.targets import Target
+from agentcache.gateway.semantic.learning import Filled
 from agentcache.gateway.semantic.looking import Asking, Candidate, Look
 from agentcache.gateway.semantic.tier import SemanticTier
 from agentcache.kit.errors import NotFound
+from agentcache.providers.dialect import Json
 
 _BODY_BYTES_MAX: Final = 64 * 1024
 #: Somebody who wants an explanation waits longer than a call does.
@@ -80,22 +83,9 @@ async def _entry_of(exchange: Exchange, request_id: str) -> bytes:
 
 async def explain_near(exchange: Exchange, target: Target, headers: dict[str, str]) -> NearExplained | None:
     """Return what near questions come to for a request; None where its namespace has them off."""
-    principal, policy = exchange.principal, target.policy
-    allowed = policy.semantic if policy is not None else None
-    settings = settings_for(principal.semantics, target.namespace, allowed)
-    if settings.mode is SemanticMode.OFF or target.bypass is not None:
+    asking = _asking(exchange, target, headers)
+    if asking is None or target.bypass is not None:
         return None
-    assert target.material is not None and target.endpoint is not None and target.request is not None
-    given = next((value for name, value in headers.items() if name.lower() == "x-agentcache-semantic"), None)
-    asking = Asking(
-        tenant=principal.tenant,
-        settings=settings,
-        endpoint=target.endpoint.name,
-        body=target.request,
-        material=target.material,
-        key=target.key,
-        asked=(parse_asked(given) if given is not None else None) or NOTHING_ASKED,
-    )
     tier = exchange.parts.semantic
     if not isinstance(tier, SemanticTier):
         return _explained(Look(asking, "not_installed"), None)
@@ -106,6 +96,46 @@ async def explain_near(exchange: Exchange, target: Target, headers: dict[str, st
     except (EmbedderUnavailable, IndexUnavailable, StoreUnavailable) as error:
         return _explained(Look(asking, f"skipped:{error.code}"), None)
     return _explained(look, tier)
+
+
+def learn_placed(exchange: Exchange, target: Target, answer: Json, meta: EntryMeta, headers: dict[str, str]) -> None:
+    """Have the question of a placed answer learned, under the rules of answers that are fetched. Never waits."""
+    asking = _asking(exchange, target, headers)
+    if asking is None or target.endpoint is None:
+        return
+    filled = Filled(
+        tenant=exchange.principal.tenant,
+        api_key_id=exchange.principal.api_key_id,
+        namespace=target.namespace,
+        request_id=exchange.request_id,
+        dialect=target.dialect_name,
+        model=target.model,
+        endpoint=target.endpoint,
+        key=target.key,
+        answer=answer,
+        meta=meta,
+    )
+    exchange.parts.semantic.placed(filled, asking)
+
+
+def _asking(exchange: Exchange, target: Target, headers: dict[str, str]) -> Asking | None:
+    """Return what a request asks the tier; None where its namespace has near questions off."""
+    principal, policy = exchange.principal, target.policy
+    allowed = policy.semantic if policy is not None else None
+    settings = settings_for(principal.semantics, target.namespace, allowed)
+    if settings.mode is SemanticMode.OFF:
+        return None
+    assert target.material is not None and target.endpoint is not None and target.request is not None
+    given = next((value for name, value in headers.items() if name.lower() == "x-agentcache-semantic"), None)
+    return Asking(
+        tenant=principal.tenant,
+        settings=settings,
+        endpoint=target.endpoint.name,
+        body=target.request,
+        material=target.material,
+        key=target.key,
+        asked=(parse_asked(given) if given is not None else None) or NOTHING_ASKED,
+    )
 
 
 def _explained(look: Look, tier: SemanticTier | None) -> NearExplained:

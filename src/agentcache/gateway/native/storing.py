@@ -14,6 +14,7 @@ from agentcache.engine.stores.port import Put
 from agentcache.gateway.calls import Keeping, keeping
 from agentcache.gateway.directives import LIFETIME_SECONDS_MAX, parse_lifetime, parse_sources, parse_tags
 from agentcache.gateway.native.exchange import Exchange, InvalidMember, utc
+from agentcache.gateway.native.near import learn_placed
 from agentcache.gateway.native.schemas import SetReply, SetRequest
 from agentcache.gateway.native.targets import NATIVE, Target, find_target, is_hex_key
 from agentcache.gateway.native.values import key_space
@@ -62,9 +63,12 @@ async def set_entry(exchange: Exchange) -> None:
         entry = Entry(target.key, _meta(exchange, asked, target, kept, is_native=False), body)
     else:
         entry = await _native_entry(exchange, asked, target, kept, body)
-    if await parts.entries.put(principal.tenant, entry) is Put.TOO_LARGE:
+    put = await parts.entries.put(principal.tenant, entry)
+    if put is Put.TOO_LARGE:
         raise EntryTooLarge
     meta = entry.meta
+    if reason is None and put is Put.STORED:
+        learn_placed(exchange, target, asked.value, meta, asked.headers if isinstance(asked.headers, dict) else {})
     reply = SetReply(
         key=entry.key.hex(),
         stored=True,

@@ -11,7 +11,8 @@ from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.engine.stores.port import EntryStore
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.semantic.learning import Learner
-from agentcache.gateway.semantic.spool import SemanticEvents, open_semantic_files
+from agentcache.gateway.semantic.learning_only import LearningOnly
+from agentcache.gateway.semantic.spool import NoSemanticEvents, SemanticEvents, open_semantic_files
 from agentcache.gateway.semantic.tier import SemanticTier
 from agentcache.kit.clock import Clock
 from agentcache.settings import Settings
@@ -57,3 +58,24 @@ def open_semantic(
         clock=clock,
         budget_seconds=settings.semantic_budget_ms / 1000,
     )
+
+
+def open_learning(settings: Settings, clock: Clock, *, entries: EntryStore, meter: Meter) -> LearningOnly | None:
+    """Return what learns in the job worker, to be closed before the entry store is; None where there is no embedder.
+
+    The model, about 90 MB, is loaded when the first answer is learned.
+    """
+    embedder = open_embedder(settings, clock) if why_not(settings) is None else None
+    if embedder is None:
+        return None
+    index = open_index(settings, clock)
+    learner = Learner(
+        embedder=embedder,
+        index=index,
+        verifier=load_verifier(),
+        entries=entries,
+        events=NoSemanticEvents(),
+        meter=meter,
+        clock=clock,
+    )
+    return LearningOnly(learner, index)

@@ -121,13 +121,12 @@ class SemanticTier:
 
     def filled(self, call: Call, answer: Json | None, meta: EntryMeta | None) -> None:
         """Learn from a good answer of the provider, later; `meta` is its entry's. Never raises, never waits."""
-        if answer is None:
-            return
-        look = call.look
-        asking = look.asking if look is not None else asking_of(call)
-        if asking is None or asking.mode is SemanticMode.OFF:
-            return
-        self.learner.take(Filled.of(call, answer, meta), look or Look(asking, "unasked"))
+        learn_filled(self.learner, call, answer, meta)
+
+    def placed(self, filled: Filled, asking: Asking) -> None:
+        """Learn the question of an answer that a caller placed, later. Never raises, never waits."""
+        if asking.mode is not SemanticMode.OFF:
+            self.learner.take(filled, Look(asking, "unasked"))
 
     def report(
         self,
@@ -196,6 +195,10 @@ class SemanticTier:
             await self.index.remove(tenant, keys)
         except IndexUnavailable:
             self._meter.count_store_error()
+
+    async def settle(self) -> None:
+        """Return once everything that was taken to learn from is learned."""
+        await self.learner.settle()
 
     async def close(self) -> None:
         """Stop what is under way and release everything."""
@@ -303,7 +306,7 @@ class SemanticTier:
 
 
 class NoSemanticTier:
-    """Stands where no embedder is installed, and in the job worker."""
+    """Stands where no embedder is installed."""
 
     async def find(self, call: Call) -> Candidate | None:
         """Find nothing; tell who asked why."""
@@ -322,11 +325,28 @@ class NoSemanticTier:
     def filled(self, call: Call, answer: Json | None, meta: EntryMeta | None) -> None:
         """Do nothing."""
 
+    def placed(self, filled: Filled, asking: Asking) -> None:
+        """Do nothing."""
+
     async def forget(self, tenant: Tenant, keys: tuple[bytes, ...]) -> None:
         """Do nothing."""
 
+    async def settle(self) -> None:
+        """Have nothing to wait for."""
+
     async def close(self) -> None:
         """Do nothing."""
+
+
+def learn_filled(learner: Learner, call: Call, answer: Json | None, meta: EntryMeta | None) -> None:
+    """Have an answer of the provider learned from, where its namespace and its caller want that."""
+    if answer is None:
+        return
+    look = call.look
+    asking = look.asking if look is not None else asking_of(call)
+    if asking is None or asking.mode is SemanticMode.OFF:
+        return
+    learner.take(Filled.of(call, answer, meta), look or Look(asking, "unasked"))
 
 
 def asking_of(call: Call) -> Asking | None:
