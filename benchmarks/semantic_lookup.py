@@ -1,4 +1,4 @@
-"""What looking for a near question costs: loading the model, embedding, searching among 10,000 and 100,000 questions.
+"""What looking for a near question costs: loading the model, embedding, searching among 10,000 and 100,000 questions, judging.
 
     make bench-lookup
 
@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agentcache.engine.entries import Tenant
+from agentcache.engine.semantic.embedders.port import Embedder
 from agentcache.kit.clock import SystemClock
 from agentcache.settings import Settings
 
@@ -30,6 +31,12 @@ QUESTIONS = {
     60: "I am logged out of my work account and have no phone with me, because it was stolen last week on a journey. How do I reset "
     "the password without it, and how long does it usually take until somebody of the support team answers a request of that kind?",
 }
+#: Stored questions that a look-up with the question of 22 pieces has to judge, in one of many spellings each.
+STORED = (
+    "How can I reset the password of my work account {} when I am logged out and have no phone?",
+    "How do I change the password of my work account {} while I am logged in and have no phone with me?",
+    "How is the phone number {} of my account reset when I am logged out of it?",
+)
 
 
 def memory_mb() -> float:
@@ -49,8 +56,8 @@ async def timed(call: Callable[[int], Awaitable[object]], calls: int = CALLS) ->
     return f"p50 {taken[calls // 2]:7.2f}   p99 {taken[calls * 99 // 100]:7.2f}"
 
 
-async def measure_embedder(settings: Settings) -> None:
-    """Print how long the built-in embedder takes to be made, to load, and for texts of several lengths."""
+async def measure_embedder(settings: Settings) -> Embedder:
+    """Print how long the built-in embedder takes to be made, to load, and for texts of several lengths; return it."""
     from agentcache.engine.semantic.embedders.minilm_files import ensure_files
     from agentcache.engine.semantic.embedders.opening import open_embedder
 
@@ -68,14 +75,21 @@ async def measure_embedder(settings: Settings) -> None:
             f"embed {count:3} tokens             {await timed(lambda _, q=question: embedder.embed([q], seconds=60))}"
         )  # type: ignore[misc]
     print(f"memory of the embedder                {memory_mb() - before:7.0f} MB")
-    await embedder.aclose()
+    return embedder
 
 
-async def measure_index(name: str, url: str | None, rows: int, tenant: Tenant, folder: Path) -> None:
-    """Fill an index with one partition of `rows`, and print what searching, adding and memory come to."""
+async def measure_index(
+    name: str, url: str | None, rows: int, tenant: Tenant, folder: Path, embedder: Embedder
+) -> None:
+    """Fill an index with one partition of `rows`, and print what searching, adding, memory and a whole look-up come to."""
     import numpy as np
 
     from agentcache.engine.semantic.index.opening import open_index
+    from agentcache.engine.semantic.index.port import Neighbour
+    from agentcache.engine.semantic.settings import OFF
+    from agentcache.engine.semantic.texts import analyse
+    from agentcache.engine.semantic.verifier import load_verifier
+    from agentcache.gateway.semantic.looking import judge
     from tests.support.questions import EMBEDDER, STORED_AT, digest, make_row
 
     environ = {"AGENTCACHE_DATA_DIR": str(folder)} | ({"AGENTCACHE_SEMANTIC_INDEX_URL": url} if url else {})
@@ -98,11 +112,25 @@ async def measure_index(name: str, url: str | None, rows: int, tenant: Tenant, f
     await index.nearest(tenant, partition, EMBEDDER, asked[0])
     first = (time.perf_counter() - started) * 1000
     nearest = await timed(lambda n: index.nearest(tenant, partition, EMBEDDER, asked[n]))
+    verifier = load_verifier()
+
+    async def look(number: int) -> None:
+        embedder.count_tokens(QUESTIONS[22])
+        analyse.cache_clear()
+        text = analyse(QUESTIONS[22])
+        await embedder.embed([QUESTIONS[22]], seconds=60)
+        await index.nearest(tenant, partition, EMBEDDER, asked[number])
+        # Those of the index are numbers of rows, which are judged in no time.
+        found = [Neighbour(b"", 0.9, question.format(number), "", 0.0) for question in STORED]
+        judge(text, found, OFF, verifier)
+
+    whole = await timed(look)
     normal = await timed(lambda n: index.find_normalised(tenant, partition, digest("normal", f"row {n}")))
     print(f"{name}, {rows:,} questions in one partition: +{memory_mb() - before:.0f} MB here, {added:.0f} us to add")
     print(f"  first search (reads the partition)  {first:7.1f}")
     print(f"  nearest                  {nearest}")
     print(f"  normalised               {normal}")
+    print(f"  whole look-up, 24 tokens {whole}")
     await index.forget_tenant(tenant)
     await index.aclose()
 
@@ -110,14 +138,15 @@ async def measure_index(name: str, url: str | None, rows: int, tenant: Tenant, f
 async def main(arguments: argparse.Namespace) -> None:
     """Measure everything, in the order of a look-up."""
     with tempfile.TemporaryDirectory() as folder:
-        await measure_embedder(Settings.from_env({"AGENTCACHE_DATA_DIR": folder}))
+        embedder = await measure_embedder(Settings.from_env({"AGENTCACHE_DATA_DIR": folder}))
     indexes = [("embedded", None, TENANT), ("embedded, sealed", None, SEALED)]
     indexes += [("pgvector", arguments.pgvector, TENANT)] if arguments.pgvector else []
     indexes += [("Redis", arguments.redis, TENANT)] if arguments.redis else []
     for name, url, tenant in indexes:
         for rows in (10_000, 100_000):
             with tempfile.TemporaryDirectory() as folder:
-                await measure_index(name, url, rows, tenant, Path(folder))
+                await measure_index(name, url, rows, tenant, Path(folder), embedder)
+    await embedder.aclose()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The verifier: from the differences of two prompts to the odds that one answer serves both.
 
-A gradient-boosted ensemble of small trees, fitted by `training/`, walked here in plain Python. The model is a file of the
+A gradient-boosted ensemble of small trees, fitted by `training/`, walked here in plain Python; many pairs at once go through
+`forest.py`. The model is a file of the
 package (`model/verifier.json`, its card beside it): nodes as `[feature, threshold, left, right]`, leaves as numbers.
 """
 
@@ -10,12 +11,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
 
 from agentcache.engine.semantic.features import FEATURES
 from agentcache.engine.semantic.texts import Text
+
+if TYPE_CHECKING:
+    from agentcache.engine.semantic.forest import Forest
 
 FORMAT: Final = 1
 #: The score of two prompts in other frames of asking: "how can I", "how do I". A threshold that evidence raised may be above.
@@ -39,7 +44,7 @@ class Reason:
 
 
 class Verifier:
-    """A model in memory; `score` takes about 0.12 ms."""
+    """A model in memory; `score` takes about 0.15 ms, `scores` of three rows as much."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         if document.get("format") != FORMAT or document.get("features") != list(FEATURES):
@@ -60,12 +65,18 @@ class Verifier:
 
     def score(self, features: Sequence[float]) -> float:
         """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`."""
-        return 1 / (1 + math.exp(-self._log_odds(features)))
+        return _probability(sum(_leaf(tree, features) for tree in self._trees))
+
+    def scores(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        """Return `score` of each row, to the last bit; of three at once in a third of the time where numpy is installed."""
+        forest = self._forest
+        if forest is None or not rows:
+            return [self.score(features) for features in rows]
+        return [_probability(sum(leaves)) for leaves in forest.leaves(rows)]
 
     def judge(self, asked: Text, stored: Text, features: Sequence[float]) -> float:
         """Return the score of two prompts, for which no veto speaks; those that differ in their way of asking alone are the same."""
-        score = self.score(features)
-        return max(score, SAME_FRAME) if asked.framed == stored.framed else score
+        return framed_score(asked, stored, self.score(features))
 
     def reasons(self, features: Sequence[float], n: int = 3) -> list[Reason]:
         """Return the `n` features that moved the score most, each set back to neutral on its own."""
@@ -79,8 +90,26 @@ class Verifier:
         found.sort(key=lambda reason: -abs(reason.effect))
         return found[:n]
 
-    def _log_odds(self, features: Sequence[float]) -> float:
-        return sum(_leaf(tree, features) for tree in self._trees)
+    @cached_property
+    def _forest(self) -> Forest | None:
+        """The same trees in arrays; None without numpy, and for trees too wide for them, which are walked."""
+        if find_spec("numpy") is None:
+            return None
+        from agentcache.engine.semantic.forest import Forest
+
+        try:
+            return Forest(self._trees)
+        except ValueError:
+            return None
+
+
+def framed_score(asked: Text, stored: Text, score: float) -> float:
+    """Return the score of two prompts by that of their features: those that differ in their way of asking alone are the same."""
+    return max(score, SAME_FRAME) if asked.framed == stored.framed else score
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
 
 
 @cache

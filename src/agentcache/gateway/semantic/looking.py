@@ -24,7 +24,7 @@ from agentcache.engine.semantic.settings import (
     threshold_in_force,
 )
 from agentcache.engine.semantic.texts import Text, analyse
-from agentcache.engine.semantic.verifier import Verifier
+from agentcache.engine.semantic.verifier import Verifier, framed_score
 from agentcache.engine.semantic.vetoes import veto
 from agentcache.engine.semantic.weighing import Signals
 from agentcache.providers.dialect import Json
@@ -202,13 +202,19 @@ def judge(
 ) -> list[Candidate]:
     """Return the neighbours with their verdicts, the best first: by the risk where a rule is in force, else by the score."""
     by_cosine = settings.verifier == COSINE
+    texts = [analyse(neighbour.question) for neighbour in neighbours]
+    rows = [
+        pair_features(asked, stored, neighbour.cosine, _margin(texts, neighbours) if place == 0 else 0.0)
+        for place, (stored, neighbour) in enumerate(zip(texts, neighbours, strict=True))
+    ]
+    refusals = [veto(asked, stored) or "" for stored in texts]
+    scores = iter([] if by_cosine else verifier.scores([row for row, no in zip(rows, refusals, strict=True) if not no]))
     judged = []
-    for place, neighbour in enumerate(neighbours):
-        stored = analyse(neighbour.question)
-        margin = _margin(stored, neighbours) if place == 0 else 0.0
-        features = pair_features(asked, stored, neighbour.cosine, margin)
-        refused = veto(asked, stored) or ""
-        score = 0.0 if refused else neighbour.cosine if by_cosine else verifier.judge(asked, stored, features)
+    for neighbour, stored, features, refused in zip(neighbours, texts, rows, refusals, strict=True):
+        if by_cosine:
+            score = 0.0 if refused else neighbour.cosine
+        else:
+            score = 0.0 if refused else framed_score(asked, stored, next(scores))
         judged.append(
             Candidate(
                 key=neighbour.key,
@@ -232,10 +238,10 @@ def judge(
     return judged
 
 
-def _margin(best: Text, neighbours: Sequence[Neighbour]) -> float:
+def _margin(texts: Sequence[Text], neighbours: Sequence[Neighbour]) -> float:
     """Return by how much the best neighbour is nearer than the next one that says something else; 0 without one."""
-    for other in neighbours[1:]:
-        if analyse(other.question).normal != best.normal:
+    for text, other in zip(texts[1:], neighbours[1:], strict=True):
+        if text.normal != texts[0].normal:
             return neighbours[0].cosine - other.cosine
     return 0.0
 

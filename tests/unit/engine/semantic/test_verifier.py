@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from agentcache.engine.semantic.features import DIRECTION_OF, FEATURES, pair_features
@@ -42,6 +44,33 @@ def test_reasons_are_the_features_that_moved_the_score_most():
         (abs(reason.effect) for reason in reasons), reverse=True
     )
     assert {reason.feature for reason in reasons} <= set(FEATURES)
+
+
+def a_tree(rng, depth):
+    """Return a node as the model's file has it; some trees are a leaf."""
+    if depth == 0 or rng.random() < 0.2:
+        return rng.uniform(-1, 1)
+    return [rng.randrange(len(FEATURES)), rng.choice([0, 0.5, 1]), a_tree(rng, depth - 1), a_tree(rng, depth - 1)]
+
+
+@pytest.mark.parametrize("depth", [0, 4, 6, 7], ids=["leaves", "in-32-bits", "in-64-bits", "walked"])
+def test_many_rows_are_scored_as_each_is_alone_to_the_last_bit(depth):
+    rng = random.Random(7)
+    trees = [*(a_tree(rng, depth) for _ in range(20)), a_tree(random.Random(3), depth)]
+    document = {
+        "format": FORMAT, "features": list(FEATURES), "version": "test", "trees": trees, "neutral": [0] * len(FEATURES),
+        "thresholds": {"safe": 0.9, "balanced": 0.5},
+    }  # fmt: skip
+    verifier = Verifier(document)
+    values = [0, 0.5, 0.5000001, 1, -1, 7]
+    rows = [[rng.choice(values) for _ in FEATURES] for _ in range(30)]
+    assert verifier.scores(rows) == [verifier.score(row) for row in rows]
+    assert verifier.scores([]) == []
+
+
+def test_the_shipped_model_scores_many_as_each_alone():
+    rows = [pair_features(analyse(asked), analyse(stored), 0.9, 0.1) for asked, stored in PAIRS]
+    assert load_verifier().scores(rows) == [load_verifier().score(row) for row in rows]
 
 
 def test_a_model_for_other_features_is_refused():
