@@ -146,6 +146,7 @@ def request_page(request: TeamRequest, request_id: str) -> HttpResponse:
         "temperature": event.temperature_milli / 1000 if event.temperature_milli >= 0 else None,
         "near": _near(request, event),
         "may_report": request.team_context.may(Permission.CACHE_PURGE),
+        "is_caller_less": event.outcome in (Outcome.PREWARM.value, Outcome.REFRESH.value),
     }
     return render(request, "dashboard/request.html", context)
 

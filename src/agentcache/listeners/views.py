@@ -20,6 +20,7 @@ from agentcache.listeners import queries, services
 from agentcache.listeners.forms import ListenerForm
 from agentcache.listeners.models import EventKind, Listener, ListenerEvent
 from agentcache.listeners.queries import State
+from agentcache.listeners.reading.messages import DOCUMENT_KINDS
 from agentcache.listeners.rules import host_of
 from agentcache.quotas.queries import plan_of
 from agentcache.settings import Settings
@@ -172,6 +173,7 @@ def listener(request: TeamRequest, listener_id: str) -> HttpResponse:
     return render(request, "listeners/listener.html", {
         "shown": ListenerRow(row, timezone.now()),
         "row": row,
+        "kind": DOCUMENT_KINDS.get(row.kind, row.kind),
         "webhook_host": host_of(row.webhook_url) if row.webhook_url else "",
         "events": [EventRow(event) for event in events[:HISTORY_ROWS]],
         "older": events[HISTORY_ROWS - 1].pk if len(events) > HISTORY_ROWS else "",

@@ -114,6 +114,10 @@ class OnRecord(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when 
 class Console(admin.AdminSite):
     """The site. Models of other people's packages are left out: their pages know nothing of our rules."""
 
+    # Its first page lists the same; beside a list there is no room for it.
+    enable_nav_sidebar = False
+    empty_value_display = "–"
+
     site_header = "AgentCache"
     site_title = "Operator console"
     index_title = "Operator console"

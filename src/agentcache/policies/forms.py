@@ -14,6 +14,7 @@ from agentcache.engine.policies import PATTERN_CHARS_MAX
 from agentcache.gateway.directives import InvalidDirective, parse_lifetime
 from agentcache.policies.drafts import TEMPERATURE_MAX, MatchDraft, PolicyDraft
 from agentcache.policies.past import DAYS_MAX
+from agentcache.providers.registry import title_of
 
 _SPLIT = re.compile(r"[,\n]")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -132,7 +133,7 @@ class PolicyForm(forms.Form):
         self._former = former
         choices = self.fields["dialects"]
         assert isinstance(choices, forms.MultipleChoiceField)
-        choices.choices = [(name, name) for name in dialects]
+        choices.choices = [(name, title_of(name)) for name in dialects]
 
     @property
     def draft(self) -> PolicyDraft:

@@ -116,11 +116,13 @@ def _save(team: Team, change: Change, note: str, actor: Actor, based_on: int | N
 
 
 def _told(number: int, drafts: list[PolicyDraft], others: list[PolicyDraft]) -> dict[str, object]:
-    """Return what the audit log says of a version beside another: the order, and each policy that differs."""
+    """Return what the audit log says of a version beside another: the order, and the policies that differ.
+
+    Their names are values: as names of members they would be taken for words of ours, and "Passwords" for a secret.
+    """
     same = {draft.id: draft for draft in others}
-    told: dict[str, object] = {"version": number, "order": [draft.name for draft in drafts]}
-    told.update((draft.name, draft.as_document()) for draft in drafts if same.get(draft.id) != draft)
-    return told
+    different = [draft.as_document() for draft in drafts if same.get(draft.id) != draft]
+    return {"version": number, "order": [draft.name for draft in drafts], "policies": different}
 
 
 def _place_of(drafts: list[PolicyDraft], policy_id: str) -> int:

@@ -25,6 +25,7 @@ from agentcache.prewarm.given import (
 )
 from agentcache.prewarm.services.batches import cap_of
 from agentcache.prewarm.services.credentials import CREDENTIAL_CHARS_MAX
+from agentcache.providers.registry import title_of
 
 
 class CredentialForm(forms.Form):
@@ -41,7 +42,7 @@ class CredentialForm(forms.Form):
         super().__init__(*args, **kwargs)
         choices = self.fields["provider"]
         assert isinstance(choices, forms.ChoiceField)
-        choices.choices = [(name, name) for name in providers]
+        choices.choices = [(name, title_of(name)) for name in providers]
 
 
 class BatchForm(forms.Form):

@@ -97,6 +97,7 @@ class Batch(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "batches"
         indexes = [models.Index(fields=["team", "-id"], name="prewarm_batches_of_team")]
 
     @property

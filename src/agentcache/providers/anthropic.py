@@ -50,6 +50,7 @@ def _no_cost(_answer: Json) -> Usage:
 
 DIALECT = Dialect(
     name="anthropic",
+    title="Anthropic",
     upstream="https://api.anthropic.com",
     endpoints=(
         Endpoint(

@@ -183,6 +183,8 @@ class Dialect:
     free_posts: tuple[str, ...] = ()
     #: Hosts (exact or `*.suffix`) from which output files are copied into our store.
     file_hosts: tuple[str, ...] = ()
+    #: What people call the provider; as its name where it is empty.
+    title: str = ""
     _exact: dict[tuple[str, str], Endpoint] = field(init=False, repr=False, compare=False)
     _patterns: tuple[tuple[tuple[str, ...], Endpoint], ...] = field(init=False, repr=False, compare=False)
 

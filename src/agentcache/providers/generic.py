@@ -16,6 +16,7 @@ def openai_compatible(
     name: str,
     base_url: str,
     *,
+    title: str = "",
     asks_usage: bool = False,
     usage_on_request: bool = True,
     ignored: Iterable[str] = (),
@@ -62,6 +63,7 @@ def openai_compatible(
     table = {endpoint.name: adapted(endpoint) for endpoint in openai.DIALECT.endpoints if endpoint.name not in lacking}
     return Dialect(
         name=name,
+        title=title,
         upstream=base_url,
         endpoints=tuple((table | own).values()),
         key_headers=key_headers,

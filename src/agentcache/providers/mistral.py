@@ -5,6 +5,7 @@ from agentcache.providers.generic import openai_compatible
 DIALECT = openai_compatible(
     "mistral",
     "https://api.mistral.ai/v1",
+    title="Mistral",
     usage_on_request=False,
     without=("responses", "completions", "images.generations", "audio.speech"),
     price_provider="mistral",

@@ -78,6 +78,7 @@ SPEECH = Endpoint(
 
 DIALECT = Dialect(
     name="openai",
+    title="OpenAI",
     upstream="https://api.openai.com/v1",
     endpoints=(CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, IMAGES, MODERATIONS, SPEECH),
     key_headers=("openai-organization", "openai-project", "openai-beta"),

@@ -11,6 +11,7 @@ def _bypass(body: Json, _headers: Headers) -> str | None:
 DIALECT = openai_compatible(
     "openrouter",
     "https://openrouter.ai/api/v1",
+    title="OpenRouter",
     asks_usage=True,
     live_models=(":online", "sonar", "search"),
     bypass=_bypass,

@@ -27,6 +27,12 @@ def build_dialects(upstreams: Mapping[str, str]) -> dict[str, Dialect]:
     return dialects
 
 
+def title_of(name: str) -> str:
+    """Return what people call a provider ("OpenAI"); its name where no table tells."""
+    known = DIALECTS.get(name)
+    return known.title if known and known.title else name
+
+
 def join_upstream(base_url: str, provider_path: str) -> str:
     """Return the URL of a provider path, which begins with its version (`/v1/...`).
 

@@ -82,6 +82,7 @@ def _creates(name: str, path: str, model_member: str) -> Endpoint:
 
 DIALECT = Dialect(
     name="replicate",
+    title="Replicate",
     upstream="https://api.replicate.com/v1",
     endpoints=(
         _creates("predictions", "/v1/predictions", "version"),

@@ -38,6 +38,7 @@ def _judge_rerank(answer: Json) -> Verdict:
 DIALECT = openai_compatible(
     "together",
     "https://api.together.ai",
+    title="Together",
     usage_on_request=False,
     ignored=("compliance",),
     bypass=_bypass,

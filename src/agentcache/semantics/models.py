@@ -53,6 +53,8 @@ class NamespaceSettings(models.Model):
     changed_by = models.CharField(max_length=254, blank=True, default="")
 
     class Meta:
+        verbose_name = "settings of a namespace"
+        verbose_name_plural = "settings of namespaces"
         constraints = [models.UniqueConstraint(fields=["team", "namespace"], name="semantics_namespace_once")]
 
     def __str__(self) -> str:

@@ -189,6 +189,17 @@ FEATURES: Final[Mapping[str, str]] = MappingProxyType({
     "units_lost": "a unit on one side only",
     "phrases_less": "phrases that only one has, on both sides",
     "phrases_more": "phrases that only one has, on the longer side",
+    "alike": "how near the words are, all together",
+    "alike_least": "the word farthest from any of the other's",
+    "alike_second": "the word second farthest from any of the other's",
+    "exchanged_alike": "how near exchanged words are, on average",
+    "exchanged_least": "how near exchanged words are, the farthest pair",
+    "left_over_less": "meaning that only one has, on the side with less",
+    "left_over_more": "meaning that only one has, on the side with more",
+    "left_over_most": "the word that adds most meaning on one side",
+    "bag": "how near all words are as one sum",
+    "remainders": "how near the words are that only one has, as one sum",
+    "function_alike": "how near the small words are that only one has",
 })  # fmt: skip
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentcache.providers.registry import build_dialects
+from agentcache.providers.registry import build_dialects, title_of
 from agentcache.settings import Settings
 
 #: Dialects whose official clients add `/v1` themselves.
 _WITHOUT_VERSION = frozenset({"anthropic", "replicate", "together"})
-_TITLES = {
-    "openai": "OpenAI", "anthropic": "Anthropic", "replicate": "Replicate", "together": "Together", "groq": "Groq",
-    "mistral": "Mistral", "deepseek": "DeepSeek", "openrouter": "OpenRouter",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +22,7 @@ class BaseURL:
 def base_urls(settings: Settings) -> list[BaseURL]:
     """Return the base URL for each provider's official client."""
     return [
-        BaseURL(_TITLES.get(name, name), f"{settings.origin}/{name}{'' if name in _WITHOUT_VERSION else '/v1'}")
+        BaseURL(title_of(name), f"{settings.origin}/{name}{'' if name in _WITHOUT_VERSION else '/v1'}")
         for name in build_dialects(settings.upstreams)
     ]
 

@@ -133,6 +133,7 @@ class Delivery(models.Model):
     last_status = models.PositiveSmallIntegerField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["message", "endpoint"], name="webhooks_delivery_once")]
         indexes = [
             models.Index(fields=["endpoint", "-id"], name="webhooks_of_endpoint"),

@@ -95,3 +95,10 @@ def test_times_are_short_and_whole_in_the_tip():
 def test_no_two_pages_have_the_same_key():
     keys = [entry.key for _, entries in SECTIONS for entry in entries]
     assert len(keys) == len(set(keys))
+
+
+def test_a_recorded_time_and_a_record_of_many_members_are_said_in_words():
+    assert said("2026-11-28T07:16:48.797319+00:00") == "2026-11-28 07:16:48 UTC"
+    policy = {"id": "01a2", "name": "News", "is_on": True, "match": {"models": ["gpt-*"], "tags": []}, "semantic": None}
+    told = "name News, is on yes, match models gpt-*"
+    assert (said(policy), said([policy, policy]), said({})) == (told, f"{told}; {told}", "none")

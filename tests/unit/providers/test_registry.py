@@ -8,7 +8,7 @@ import pytest
 from agentcache.providers import registry
 from agentcache.providers.dialect import Kind
 from agentcache.providers.generic import openai_compatible
-from agentcache.providers.registry import DIALECTS, build_dialects, join_upstream
+from agentcache.providers.registry import DIALECTS, build_dialects, join_upstream, title_of
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,10 @@ def test_errors_have_the_dialects_shape(dialect: str, status: int, expected: dic
 )  # fmt: skip
 def test_anthropic_error_types_by_status(status: int, kind: str) -> None:
     assert DIALECTS["anthropic"].error(status, "c", "m", None)["error"]["type"] == kind
+
+
+def test_people_read_a_providers_name_as_it_writes_it():
+    assert [title_of(name) for name in ("openai", "anthropic", "deepseek", "my-vllm")] == [
+        "OpenAI", "Anthropic", "DeepSeek", "my-vllm",
+    ]  # fmt: skip
+    assert all(dialect.title for dialect in DIALECTS.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils.timezone import now
 from agentcache.design import formats
 from agentcache.design.charts import Chart, Sparkline
 from agentcache.design.icons import content
+from agentcache.providers.registry import title_of
 
 register = template.Library()
 
@@ -39,6 +41,8 @@ _OUTCOMES = {
     "refused": ("Refused", "refused"), "refresh": ("Refresh", "coalesced"),
     "prewarm": ("Prewarmed", "coalesced"), "judge": ("Judge asked", "coalesced"),
 }  # fmt: skip
+#: How the audit log writes a time.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d")
 _TONES = {"neutral": "quiet", "notice": "warn"}
 
 register.filter("short", formats.short)
@@ -47,6 +51,7 @@ register.filter("duration", formats.duration)
 register.filter("span", formats.span)
 register.filter("byte_size", formats.byte_size)
 register.filter("moment", formats.moment)
+register.filter("provider", title_of)
 
 
 @register.filter
@@ -85,13 +90,18 @@ def stamp(value: datetime | None) -> SafeString:
 
 @register.filter
 def said(value: object) -> str:
-    """Show a recorded value as people say it: yes, no, none, or a list with commas."""
-    if value is None or value in ([], ""):
+    """Show a recorded value as people say it: yes, no, none, a time, a list with commas, or what of many members is given."""
+    if value is None or value in ([], "", {}):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        given = ((name, said(inner)) for name, inner in value.items() if name != "id")
+        return ", ".join(f"{words(name)} {inner}" for name, inner in given if inner != "none") or "none"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ("; " if isinstance(value[0], Mapping) else ", ").join(map(said, value))
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return formats.moment(datetime.fromisoformat(value))
     return str(value)
 
 

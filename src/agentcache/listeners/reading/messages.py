@@ -9,6 +9,10 @@ import msgspec
 #: A document is bounded by the door it came through, a reading by `TEXT_CHARS_MAX`; this is for both and a margin.
 MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 LENGTH_BYTES: Final = 4
+#: Kinds of documents, and what people call one.
+DOCUMENT_KINDS: Final = {
+    "html": "a web page", "json": "JSON", "text": "plain text", "pdf": "a PDF", "feed": "a feed", "sitemap": "a sitemap",
+}  # fmt: skip
 
 
 class ReadDocument(msgspec.Struct, tag="document", frozen=True):
@@ -47,7 +51,7 @@ class CheckSelector(msgspec.Struct, tag="selector", frozen=True):
 class Reading(msgspec.Struct, tag="reading", frozen=True):
     """What a document says."""
 
-    #: html, json, text, pdf, feed or sitemap.
+    #: One of `DOCUMENT_KINDS`.
     kind: str
     #: At most `TEXT_CHARS_MAX` of it, but whole for lists; `digest` is of all.
     text: str

@@ -21,7 +21,7 @@ from agentcache.kit.ids import new_id
 from agentcache.listeners.findings import Changed, Failed, Fetched, Finding, FirstReading, Unchanged
 from agentcache.listeners.invalidating import Gone, outdated_by
 from agentcache.listeners.models import EventKind, KeptText, Listener, ListenerEvent, PausedBecause
-from agentcache.listeners.reading.messages import Reading
+from agentcache.listeners.reading.messages import DOCUMENT_KINDS, Reading
 from agentcache.listeners.services import telling
 from agentcache.listeners.services.listeners import note
 
@@ -139,7 +139,7 @@ def _note(check: Checked) -> None:
             return
         case FirstReading():
             _keep(row, finding.reading)
-            note(row, EventKind.FIRST, at, detail=f"Read as {finding.reading.kind}.")
+            note(row, EventKind.FIRST, at, detail=f"Read as {DOCUMENT_KINDS[finding.reading.kind]}.")
         case Changed():
             _keep(row, finding.reading)
             _note_change(check, finding)

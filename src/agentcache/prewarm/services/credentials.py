@@ -15,6 +15,7 @@ from agentcache.prewarm.errors import CredentialNotFound, CredentialRefused, Inv
 from agentcache.prewarm.models import ProbeOutcome, ProviderCredential
 from agentcache.prewarm.probing import Probe, probe
 from agentcache.providers.dialect import Dialect
+from agentcache.providers.registry import title_of
 from agentcache.teams.models import Team
 from agentcache.teams.secrets import ServerSecrets
 from agentcache.teams.tenancy import rows_of
@@ -37,7 +38,8 @@ def keep_credential(
     said = ask(dialect, credential)
     if said.outcome is ProbeOutcome.REFUSED:
         raise CredentialRefused(
-            f"{dialect.name} refuses this credential (status {said.status}), so it was not kept.", param="credential"
+            f"{title_of(dialect.name)} refuses this credential (status {said.status}), so it was not kept.",
+            param="credential",
         )
     with transaction.atomic():
         locked = Team.objects.select_for_update().get(pk=team.pk)

@@ -14,6 +14,7 @@ from agentcache.prewarm.errors import CredentialNotFound
 from agentcache.prewarm.forms import CredentialForm
 from agentcache.prewarm.models import ProbeOutcome
 from agentcache.prewarm.probing import dialects_of, find_dialect
+from agentcache.providers.registry import title_of
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.permissions import Permission
 from agentcache.teams.secrets import current_secrets, current_settings
@@ -60,7 +61,7 @@ def keep(request: TeamRequest) -> HttpResponse:
             show_error(form, error)
         else:
             said = row.get_probe_outcome_display().lower()
-            messages.success(request, f"The credential for {row.provider} is kept. Its test says: {said}.")
+            messages.success(request, f"The credential for {title_of(row.provider)} is kept. Its test says: {said}.")
             return redirect("prewarm:credentials")
     return render(request, "prewarm/credential_new.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -73,7 +74,7 @@ def test(request: TeamRequest, provider: str) -> HttpResponse:
     row = services.test_credential(current_secrets(), request.team_context.team, dialect, actor=Actor.of(request))
     status = f" (status {row.probe_status})" if row.probe_status is not None else ""
     say = messages.success if row.probe_outcome == ProbeOutcome.WORKS else messages.warning
-    say(request, f"{row.provider}: {row.get_probe_outcome_display().lower()}{status}.")
+    say(request, f"{title_of(row.provider)}: {row.get_probe_outcome_display().lower()}{status}.")
     return redirect("prewarm:credentials")
 
 
@@ -87,6 +88,6 @@ def delete(request: TeamRequest, provider: str) -> HttpResponse:
         raise CredentialNotFound
     if request.method == "POST":
         services.delete_credential(team, provider, actor=Actor.of(request))
-        messages.success(request, f"The credential for {provider} is deleted.")
+        messages.success(request, f"The credential for {title_of(provider)} is deleted.")
         return redirect("prewarm:credentials")
     return render(request, "prewarm/credential_delete.html", {"row": row})

@@ -19,12 +19,18 @@ from agentcache.teams.permissions import Permission
 _FILTER_NAMES = ("actor", "action", "target", "since", "until")
 
 
+#: Gives way to its neighbours where the row is narrow.
+_SEARCH = forms.TextInput(attrs={"type": "search"})
+
+
 class FilterForm(forms.Form):
     """What to show of the log."""
 
-    actor = forms.CharField(required=False, max_length=254, label="Who", help_text="E-mail address, or a key's id")
+    actor = forms.CharField(
+        required=False, max_length=254, label="Who", help_text="E-mail address, or a key's id", widget=_SEARCH
+    )
     action = forms.ChoiceField(required=False, label="What")
-    target = forms.CharField(required=False, max_length=254, label="To what", help_text="Name or id")
+    target = forms.CharField(required=False, max_length=254, label="To what", help_text="Name or id", widget=_SEARCH)
     since = forms.DateTimeField(required=False, label="From", widget=forms.DateTimeInput(attrs={"type": "date"}))
     until = forms.DateTimeField(required=False, label="Before", widget=forms.DateTimeInput(attrs={"type": "date"}))
 

@@ -18,6 +18,8 @@ from agentcache.teams.views.forms import MemberForm, RemovalForm, show_error
 from agentcache.teams.views.pages import show
 
 _form = require_http_methods(["GET", "HEAD", "POST"])
+#: Roles and marks as they are called, with their titles, in the order of the table.
+_COLUMNS = (*((role, role.title()) for role in BY_ROLE), ("billing", "+ Billing"), ("owner", "+ Owner"))
 
 
 @require_safe
@@ -112,7 +114,7 @@ def leave(request: TeamRequest) -> HttpResponse:
 @team_page(Permission.MEMBERS_READ)
 def roles(request: TeamRequest) -> HttpResponse:
     """Show what each role may do."""
-    return show(request, "roles", "roles", {"rows": _matrix_rows()})
+    return show(request, "roles", "roles", {"columns": _COLUMNS, "rows": _matrix_rows()})
 
 
 def _member(request: TeamRequest, member_id: str) -> Membership:
@@ -122,13 +124,13 @@ def _member(request: TeamRequest, member_id: str) -> Membership:
     return row
 
 
-def _matrix_rows() -> list[tuple[str, str, list[bool]]]:
-    """Return each permission with what it is and whether each role and mark has it, in the order of the columns."""
+def _matrix_rows() -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """Return each permission with what it is, and for each of `_COLUMNS` its title and whether it has it."""
     return [
         (
             row.permission,
             row.description,
-            [*(role in row.roles for role in BY_ROLE), "billing" in row.marks, "owner" in row.marks],
+            [(title, name in row.roles or name in row.marks) for name, title in _COLUMNS],
         )
         for row in matrix()
     ]

@@ -1,0 +1,1 @@
+"""How Django's own pages, those of the operator console, write times."""
