@@ -173,6 +173,15 @@ class Material:
             return TimeSaved.of(row.totals for row in self.breakdown("model").rows)
         return queries.time_saved(self.team, self.period, self.filters)
 
+    @property
+    def time_saved_stat(self) -> Stat:
+        """That as a figure; a note tells where it is known for some of the hits only."""
+        saved = self.time_saved
+        note = f"known for {formats.number(saved.hits_known)} of {formats.number(saved.hits)} hits"
+        return Stat(
+            "time_saved_seconds", formats.duration(saved.seconds), "" if saved.hits_known == saved.hits else note
+        )
+
     def breakdown(self, by: str) -> Breakdown:
         """Return the figures of every value of a dimension, most requests first."""
         if by not in self._breakdowns:

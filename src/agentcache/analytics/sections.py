@@ -240,14 +240,9 @@ def latency(material: Material) -> Report:
     team, period, filters = material.team, material.period, material.filters
     now, former = queries.latency(team, period, filters), material.asking.former
     before = queries.latency(team, former, filters) if former is not None else queries.NO_LATENCY
-    saved = material.time_saved
     stats = [
         *(_percentile_stat(kind, share, now, before) for kind in ("hit", "miss") for share in ("p50", "p95", "p99")),
-        Stat(
-            "time_saved_seconds",
-            formats.duration(saved.seconds),
-            f"known for {formats.number(saved.hits_known)} of {formats.number(saved.hits)} hits",
-        ),
+        material.time_saved_stat,
     ]
     series = queries.latency_series(team, period, filters)
     compared = queries.latency_series(team, asked, filters) if (asked := material.asking.before) else None

@@ -94,7 +94,6 @@ def first_request(request: TeamRequest) -> HttpResponse:
 
 def _stats(material: Material) -> list[Stat]:
     totals = material.totals
-    saved = material.time_saved
     weak = ", too few to say" if totals.is_hit_ratio_weak else ""
     return [
         material.stat("requests", REQUESTS.figure),
@@ -102,11 +101,7 @@ def _stats(material: Material) -> list[Stat]:
             "hit_ratio", HIT_RATE.figure, "percent", note=f"of {formats.number(totals.lookups)} look-ups{weak}"
         ),
         material.stat("net_saved_usd", SAVED.figure, "usd", note=f"{formats.usd(totals.cost_usd_nanos / 1e9)} paid"),
-        Stat(
-            "time_saved_seconds",
-            formats.duration(saved.seconds),
-            f"known for {formats.number(saved.hits_known)} of {formats.number(saved.hits)} hits",
-        ),
+        material.time_saved_stat,
         material.stat(
             "errors",
             ERRORS.figure,
