@@ -25,7 +25,7 @@ class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
     """What became of each message."""
 
     list_display = (
-        "event_type", "id", "team", "endpoint", "state", "ended_because", "tries", "last_status", "created_at", "next_try_at",
+        "event_type", "team", "endpoint", "state", "ended_because", "tries", "last_status", "created_at", "next_try_at", "id",
     )  # fmt: skip
     list_filter = ("state", "event_type", "ended_because")
     search_fields = ("id", "message__id", "team__id", "endpoint__id")
