@@ -51,12 +51,11 @@ def openai_compatible(
 
     def adapted(endpoint: Endpoint) -> Endpoint:
         stream = endpoint.stream
-        chunked = isinstance(stream, ChunkStream)
         return replace(
             endpoint,
             ignored=endpoint.ignored | frozenset(ignored),
             bypass=bypasses(endpoint.bypass),
-            prepare=openai_params.ask_usage if chunked and asks_usage else unchanged,
+            prepare=openai_params.ask_usage if isinstance(stream, ChunkStream) and asks_usage else unchanged,
             stream=replace(stream, usage_on_request=usage_on_request) if isinstance(stream, ChunkStream) else stream,
         )
 
