@@ -1,12 +1,12 @@
 """Fixtures: a project whose providers are the fake one, with a team and its people."""
 
-import shutil
-
 import pytest
 
 from agentcache.settings import Settings
 from tests.support.django_project import use_settings
 from tests.support.gateway import upstream_settings
+from tests.support.migrated_site import prepare
+from tests.support.tiers import ENGINES
 
 
 @pytest.fixture
@@ -17,13 +17,16 @@ def provider():
         yield provider
 
 
-@pytest.fixture
-def settings(tmp_path, migrated_sqlite, provider):
+@pytest.fixture(params=ENGINES)
+def settings(request, tmp_path, provider):
     """Settings of a project whose providers are the fake one."""
-    environ = {"AGENTCACHE_DATA_DIR": str(tmp_path / "agentcache"), **upstream_settings(provider)}
+    folder = tmp_path / "agentcache"
+    environ = {
+        "AGENTCACHE_DATA_DIR": str(folder),
+        **prepare(request, request.param, folder),
+        **upstream_settings(provider),
+    }
     settings = Settings.from_env(environ)
-    settings.data_dir.mkdir()
-    shutil.copyfile(migrated_sqlite, settings.app_db)
     with use_settings(settings):
         yield settings
 

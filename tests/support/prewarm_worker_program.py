@@ -1,6 +1,6 @@
 """A job worker process that prewarms, for tests that kill it.
 
-python -m tests.support.prewarm_worker_program DATA_DIR LEASE_SECONDS UPSTREAM
+python -m tests.support.prewarm_worker_program DATA_DIR LEASE_SECONDS UPSTREAM [DATABASE_URL]
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ async def _work(settings: Settings, lease_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    data_dir, lease, upstream = sys.argv[1:]
-    given = Settings.from_env({"AGENTCACHE_DATA_DIR": data_dir, "AGENTCACHE_UPSTREAM_OPENAI": upstream})
+    data_dir, lease, upstream, *database_url = sys.argv[1:]
+    environ = {"AGENTCACHE_DATA_DIR": data_dir, "AGENTCACHE_UPSTREAM_OPENAI": upstream}
+    if database_url:
+        environ["AGENTCACHE_DATABASE_URL"] = database_url[0]
+    given = Settings.from_env(environ)
     configure(given)
     asyncio.run(_work(given, float(lease)))

@@ -26,7 +26,8 @@ def start_worker(settings, provider):
 
     def start():
         command = [sys.executable, "-m", "tests.support.prewarm_worker_program", str(settings.data_dir), "0.6"]
-        worker = subprocess.Popen([*command, f"{provider.url}/openai"], cwd=ROOT)
+        command += [f"{provider.url}/openai", *([settings.database_url] if settings.database_url else [])]
+        worker = subprocess.Popen(command, cwd=ROOT)
         started.append(worker)
         return worker
 

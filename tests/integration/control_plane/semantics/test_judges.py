@@ -189,6 +189,7 @@ def test_a_killed_worker_leaves_a_pair_undecided_and_nobody_pays_for_it_twice(se
         "tests.support.judge_worker_program",
         str(settings.data_dir),
         f"{provider.url}/openai",
+        *([settings.database_url] if settings.database_url else []),
     ]
     worker = subprocess.Popen(command, cwd=ROOT)
     try:
