@@ -52,6 +52,7 @@ class Planting:
             self._policies(program)
             self._webhooks(program)
             self._prewarming(program)
+            self._judges(program)
             self._near_questions(program, team_id)
         self._sign_ins()
         self._calls(api_key)
@@ -168,6 +169,13 @@ class Planting:
             self._note("batches", text, program.post("/api/cache/prewarm", json={**batch, "dry_run": True}))
             when = {"cron": "0 3 1 1 *", "timezone": "UTC"}
             self._note("schedules", text, program.post("/api/cache/prewarm/schedules", json={**batch, **when}))
+
+    def _judges(self, program: httpx.Client) -> None:
+        """Have a judge, after the provider's credential is kept. Models without a price are none that it may be."""
+        given = {"provider": "openai", "daily_budget_usd": "0.50"}
+        for text in payloads()[:8]:
+            self._note("judges", text, program.put("/api/semantics/judges/hostile", json={**given, "model": text}))
+        program.put("/api/semantics/judges/hostile", json={**given, "model": "gpt-5-mini"}).raise_for_status()
 
     def _near_questions(self, program: httpx.Client, team_id: str) -> None:
         """Have questions that are hostile answered by others that are, too; one is reported."""
