@@ -13,6 +13,7 @@ import pytest
 from agentcache.cli.serve import TerminalProgress
 from agentcache.settings import Settings
 from agentcache.supervisor.run import FirstKey, Prepared, prepare
+from tests.support.migrated_records import put_into
 
 #: Processes begin and end here, which a busy machine is slow at.
 pytestmark = pytest.mark.timeout(360)
@@ -37,6 +38,7 @@ def works(token):
 
 @pytest.fixture
 def environ(tmp_path):
+    put_into(tmp_path / "data")
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("AGENTCACHE_")}
     return inherited | {"AGENTCACHE_DATA_DIR": str(tmp_path / "data"), "AGENTCACHE_PUBLIC_URL": "https://cache.example"}
 
