@@ -32,13 +32,14 @@ _TOKEN: Final = re.compile(
 _NUMBER: Final = re.compile(r"\d")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MULTIPLES: Final = {"k": 1e3, "m": 1e6, "bn": 1e9, "b": 1e9}
+#: What has to be there for a pattern to be worth trying; the pattern; what becomes of it.
 _SPELLINGS: Final = (
-    (re.compile(r"(?<=\w)-(?=\w)"), " "),
-    (re.compile(r"'s\b"), ""),
-    (re.compile(r"\s?%"), " percent"),
-    (re.compile(r"\$\s?(\d[\d,.]*\d|\d)"), r"\1 dollars"),
-    (re.compile(r"€\s?(\d[\d,.]*\d|\d)|(\d)\s?€"), r"\1\2 euros"),
-    (re.compile(r"\b(are|me|have) some (?:of the )?", re.IGNORECASE), r"\1 "),
+    ("-", re.compile(r"(?<=\w)-(?=\w)"), " "),
+    ("'s", re.compile(r"'s\b"), ""),
+    ("%", re.compile(r"\s?%"), " percent"),
+    ("$", re.compile(r"\$\s?(\d[\d,.]*\d|\d)"), r"\1 dollars"),
+    ("€", re.compile(r"€\s?(\d[\d,.]*\d|\d)|(\d)\s?€"), r"\1\2 euros"),
+    ("", re.compile(r"\b(are|me|have) some (?:of the )?", re.IGNORECASE), r"\1 "),
 )
 _PHRASES: Final = (
     (re.compile(r"\bat least\b|\bno (?:less|fewer) than\b|\bminimum of\b", re.IGNORECASE), "atleast"),
@@ -133,8 +134,9 @@ def analyse(text: str) -> Text:
         if one.kind in {"url", "email"}:
             quoted_out = f"{quoted_out[: one.start]} {quoted_out[one.end :]}"
     prose = expand_contractions(plain(quoted_out))
-    for pattern, word in _SPELLINGS:
-        prose = pattern.sub(word, prose)
+    for hint, pattern, word in _SPELLINGS:
+        if hint in prose:
+            prose = pattern.sub(word, prose)
     if _PHRASE_HINT.search(prose):
         for pattern, word in _PHRASES:
             prose = pattern.sub(word, prose)
