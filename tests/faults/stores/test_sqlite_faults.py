@@ -273,6 +273,21 @@ async def test_f7_a_damaged_file_never_yields_a_wrong_value(tmp_path: Path, part
            quarantined=quarantined)  # fmt: skip
 
 
+async def test_f7_text_that_is_no_text_means_a_damaged_file(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path)
+    await store.put(TENANT, make_entry(1))
+    connection = apsw.Connection(str(tmp_path / "cache.db"))
+    connection.execute("UPDATE entries SET stale_at = CAST(x'E8' AS TEXT)")
+    connection.close()
+    store._recent.clear()
+    with pytest.raises(StoreUnavailable):
+        await store.get(TENANT, make_key(1))
+    assert store.counters.quarantined == 1
+    assert (await store.get(TENANT, make_key(1))).entry is None
+    assert await store.put(TENANT, make_entry(1)) is Put.STORED
+    await store.close()
+
+
 async def test_f7_damage_while_running_moves_every_worker_to_the_new_file(tmp_path: Path) -> None:
     one, two = open_sqlite(tmp_path), open_sqlite(tmp_path)
     for i in range(200):

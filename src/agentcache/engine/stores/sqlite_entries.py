@@ -173,7 +173,7 @@ class SqliteEntries:
             if not rows:
                 raise apsw.CorruptError("the row of a tenant is gone")
             mark, _, head, body, row_mark, stale_at = rows[0]
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self._reading_failed(error) from error
         if head is None:
             return Lookup(None, mark), row_id, 0.0
@@ -399,7 +399,7 @@ class SqliteEntries:
             self._tenants[tenant_id] = found
         return found
 
-    def _reading_failed(self, error: apsw.Error) -> StoreUnavailable:
+    def _reading_failed(self, error: apsw.Error | UnicodeDecodeError) -> StoreUnavailable:
         self._cursor = None
         return self._reader.report(error)
 
@@ -407,7 +407,7 @@ class SqliteEntries:
         def guarded() -> T:
             try:
                 return run(self._scanner.connection())
-            except apsw.Error as error:
+            except (apsw.Error, UnicodeDecodeError) as error:
                 raise self._scanner.report(error) from error
 
         try:

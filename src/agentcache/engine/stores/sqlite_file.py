@@ -43,7 +43,7 @@ def require_sqlite(version: str) -> None:
         )
 
 
-def translate(error: apsw.Error) -> StoreUnavailable:
+def translate(error: Exception) -> StoreUnavailable:
     """Return the port's error for one of SQLite's."""
     if isinstance(error, apsw.FullError):
         return StoreFull(f"the cache disk is full: {error}")
@@ -65,7 +65,8 @@ def one_row(connection: apsw.Connection, query: str, values: tuple[Any, ...] | l
 
 def means_damage(error: Exception) -> bool:
     """Say whether an error means that the file itself is broken, not merely busy, full or unreadable now."""
-    return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
+    # Text that is no UTF-8 was never written by us.
+    return isinstance(error, (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError))
 
 
 class CacheFile:
@@ -255,7 +256,7 @@ class Link:
         if connection is not None:
             connection.close(True)
 
-    def report(self, error: apsw.Error) -> StoreUnavailable:
+    def report(self, error: apsw.Error | UnicodeDecodeError) -> StoreUnavailable:
         """Drop what broke, set a damaged file aside, and return the port's error."""
         if means_damage(error):
             self.drop()

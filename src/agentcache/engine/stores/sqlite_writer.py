@@ -181,7 +181,7 @@ class Writer:
             self._commit(connection)
             if not self._link.is_current():
                 raise apsw.BusyError("the cache file was replaced meanwhile")
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             self._roll_back()
             return done, self._report(error)
         except Exception as error:  # noqa: BLE001 - a defect in one job must not end the thread all writes need
@@ -225,7 +225,7 @@ class Writer:
             # Also after a failure: the file decides what is true, and copies are made from it again.
             shared.end_removal(begun)
 
-    def _report(self, error: apsw.Error) -> StoreUnavailable:
+    def _report(self, error: apsw.Error | UnicodeDecodeError) -> StoreUnavailable:
         try:
             if isinstance(error, apsw.FullError):
                 self._shrink_log()
