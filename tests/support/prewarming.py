@@ -19,6 +19,7 @@ from agentcache.prewarm.given import read_lines
 from agentcache.prewarm.jobs import Prewarming
 from agentcache.prewarm.models import Batch
 from agentcache.prewarm.probing import dialects_of, find_dialect
+from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.prewarm.services.batches import RUN
 from agentcache.settings import Settings
 from agentcache.tasks.jobs import TaskRunner
@@ -96,3 +97,21 @@ def serving(settings: Settings, team: Team, provider: FakeProvider, *, keeps: bo
         )
         yield gateway.url, api_key
         gateway.run(spool.flush())
+
+
+def refresh_due(settings: Settings, clock: Clock) -> int:
+    """Ask for what is due again, to its end; return how many that were."""
+
+    async def work() -> int:
+        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
+        inside = LazyInside(settings, clock, threads)
+        ahead = RefreshAhead(threads, current_secrets(), inside, clock, encrypt_entries=False)
+        try:
+            number = await ahead.start_due()
+            await ahead.settle()
+            return number
+        finally:
+            await inside.close()
+            threads.close()
+
+    return asyncio.run(work())

@@ -102,6 +102,7 @@ class Asking:
         try:
             standing = await self.inside.stand(self.principal, request, credential, outdated_since=since)
         except AgentCacheError:
+            # Each was fit to be asked alone, and is: what is wrong with them together is no member's failure.
             return None
         policies = {id(one.call.policy) for one in (standing, *(member.standing for member in members))}
         return None if standing.uncacheable or len(policies) > 1 else standing

@@ -100,6 +100,7 @@ class Verifier:
         try:
             return Forest(self._trees)
         except ValueError:
+            # Trees with more leaves than a word has bits: walked one after the other, to the same scores.
             return None
 
 

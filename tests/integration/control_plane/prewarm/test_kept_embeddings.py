@@ -15,7 +15,6 @@ from agentcache.engine.entries import Selector
 from agentcache.engine.stores.open_stores import open_stores
 from agentcache.gateway.kept_requests import requests_dir, waiting_request_files
 from agentcache.gateway.usage_spool import read_events, spool_dir, waiting_files
-from agentcache.jobs.database import DatabaseThreads
 from agentcache.jobs.services import at as aware
 from agentcache.kit.clock import SystemClock
 from agentcache.policies.drafts import MatchDraft, PolicyDraft
@@ -24,12 +23,10 @@ from agentcache.policies.services import add_policy
 from agentcache.prewarm import services
 from agentcache.prewarm.given import Options
 from agentcache.prewarm.models import Batch, BatchRequest, KeptRequest
-from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.tasks.models import Task
 from agentcache.teams.secrets import current_secrets
-from agentcache.web.inside import LazyInside
 from tests.support.gateway import MovableClock
-from tests.support.prewarming import do, keep_credential, serving, start
+from tests.support.prewarming import do, keep_credential, refresh_due, serving, start
 from tests.support.prewarming_requests import chat
 from tests.support.sessions import browser_of, program_of
 from tests.support.usage import usage_event
@@ -250,19 +247,7 @@ def test_an_invalidation_asks_for_items_again_and_what_is_outdated_is_asked_in_o
     services.mark_outdated(team, [selector], aware(clock.now()), aware(clock.now()))
     calls = len(inputs(provider))
 
-    async def refresh():
-        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
-        inside = LazyInside(settings, clock, threads)
-        ahead = RefreshAhead(threads, current_secrets(), inside, clock, encrypt_entries=False)
-        try:
-            number = await ahead.start_due()
-            await ahead.settle()
-            return number
-        finally:
-            await inside.close()
-            threads.close()
-
-    assert (asyncio.run(refresh()), len(inputs(provider)) - calls) == (3, 1)
+    assert (refresh_due(settings, clock), len(inputs(provider)) - calls) == (3, 1)
     assert not KeptRequest.objects.filter(refresh_at__isnull=False).exists()
 
 

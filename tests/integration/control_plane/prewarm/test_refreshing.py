@@ -19,12 +19,10 @@ from agentcache.prewarm import services
 from agentcache.prewarm.jobs import RefreshingOutdated
 from agentcache.prewarm.models import Batch, BatchRequest, Keeping, KeptRequest, ProviderCredential
 from agentcache.prewarm.prewarmer import DjangoPrewarmer
-from agentcache.prewarm.refreshing import RefreshAhead
 from agentcache.prewarm.services.ahead import FAILURES_MAX, LEASE
 from agentcache.teams.secrets import current_secrets
-from agentcache.web.inside import LazyInside
 from tests.support.gateway import MovableClock
-from tests.support.prewarming import do, keep_credential, start
+from tests.support.prewarming import do, keep_credential, refresh_due, start
 from tests.support.prewarming_requests import chat
 from tests.support.teams import make_team
 
@@ -77,20 +75,7 @@ def look_up(settings, team, clock, *keys):
 
 def refresh(settings, clock):
     """Ask what is due, to its end; return how many that were."""
-
-    async def work():
-        threads = DatabaseThreads(threads=1, answer_within_seconds=60)
-        inside = LazyInside(settings, clock, threads)
-        ahead = RefreshAhead(threads, current_secrets(), inside, clock, encrypt_entries=False)
-        try:
-            number = await ahead.start_due()
-            await ahead.settle()
-            return number
-        finally:
-            await inside.close()
-            threads.close()
-
-    number = asyncio.run(work())
+    number = refresh_due(settings, clock)
     services.take_files(requests_dir(settings.data_dir))
     return number
 
