@@ -9,7 +9,6 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.engine.semantic.embedders.port import SemanticNotInstalled
 from agentcache.prewarm.errors import CredentialMissing
@@ -23,6 +22,7 @@ from agentcache.semantics.errors import InvalidJudge, JudgeChanged, JudgeNotFoun
 from agentcache.semantics.judge_prompt import judge_endpoint
 from agentcache.semantics.measuring import missing
 from agentcache.semantics.models import Judge
+from agentcache.semantics.services.noting import note_change
 from agentcache.semantics.services.settings import NAMESPACES_MAX
 from agentcache.settings import Settings
 from agentcache.teams.models import Team
@@ -59,7 +59,7 @@ def save_judge(team: Team, namespace: str, draft: JudgeDraft, *, actor: Actor, b
         row.held_until, row.failures = None, 0
         if former != draft:
             row.changed_at, row.changed_by = timezone.now(), actor.shown
-            _note(row, actor, before=former, after=draft)
+            note_change("semantics.judge_changed", row, actor, before=former, after=draft)
         row.save(force_insert=former is None)
     return row
 
@@ -70,7 +70,7 @@ def remove_judge(team: Team, namespace: str, *, actor: Actor) -> None:
         row = rows_of(team, Judge).select_for_update().filter(namespace=namespace).first()
         if row is None:
             raise JudgeNotFound(param="namespace")
-        _note(row, actor, before=JudgeDraft.of(row), after=None)
+        note_change("semantics.judge_removed", row, actor, before=JudgeDraft.of(row), after=None)
         row.delete()
 
 
@@ -96,16 +96,3 @@ def _check_usable(team: Team, draft: JudgeDraft) -> None:
 @lru_cache(8)
 def _prices(own_prices: Path | None, upstreams: tuple[tuple[str, str], ...]) -> Prices:
     return Prices(own_prices, build_dialects(dict(upstreams)))
-
-
-def _note(row: Judge, actor: Actor, *, before: JudgeDraft | None, after: JudgeDraft | None) -> None:
-    audit.record(
-        action="semantics.judge_changed" if after is not None else "semantics.judge_removed",
-        actor=actor,
-        team_id=row.team_id,
-        target_kind="semantics",
-        target_id=row.pk,
-        target_name=row.namespace,
-        before=None if before is None else before.as_document(),
-        after=None if after is None else after.as_document(),
-    )

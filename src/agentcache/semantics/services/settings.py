@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from agentcache.audit import services as audit
 from agentcache.audit.services import Actor
 from agentcache.engine.semantic.embedders.port import SemanticNotInstalled
 from agentcache.semantics.drafts import SettingsDraft, checked, checked_namespace
@@ -13,6 +12,7 @@ from agentcache.semantics.errors import SemanticsChanged, SemanticsNotFound, Too
 from agentcache.semantics.measuring import missing
 from agentcache.semantics.models import Mode, NamespaceSettings
 from agentcache.semantics.services.learning import relearn
+from agentcache.semantics.services.noting import note_change
 from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 
@@ -49,7 +49,7 @@ def save_settings(
         row.changed_at = timezone.now()
         row.changed_by = actor.shown
         row.save(force_insert=former is None)
-        _note(row, actor, before=former, after=draft)
+        note_change("semantics.changed", row, actor, before=former, after=draft)
         relearn(locked, row.changed_at)
     return row
 
@@ -61,19 +61,6 @@ def remove_settings(team: Team, namespace: str, *, actor: Actor) -> None:
         row = rows_of(locked, NamespaceSettings).filter(namespace=namespace).first()
         if row is None:
             raise SemanticsNotFound(param="namespace")
-        _note(row, actor, before=SettingsDraft.of(row), after=None)
+        note_change("semantics.removed", row, actor, before=SettingsDraft.of(row), after=None)
         row.delete()
         relearn(locked, timezone.now())
-
-
-def _note(row: NamespaceSettings, actor: Actor, *, before: SettingsDraft | None, after: SettingsDraft | None) -> None:
-    audit.record(
-        action="semantics.changed" if after is not None else "semantics.removed",
-        actor=actor,
-        team_id=row.team_id,
-        target_kind="semantics",
-        target_id=row.pk,
-        target_name=row.namespace,
-        before=None if before is None else before.as_document(),
-        after=None if after is None else after.as_document(),
-    )
