@@ -62,10 +62,7 @@ class GuardedProcess:
     @property
     def is_running(self) -> bool:
         """Whether the process is there and not a zombie."""
-        try:
-            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return is_running(self.pid)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process itself."""
@@ -99,6 +96,14 @@ class GuardedProcess:
         self._guard.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             self._guard.stdin.close()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie; it may end between two looks at it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS, what: str = "the condition") -> None:

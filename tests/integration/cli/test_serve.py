@@ -19,7 +19,7 @@ from agentcache.cli.app import app
 from agentcache.demo.fake_provider.server import FakeProvider
 from agentcache.settings import Settings
 from tests.support.django_project import use_settings
-from tests.support.guarded import wait_until
+from tests.support.guarded import is_running, wait_until
 from tests.support.migrated_records import put_into
 from tests.support.server_process import ServerProcess
 
@@ -264,4 +264,4 @@ def no_process_outlives_a_supervisor_that_is_killed(server):
     processes = psutil.Process(server.process.pid).children(recursive=True)
     assert len(processes) == 2
     os.kill(server.process.pid, signal.SIGKILL)
-    until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes))
+    until(lambda: not any(is_running(process.pid) for process in processes))

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import httpx2
-import psutil
 import psycopg
 import pytest
 import redis
@@ -16,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support.asgi_server import ASGIProcess, ASGIServer
-from tests.support.guarded import GuardedProcess, free_port, wait_until
+from tests.support.guarded import GuardedProcess, free_port, is_running, wait_until
 from tests.support.leaks import Resources, foreign_canaries, scan_folder, scan_text
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import find_redis
@@ -138,7 +137,7 @@ class TestGuardedProcess:
         command = [sys.executable, "-c", program, str(tmp_path / "log")]
         ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
         pid = int(ran.stdout)
-        wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: not is_running(pid))
         assert ran.returncode == -signal.SIGKILL
 
     def test_keeps_the_output(self, tmp_path):

@@ -19,6 +19,7 @@ from agentcache.listeners.reading.messages import (
     Verdict,
 )
 from agentcache.listeners.reading.reader import Reader
+from tests.support.guarded import is_running
 from tests.support.reliability import record
 from tests.support.watched_site import page
 
@@ -143,6 +144,6 @@ async def test_a_process_that_dies_is_replaced(reader):
 async def test_nothing_is_left_running():
     async with Reader() as reader:
         await reader.ask(html(page()))
-        process = psutil.Process(reader._process.pid)
-        assert process.is_running()
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        pid = reader._process.pid
+        assert is_running(pid)
+    assert not is_running(pid)
