@@ -31,7 +31,7 @@ _PLAIN_CHARS_MAX = min(_TEXT_CHARS_MAX[name] for name in ("model", "agent", "nam
 _REASON_CHARS_MAX = _TEXT_CHARS_MAX["reason"]
 
 #: SQLite takes 32,766 parameters in one statement.
-_ROWS_PER_STATEMENT = 500
+_ROWS_PER_STATEMENT = 512
 _SEEN = rollup_tables.new_seen()
 
 
@@ -65,8 +65,7 @@ def _insert(rows: list[tuple[str | int, ...]]) -> set[str]:
     new: set[str] = set()
     # Plain SQL: model instances would cost ten times as much, in the process that serves hits. And many rows at once:
     # after each statement the driver waits for its turn to run Python again, which a busy server gives it late.
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        part = rows[start : start + _ROWS_PER_STATEMENT]
+    for part in rollup_tables.parts(rows, _ROWS_PER_STATEMENT):
         statement = insert_events(len(part) if connection.vendor == "sqlite" else 0, connection.vendor)
         new.update(row[0] for row in rollup_tables.execute(statement, rollup_tables.values_given(part)))
     return new

@@ -123,6 +123,16 @@ def test_a_batch_recorded_again_adds_nothing(team):
     assert before == after
 
 
+def test_statements_differ_in_few_lengths_as_the_driver_keeps_each(project):
+    lengths = set()
+    for rows in range(1300):
+        parts = [list(part) for part in rollup_tables.parts(range(rows), 512)]
+        assert [row for part in parts for row in part] == list(range(rows))
+        lengths.update(map(len, parts))
+    # PostgreSQL takes arrays, with one statement for any length.
+    assert lengths == ({1 << power for power in range(10)} if connection.vendor == "sqlite" else set(range(1, 513)))
+
+
 def test_a_failure_while_rolling_up_leaves_neither_events_nor_sums(team, monkeypatch):
     def fail(*_):
         raise RuntimeError("midway")
