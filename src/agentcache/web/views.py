@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from agentcache.design.context import theme_of
 from agentcache.gateway.problems import problem
-from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound, Unavailable
+from agentcache.kit.errors import AgentCacheError, BadRequest, Forbidden, NotFound, PayloadTooLarge, Unavailable
 from agentcache.web import security_policy
 
 
@@ -30,7 +31,10 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 400: a host that is not ours, or a form that cannot be read."""
+    """Answer 400: a host that is not ours, or a form that cannot be read; 413 when it is only too large."""
+    if isinstance(exception, RequestDataTooBig):
+        advice = "Go back and send less, or in several parts."
+        return refuse(request, PayloadTooLarge(), "This is more than is taken at once", advice)
     return refuse(request, BadRequest(), "This request cannot be read", "Check the address and try again.")
 
 
