@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 #: Pause before a restart; doubles with each death in a row.
 PAUSE_SECONDS_FIRST = 0.5
@@ -18,6 +18,8 @@ PAUSE_SECONDS_MAX = 30.0
 WELL_AFTER_SECONDS = 60.0
 #: After this many deaths in a row without ever being ready, starting again is hopeless.
 HOPELESS_DEATHS = 3
+#: What a process said before its end is there at once; a process that it left behind may hold the other end for ever.
+LAST_WORDS_SECONDS = 1.0
 
 
 class ChildWatcher(Protocol):
@@ -75,7 +77,7 @@ class Child:
         while not self._stopping.is_set():
             started = time.monotonic()
             exit_code = await self._run_once()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not self._is_wanted_again(exit_code):
                 return
             deaths = 1 if time.monotonic() - started >= WELL_AFTER_SECONDS else deaths + 1
             if deaths >= HOPELESS_DEATHS and not self._ever_ready:
@@ -97,6 +99,23 @@ class Child:
         self._stopping.set()
         self._signal("kill")
 
+    def _arguments(self) -> Sequence[str]:
+        """Return the arguments of the next run."""
+        return self._command
+
+    def _is_wanted_again(self, exit_code: int) -> bool:
+        """Say whether a process that ended by itself is started again."""
+        return True
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        """Take in what the process says."""
+        if message["state"] == "ready":
+            self._ever_ready = True
+            self.is_ready.set()
+            self._watcher.child_ready(self.name)
+        else:
+            self._watcher.child_not_ready(self.name, str(message.get("reason", "")))
+
     def _signal(self, how: str) -> None:
         if self.pid is not None and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -109,7 +128,7 @@ class Child:
             with theirs:
                 self._process = process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    *self._command,
+                    *self._arguments(),
                     "--lifeline",
                     str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
@@ -122,7 +141,9 @@ class Child:
                 self._signal("terminate")
             listening = asyncio.create_task(self._listen(ours))
             try:
-                return await process.wait()
+                exit_code = await process.wait()
+                await asyncio.wait([listening], timeout=LAST_WORDS_SECONDS)
+                return exit_code
             finally:
                 self.is_ready.clear()
                 listening.cancel()
@@ -136,10 +157,4 @@ class Child:
         while received := await loop.sock_recv(ours, 4096):
             *lines, pending = (pending + received).split(b"\n")
             for line in lines:
-                message = json.loads(line)
-                if message["state"] == "ready":
-                    self._ever_ready = True
-                    self.is_ready.set()
-                    self._watcher.child_ready(self.name)
-                else:
-                    self._watcher.child_not_ready(self.name, str(message.get("reason", "")))
+                self._hear(json.loads(line))

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 
 class Lifeline:
@@ -25,7 +27,15 @@ class Lifeline:
         """Say why this process cannot serve yet."""
         self._tell({"state": "not-ready", "reason": reason})
 
-    def _tell(self, message: dict[str, str]) -> None:
+    def prepared(self, outcome: Mapping[str, Any]) -> None:
+        """Say that the installation is prepared, and what that made: it may hold secrets, and is told nowhere else."""
+        self._tell({"state": "prepared", "outcome": outcome})
+
+    def refused(self, code: str, message: str) -> None:
+        """Say why the installation cannot be prepared."""
+        self._tell({"state": "refused", "code": code, "message": message})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
         try:
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:

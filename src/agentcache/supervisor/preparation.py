@@ -1,26 +1,20 @@
-"""What has to be done once before the processes start, in a process of its own whose memory is free again afterwards.
-
-    python -m agentcache.supervisor.preparation
-
-Prints one JSON line: `{"applied": [...], "key": "ac_live_…" or null, "team": "local", "setup_token": "…" or null}`; or
-one line on standard error.
-"""
+"""What has to be done once before the processes start; the job worker's first run does it (`supervisor.worker`)."""
 
 from __future__ import annotations
 
 import gc
-import json
-import sys
 from typing import Any
 
-from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 from agentcache.supervisor.errors import CannotStart, DatabaseUnreachable
-from agentcache.supervisor.private_memory import keep_memory_private
 
 
 def bring_up_to_date(settings: Settings) -> dict[str, Any]:
-    """Migrate the database; make the local team with its first key, and a link for the first operator, where none is."""
+    """Migrate the database; make the local team with its first key, and a link for the first operator, where none is.
+
+    Returns `{"applied": [...], "key": "ac_live_…" or None, "team": "local", "setup_token": "…" or None}`: the migrations
+    that were applied, and what was made and nobody else knows.
+    """
     # See `server.main`.
     gc.disable()
     open_control_plane(settings)
@@ -31,6 +25,7 @@ def bring_up_to_date(settings: Settings) -> dict[str, Any]:
     from agentcache.teams.services import ensure_local_team
     from agentcache.web.schema import migrate
 
+    gc.freeze()
     gc.enable()
     with database_errors(settings):
         applied = migrate()
@@ -94,21 +89,3 @@ def greet_database(settings: Settings) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def main() -> int:
-    """Prepare; the exit code is 0 when everything is up to date."""
-    try:
-        settings = Settings.load()
-        keep_memory_private(settings)
-        outcome = bring_up_to_date(settings)
-    except AgentCacheError as error:
-        # The code travels with the line, so that the supervisor's error is the same one.
-        sys.stderr.write(json.dumps({"code": error.code, "message": error.message}) + "\n")
-        return 1
-    sys.stdout.write(json.dumps(outcome) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

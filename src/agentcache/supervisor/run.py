@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from agentcache.settings import Settings
 from agentcache.supervisor.child import Child, ChildWatcher
 from agentcache.supervisor.errors import CannotStart
+from agentcache.supervisor.preparing_child import PreparingChild
 
 #: Time beyond AGENTCACHE_DRAIN_SECONDS in which a process flushes and leaves, before it is killed.
 LEAVE_SECONDS = 5.0
@@ -37,6 +36,11 @@ class Prepared:
 
     first_key: FirstKey | None = None
     setup_token: str | None = None
+
+    @classmethod
+    def of(cls, outcome: Mapping[str, Any]) -> Self:
+        """Return it as `supervisor.preparation` tells it."""
+        return cls(FirstKey(outcome["key"], outcome["team"]) if outcome["key"] else None, outcome["setup_token"])
 
 
 class Progress(ChildWatcher, Protocol):
@@ -75,7 +79,7 @@ class Supervisor:
         self._reload = asyncio.Event()
         self._running: dict[Child, asyncio.Task[None]] = {}
         self._servers: list[Child] = []
-        self._worker: Child | None = None
+        self._worker: PreparingChild | None = None
 
     def stop(self) -> None:
         """End in order; asked twice, at once."""
@@ -98,39 +102,55 @@ class Supervisor:
         in_terminal = sys.stdin is not None and sys.stdin.isatty()
         loop.add_signal_handler(signal.SIGHUP, self.stop if in_terminal else self.reload)
         try:
-            self._progress.prepared(await prepare(self._environ))
-            self._servers = [self._start(self._new_server(number)) for number in range(1, self._settings.workers + 1)]
-            self._worker = self._start(self._new_worker())
-            if await self._until_ready():
+            if await self._bring_up():
                 self._progress.ready(time.monotonic() - started)
                 await self._serve()
         finally:
             await self._end()
+
+    async def _bring_up(self) -> bool:
+        """Prepare, start every process and wait until it serves; False when told to stop meanwhile."""
+        self._worker = self._new_worker()
+        self._start(self._worker)
+        prepared = await self._prepared(self._worker)
+        if prepared is not None:
+            self._progress.prepared(prepared)
+        if prepared is None or self._stop.is_set():
+            return False
+        self._servers = [self._start(self._new_server(number)) for number in range(1, self._settings.workers + 1)]
+        for child in [*self._servers, self._worker]:
+            if not await self._ready(child):
+                return False
+        return True
+
+    async def _prepared(self, worker: PreparingChild) -> Prepared | None:
+        """Wait for what the preparation made; None when it was killed because somebody asked twice to stop.
+
+        Who asks once waits for it: a key that it makes is known to nobody else.
+        """
+        running = self._running[worker]
+        either: list[asyncio.Future[Any]] = [worker.preparation, running]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not worker.preparation.done():
+            return running.result()
+        return Prepared.of(worker.preparation.result())
 
     def _new_server(self, number: int) -> Child:
         fd = self._listener.fileno()
         command = ["-m", "agentcache.supervisor.server", "--listener", str(fd)]
         return Child(f"server {number}", command, self._progress, environ=self._environ, pass_fds=[fd])
 
-    def _new_worker(self) -> Child:
+    def _new_worker(self) -> PreparingChild:
         command = ["-m", "agentcache.supervisor.worker"]
         fds = []
         if self._metrics_listener is not None:
             fds.append(self._metrics_listener.fileno())
             command += ["--metrics-listener", str(fds[0])]
-        return Child("job worker", command, self._progress, environ=self._environ, pass_fds=fds)
+        return PreparingChild("job worker", command, self._progress, environ=self._environ, pass_fds=fds)
 
     def _start(self, child: Child) -> Child:
         self._running[child] = asyncio.create_task(child.keep_running(), name=child.name)
         return child
-
-    async def _until_ready(self) -> bool:
-        """Wait for every process; False when told to stop meanwhile."""
-        assert self._worker is not None
-        for child in [*self._servers, self._worker]:
-            if not await self._ready(child):
-                return False
-        return True
 
     async def _ready(self, child: Child) -> bool:
         waits = [asyncio.create_task(event.wait()) for event in (child.is_ready, child.is_hopeless, self._stop)]
@@ -174,7 +194,7 @@ class Supervisor:
         self._listener.close()
         if self._metrics_listener is not None:
             self._metrics_listener.close()
-        if self._running:
+        if not all(task.done() for task in self._running.values()):
             self._progress.stopping(self._settings.drain_seconds)
             await self._end_children(list(self._running))
         self._progress.stopped()
@@ -190,43 +210,3 @@ class Supervisor:
             await asyncio.wait(late)
         for child in children:
             del self._running[child]
-
-
-async def prepare(environ: Mapping[str, str]) -> Prepared:
-    """Bring the databases up to date in a process of its own, whose memory is free again afterwards.
-
-    Returns what it made and nobody else knows. Raises `CannotStart` with what that process said.
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agentcache.supervisor.preparation",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(environ),
-        process_group=0,
-    )
-    try:
-        output, errors = await process.communicate()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        raise
-    lines = output.decode().strip().splitlines()
-    if process.returncode != 0 or not lines:
-        raise _refusal(errors.decode(errors="replace"), process.returncode)
-    outcome = json.loads(lines[-1])
-    first_key = FirstKey(outcome["key"], outcome["team"]) if outcome["key"] else None
-    return Prepared(first_key, outcome["setup_token"])
-
-
-def _refusal(said: str, exit_code: int | None) -> CannotStart:
-    lines = said.strip().splitlines()
-    if not lines:
-        return CannotStart(f"The preparation ended with code {exit_code} without a word.")
-    try:
-        problem = json.loads(lines[-1])
-        return CannotStart(str(problem["message"]), code=str(problem["code"]))
-    except (ValueError, TypeError, KeyError):
-        return CannotStart(f"The preparation failed: {lines[-1]}")

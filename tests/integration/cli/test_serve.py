@@ -1,5 +1,6 @@
 """`agentcache serve` as a newcomer and an operator use it."""
 
+import fcntl
 import json
 import os
 import re
@@ -219,6 +220,8 @@ def test_a_server_process_that_is_killed_comes_back_and_nobody_is_refused(server
 
 def test_a_job_worker_that_is_killed_comes_back(server):
     victim = until(lambda: children(server, "supervisor.worker"))[0]
+    # It migrated, and began anew after that: nothing of it is left in its memory.
+    assert "--prepare" not in victim.cmdline()
     victim.kill()
     until(lambda: [child for child in children(server, "supervisor.worker") if child.pid != victim.pid])
 
@@ -260,8 +263,42 @@ def test_it_stops_cleanly_and_a_second_start_makes_no_second_key(tmp_path, upstr
         no_process_outlives_a_supervisor_that_is_killed(second)
 
 
+@pytest.mark.parametrize("how", ["asked once", "asked twice", "killed"])
+def test_a_start_that_is_stopped_while_it_prepares_leaves_no_process_and_loses_no_key(tmp_path, how):
+    data = tmp_path / "data"
+    put_into(data)
+    (data / "run").mkdir()
+    start = ServerProcess(data)
+    command = [sys.executable, "-m", "agentcache", "serve", "--port", "0"]
+    with (
+        (data / "run/migrate.lock").open("w") as lock,
+        subprocess.Popen(command, env=start.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as it,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        start.process = it
+        [worker] = until(lambda: children(start, "supervisor.worker"))
+        if how == "killed":
+            # There it waits for us.
+            until(lambda: any("migrate.lock" in file.path for file in worker.open_files()))
+            it.kill()
+        else:
+            it.send_signal(signal.SIGINT)
+        if how == "asked once":
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        elif how == "asked twice":
+            it.send_signal(signal.SIGTERM)  # another one, for two of the same at once are one
+        said, _ = it.communicate(timeout=60)
+        until(lambda: not is_running(worker.pid))
+    assert it.returncode == (-signal.SIGKILL if how == "killed" else 0), said
+    assert said.count("shown this once") == (how == "asked once")
+    assert ("AgentCache has stopped." in said) == (how != "killed")
+    assert "Traceback" not in said
+
+
 def no_process_outlives_a_supervisor_that_is_killed(server):
     processes = psutil.Process(server.process.pid).children(recursive=True)
     assert len(processes) == 2
+    # It prepared and went on.
+    assert "--prepare" in children(server, "supervisor.worker")[0].cmdline()
     os.kill(server.process.pid, signal.SIGKILL)
     until(lambda: not any(is_running(process.pid) for process in processes))

@@ -12,7 +12,8 @@ import pytest
 
 from agentcache.cli.serve import TerminalProgress
 from agentcache.settings import Settings
-from agentcache.supervisor.run import FirstKey, Prepared, prepare
+from agentcache.supervisor.preparing_child import PreparingChild
+from agentcache.supervisor.run import FirstKey, Prepared
 from tests.support.migrated_records import put_into
 
 #: Processes begin and end here, which a busy machine is slow at.
@@ -41,6 +42,17 @@ def environ(tmp_path):
     put_into(tmp_path / "data")
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("AGENTCACHE_")}
     return inherited | {"AGENTCACHE_DATA_DIR": str(tmp_path / "data"), "AGENTCACHE_PUBLIC_URL": "https://cache.example"}
+
+
+async def prepare(environ):
+    """Have a job worker prepare, as a start does, and end it."""
+    worker = PreparingChild("job worker", ["-m", "agentcache.supervisor.worker"], None, environ=environ)
+    running = asyncio.create_task(worker.keep_running())
+    try:
+        return Prepared.of(await worker.preparation)
+    finally:
+        worker.kill()
+        await running
 
 
 def run(environ, *arguments):
