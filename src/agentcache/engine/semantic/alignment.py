@@ -44,6 +44,12 @@ def weight(word: str) -> float:
     return 0.25 + rarity(word)
 
 
+@lru_cache(maxsize=4096)
+def weight_of_all(words: tuple[str, ...]) -> float:
+    """Return what words count together."""
+    return sum(map(weight, words))
+
+
 @dataclass(frozen=True, slots=True)
 class _Words:
     """The content words of a prompt: a vector each, their weights, and the weighted sum of the vectors."""

@@ -6,9 +6,11 @@ import re
 from typing import Final
 
 _Q: Final = r"(?:what|which)(?:'s| is| are| was| were)?"
-#: The first that matches decides. Each is searched for from the start of a sentence or after a comma or a colon.
+#: Where a kind of asking may begin: with the text, a sentence or a part of one. What comes next is tried there only.
+_BEGINNING: Final = re.compile(r"[.?!,:;\"]\s*|\band\s+")
+#: Where two begin at one place, the first of these decides.
 _KINDS: Final = tuple(
-    (kind, re.compile(rf"(?:^|[.?!,:;\"]\s*|\band\s+)(?:(?:tell|show|explain|give|teach)(?: to)? (?:me|us)\s+)?(?:{pattern})\b"))
+    (kind, re.compile(rf"(?:(?:tell|show|explain|give|teach)(?: to)? (?:me|us)\s+)?(?:{pattern})\b"))
     for kind, pattern in (
         ("when", rf"when|since when|until when|(?:in|at|on|during|from|by|for)?\s*{_Q}(?: the)? (?:\w+ )?(?:year|date|day|month|time of year|age|century|season)|what time (?:is|does|do|should|will)|year of"),
         ("duration", rf"how (?:long|many (?:\w+ )?(?:seconds|minutes|hours|days|weeks|months|years)|much time|soon|quickly)|(?:for |in )how (?:long|many|much)|{_Q}(?: the)? (?:\w+ )?duration|time needed"),
@@ -25,15 +27,15 @@ _KINDS: Final = tuple(
         ("whether", r"is|are|am|was|were|does|did|can|could|should|would|will|may|might|must|has|had|do (?:i|you|we|they|people|most|the|any|all|\w+s)|have (?:i|you|we|they)|shall"),
     )
 )  # fmt: skip
+#: Pieces of text of which one is there wherever the kind's pattern matches.
 _HINTS: Final = {
     "when": "when|year|date|day|month|age|what time|century|season", "duration": "how|duration|time needed", "frequency": "how|schedule|frequency",
     "price": "how|price|cost|fee|salary|pay", "count": "how|number|count|population|total", "amount": "how",
-    "effect": "cause|lead|result|bring", "why": "why|reason|cause|makes?|made|how come", "whether": "", "who": "who|person|people|man|author|painter|playwright|president|ceo|founder|inventor",
+    "effect": "cause|lead|result|bring", "why": "why|reason|cause|make|made|how come", "whether": "", "who": "who|person|people|man|author|painter|playwright|president|ceo|founder|inventor",
     "where": "where|place|location|city|country|folder|region|continent|side",
-    "how": "how|way|steps?|method|process|procedure|approach|command|solution|tips|instructions|do|helps|walk",
+    "how": "how|way|step|method|process|procedure|approach|command|solution|tips|instructions|do|helps|walk",
 }  # fmt: skip
-#: Looking for a word first is quicker than trying a pattern everywhere.
-_HINTED: Final = tuple((kind, re.compile(_HINTS.get(kind, "")), pattern) for kind, pattern in _KINDS)
+_HINTED: Final = tuple((kind, tuple(filter(None, _HINTS.get(kind, "").split("|"))), pattern) for kind, pattern in _KINDS)
 #: Words that belong to the asking, not to what is asked about.
 WORDS_OF: Final = {
     "when": frozenset("year date day time month when".split()),
@@ -55,12 +57,18 @@ _FIRST_WORD: Final = re.compile(r"[a-z]+")
 def kind_of(text: str) -> str:
     """Return the kind of answer that a lower-case prompt asks for: one of the names above, or `order`."""
     best, place = "order", len(text) + 1
-    for kind, hint, pattern in _HINTED:
-        found = pattern.search(text) if hint.search(text) else None
-        if found and found.start() < place:
-            best, place = kind, found.start()
-            if not place:
+    beginnings = [(0, 0), *(found.span() for found in _BEGINNING.finditer(text))]
+    for kind, hints, pattern in _HINTED:
+        if hints and not any(map(text.__contains__, hints)):
+            continue
+        for start, end in beginnings:
+            if start >= place:
                 break
+            if pattern.match(text, end):
+                best, place = kind, start
+                break
+        if not place:
+            break
     if best != "order":
         return best
     for word in _FIRST_WORD.findall(text):

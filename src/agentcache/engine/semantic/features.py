@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from operator import lt
 from typing import Final
 
-from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight
+from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight, weight_of_all
 from agentcache.engine.semantic.asking import distance
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, relation
 from agentcache.engine.semantic.roles import ROLES, role_features, turns
@@ -88,7 +90,7 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     first, second = sorted((asked, stored), key=lambda text: (text.normal, text.raw))
     ours, theirs = list(first.content), list(second.content)
     links, left, right = _match(ours, theirs)
-    total = sum(map(weight, ours)) + sum(map(weight, theirs)) or 1.0
+    total = weight_of_all(first.content) + weight_of_all(second.content) or 1.0
     same = total - sum(weight(ours[index]) for index in left) - sum(weight(theirs[index]) for index in right)
     left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
     related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
@@ -249,7 +251,7 @@ def _arrangement(first: Text, second: Text, links: list[tuple[int, int]]) -> lis
         # The same doer in active and passive explains the order.
         inversions = rest = 0.0
         conflicts = unexplained = 0
-    neighbours = _dice(_neighbours(list(first.content)), _neighbours(list(second.content)))
+    neighbours = _dice(_neighbours(first.content), _neighbours(second.content))
     return [
         inversions,
         rest,
@@ -272,10 +274,10 @@ def _order(links: list[tuple[int, int]]) -> tuple[float, float, int]:
     count = len(places)
     if count < 2:
         return 0.0, 0.0, 0
+    if _is_rising(places):
+        return 0.0, 0.0, 0
     ranks = {place: rank for rank, place in enumerate(sorted(places))}
     breaks = sum(ranks[places[index + 1]] - ranks[places[index]] != 1 for index in range(count - 1))
-    if not breaks:
-        return 0.0, 0.0, 0
     moves = [0] * count
     for one in range(count):
         for other in range(one + 1, count):
@@ -293,7 +295,13 @@ def _order(links: list[tuple[int, int]]) -> tuple[float, float, int]:
     return inverted / whole, (inverted - max(moves)) / rest, breaks
 
 
-def _neighbours(words: list[str]) -> set[str]:
+def _is_rising(places: list[int]) -> bool:
+    """Tell whether the common words, told apart by their places, stand in one order: most near prompts need no more."""
+    return all(map(lt, places, places[1:]))
+
+
+@lru_cache(maxsize=4096)
+def _neighbours(words: tuple[str, ...]) -> set[str]:
     """Return the pairs of neighbouring words, whichever stands first."""
     return {f"{one} {other}" if one < other else f"{other} {one}" for one, other in pairwise(words)}
 
@@ -320,6 +328,8 @@ def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple
     """
     exchanged = conflicts = unexplained = 0
     links = links[:_PAIRED_MAX]
+    if _is_rising([there for _, there in links]):
+        return 0, 0, 0
     for number, (here, there) in enumerate(links):
         for other_here, other_there in links[number + 1 :]:
             if there < other_there:
@@ -356,13 +366,19 @@ def _people(text: Text) -> list[str]:
 
 def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> float:
     """Return the length in words of the longest sequence that both have."""
+    ours, theirs = ours[:128], theirs[:128]
     best = 0
-    row: dict[int, int] = {}
     places: dict[str, list[int]] = {}
-    for index, word in enumerate(theirs[:128]):
+    for index, word in enumerate(theirs):
         places.setdefault(word, []).append(index)
-    for word in ours[:128]:
-        next_row = {index: row.get(index - 1, 0) + 1 for index in places.get(word, ())}
-        best = max(best, max(next_row.values(), default=0))
-        row = next_row
+    for here, word in enumerate(ours):
+        for there in places.get(word, ()):
+            if here and there and ours[here - 1] == theirs[there - 1]:
+                # Part of a sequence that was followed from its beginning.
+                continue
+            length = next(
+                (at for at, (one, other) in enumerate(zip(ours[here:], theirs[there:], strict=False)) if one != other),
+                min(len(ours) - here, len(theirs) - there),
+            )
+            best = max(best, length)
     return float(best)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
-from agentcache.engine.semantic.literals import find_literals
+from agentcache.engine.semantic.literals import Literal, find_literals
 
 #: Longer prompts are compared by their whole text: what is said after so much is seldom politeness.
 NORMALISED_CHARS_MAX: Final = 8_000
@@ -42,10 +43,11 @@ _CONTRACTIONS: Final = (
     (re.compile(r"\bwhats\b", re.IGNORECASE), "what is"),
     (re.compile(r"\blet's\b", re.IGNORECASE), "let us"),
 )
-#: Whether one of them without an apostrophe may be there: to look once is quicker than to try a dozen patterns.
-_BARE: Final = re.compile(
-    r"\b(?:cannot|whats|(?:do|does|did|is|are|was|were|should|could|would|has|have)nt)\b", re.IGNORECASE
-)
+#: One of these is there where there is a contraction without an apostrophe: to look for them is quicker than to try a dozen patterns.
+_BARE: Final = (
+    "cannot", "whats", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "shouldnt", "couldnt", "wouldnt", "hasnt",
+    "havent",
+)  # fmt: skip
 _GREETING: Final = r"(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|greetings)(?: there| all| everyone| team)?"
 _ASKING: Final = (
     r"(?:could|can|would|will) you(?: please| kindly)?(?: be so kind as to)?|(?:would|do) you mind|i would like you to|i'd like you to"
@@ -72,6 +74,7 @@ _SUFFIX: Final = re.compile(
 _END: Final = re.compile(r"[\s.!?…。！？]+$")
 _SPACE: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_CAPITALISED: Final = re.compile(r"[a-z]*[A-Z][A-Za-z]*")
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"'})
 
 
@@ -84,12 +87,14 @@ def normalised(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return the text in Unicode's compatible form with one kind of apostrophe and dash."""
-    return unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
 
 
 def expand_contractions(text: str) -> str:
     """Return the text with "don't" as "do not"."""
-    if "'" in text or (("nt" in text or "hats" in text or "annot" in text) and _BARE.search(text)):
+    if "'" in text or (
+        ("nt" in text or "hats" in text or "annot" in text) and any(map(text.lower().__contains__, _BARE))
+    ):
         for pattern, whole in _CONTRACTIONS:
             text = pattern.sub(whole if whole is not None else lambda match: match[1][:-2] + " not", text)
     return text
@@ -111,13 +116,16 @@ def strip_politeness(text: str) -> str:
     return text
 
 
-def fold(text: str) -> str:
-    """Return the text with case, white space, contractions and end punctuation folded outside its literals."""
+def fold(text: str, literals: Sequence[Literal] | None = None) -> str:
+    """Return the text with case, white space, contractions and end punctuation folded outside its literals.
+
+    `literals` are those of the text, where they are known.
+    """
     parts = []
     position = 0
     # Of the whole text: a lone "US" between two literals is no shouting.
     is_shouted = text.isupper()
-    for literal in find_literals(text):
+    for literal in find_literals(text) if literals is None else literals:
         parts += [
             _fold_words(text[position : literal.start], is_start=not position, is_shouted=is_shouted),
             text[literal.start : literal.end].translate(_QUOTES),
@@ -133,6 +141,12 @@ def _fold_words(text: str, *, is_start: bool, is_shouted: bool) -> str:
         return text.lower()
     first = _WORD.search(text) if is_start else None
     spared = first.start() if first and first[0].istitle() else -1
+    if text.isascii():
+        lower = text.lower()
+        for found in _CAPITALISED.finditer(text):
+            if found[0].lower() in _CASED and found.start() != spared:
+                lower = f"{lower[: found.start()]}{found[0]}{lower[found.end() :]}"
+        return lower
 
     def word(match: re.Match[str]) -> str:
         lower = match[0].lower()

@@ -11,7 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from operator import lt
 from typing import Final
 
 from agentcache.engine.semantic.alignment import Nearness, weight
@@ -62,6 +64,10 @@ _PAST_STATE: Final = re.compile(
     r"|\b(?:formerly|former|previously|no longer|anymore|any more|in the past|at one time)\b"
     r"|\b(?:was|were|been) (?:\w+ ){0,3}?once\b|\bonce (?:was|were|been)\b"
 )
+#: One of these is part of whatever that matches.
+_PAST_HINTS: Final = (
+    "used to", "use to", "former", "previously", "no longer", "anymore", "any more", "in the past", "at one time", "once",
+)  # fmt: skip
 #: Two words whose vectors are at least so near are things of one sort: either could stand in the place of the other.
 _OF_ONE_SORT: Final = 0.3
 #: As in `features`: beyond so many words nothing is paired.
@@ -115,7 +121,10 @@ def turns(first: Text, second: Text, links: Sequence[tuple[int, int]], opposed: 
     `opposed` tells that the prompts compare with opposite words ("larger", "smaller"): then the other order is the same one.
     """
     most, count, aims, explained = 0.0, 0, 0, False
-    places = [_Placed(here, there, first.anchors[here], second.anchors[there]) for here, there in links[:_PAIRED_MAX]]
+    links = links[:_PAIRED_MAX]
+    if not opposed and _stand_alike(first, second, links):
+        return Turns(most, count, aims, explained)
+    places = [_Placed(here, there, first.anchors[here], second.anchors[there]) for here, there in links]
     for number, one in enumerate(places):
         for other in places[number + 1 :]:
             was_moved = (one.here < other.here) != (one.there < other.there)
@@ -132,6 +141,14 @@ def turns(first: Text, second: Text, links: Sequence[tuple[int, int]], opposed: 
             elif alike >= _OF_ONE_SORT:
                 explained = True
     return Turns(most, count, aims, explained)
+
+
+def _stand_alike(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> bool:
+    """Tell whether all common words stand in one order and are governed by the same words, as in most near prompts."""
+    theirs = [there for _, there in links]
+    return all(map(lt, theirs, theirs[1:])) and all(
+        first.anchors[here] == second.anchors[there] for here, there in links
+    )
 
 
 class _Placed:
@@ -207,7 +224,8 @@ def rates_changed(first: Text, second: Text) -> float:
     return 2.0 if ours and theirs else 1.0
 
 
-def _rates(words: Sequence[str]) -> frozenset[str]:
+@lru_cache(maxsize=4096)
+def _rates(words: tuple[str, ...]) -> frozenset[str]:
     found = {_RATE_ADVERBS[word] for word in words if word in _RATE_ADVERBS}
     found |= {word for before, word in pairwise(words) if word in _RATE_UNITS and before in _RATE_WORDS}
     return frozenset(found)
@@ -215,13 +233,24 @@ def _rates(words: Sequence[str]) -> frozenset[str]:
 
 def past_state(first: Text, second: Text) -> float:
     """Return 1 where one alone speaks of what is over: "used to be", "former", "no longer"."""
-    return float(bool(_PAST_STATE.search(" ".join(first.words))) != bool(_PAST_STATE.search(" ".join(second.words))))
+    return float(_speaks_of_past(first.words) != _speaks_of_past(second.words))
+
+
+@lru_cache(maxsize=4096)
+def _speaks_of_past(words: tuple[str, ...]) -> bool:
+    text = " ".join(words)
+    return any(map(text.__contains__, _PAST_HINTS)) and bool(_PAST_STATE.search(text))
 
 
 def persons_exchanged(first: Text, second: Text) -> float:
     """Return how many times one person stands for another: "my app", "their app"."""
-    ours, theirs = (Counter(PEOPLE[word] for word in text.words if word in PEOPLE) for text in (first, second))
-    return float(min((ours - theirs).total(), (theirs - ours).total()))
+    ours, theirs = _persons(first.words), _persons(second.words)
+    return 0.0 if ours == theirs else float(min((ours - theirs).total(), (theirs - ours).total()))
+
+
+@lru_cache(maxsize=4096)
+def _persons(words: tuple[str, ...]) -> Counter[str]:
+    return Counter(PEOPLE[word] for word in words if word in PEOPLE)
 
 
 def units_lost(first: Text, second: Text) -> float:

@@ -6,6 +6,7 @@ the built-in embedder, which is given each word alone; with any other embedder t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -20,25 +21,25 @@ DIMENSIONS: Final = 48
 
 
 class WordVectors:
-    """The vectors in memory, about 1 MB and the words."""
+    """The vectors in memory, about 3 MB and the words."""
 
     def __init__(self) -> None:
         import numpy as np
 
         folder = files(__package__) / "lexicon"
         self._place_of = {word: place for place, word in enumerate(words_with_vectors())}
-        self._rows = np.frombuffer((folder / "vectors.int8").read_bytes(), np.int8).reshape(-1, DIMENSIONS)
-        self._nothing = np.zeros(DIMENSIONS, np.float32)
+        rows = np.frombuffer((folder / "vectors.int8").read_bytes(), np.int8).reshape(-1, DIMENSIONS).astype(np.float32)
+        rows /= np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        # The last row is that of a word that is not known.
+        self._rows = np.concatenate([rows, np.zeros((1, DIMENSIONS), np.float32)])
 
     def of(self, word: str) -> Floats:
         """Return the vector of a base form, of length 1; zeros for a word that is not known."""
-        import numpy as np
+        return self._rows[self._place_of.get(word, -1)]  # type: ignore[no-any-return]  # numpy says Any
 
-        place = self._place_of.get(word)
-        if place is None:
-            return self._nothing
-        row = self._rows[place].astype(np.float32)
-        return row / np.float32(np.sqrt(row @ row))  # type: ignore[no-any-return]  # numpy says Any
+    def rows(self, words: Sequence[str]) -> Floats:
+        """Return `of` each word, one a row."""
+        return self._rows[[self._place_of.get(word, -1) for word in words]]
 
 
 @cache
@@ -57,8 +58,6 @@ def word_vectors() -> WordVectors | None:
 @lru_cache(maxsize=4096)
 def rows_of(words: tuple[str, ...]) -> Floats:
     """Return the vectors of words, one a row. Only where `word_vectors` are there."""
-    import numpy as np
-
     vectors = word_vectors()
     assert vectors is not None
-    return np.array([vectors.of(word) for word in words], np.float32).reshape(-1, DIMENSIONS)
+    return vectors.rows(words)
