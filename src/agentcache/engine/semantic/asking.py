@@ -35,7 +35,9 @@ _HINTS: Final = {
     "where": "where|place|location|city|country|folder|region|continent|side",
     "how": "how|way|step|method|process|procedure|approach|command|solution|tips|instructions|do|helps|walk",
 }  # fmt: skip
-_HINTED: Final = tuple((kind, tuple(filter(None, _HINTS.get(kind, "").split("|"))), pattern) for kind, pattern in _KINDS)
+_HINTED: Final = tuple(
+    (kind, tuple(filter(None, _HINTS.get(kind, "").split("|"))), pattern) for kind, pattern in _KINDS
+)
 #: Words that belong to the asking, not to what is asked about.
 WORDS_OF: Final = {
     "when": frozenset("year date day time month when".split()),

@@ -38,22 +38,27 @@ class Forest:
             raise ValueError(f"A tree has more than {LEAVES_MAX} leaves.")
         # Half the memory to go through, where that is enough.
         word = np.uint32 if widest <= 32 else np.uint64
-        self._features = np.array([node[0] for node in nodes], np.intp)
-        self._thresholds = np.array([node[1] for node in nodes])
+        # Many nodes ask the same: each condition is looked at once.
+        conditions = sorted({node[:2] for node in nodes})
+        place_of = {condition: place for place, condition in enumerate(conditions)}
+        self._features = np.array([feature for feature, _ in conditions], np.intp)
+        self._thresholds = np.array([threshold for _, threshold in conditions])
+        self._conditions = np.array([place_of[node[:2]] for node in nodes], np.intp)
         self._masks = np.invert(np.array([node[2] for node in nodes], word))
         self._starts = np.array(starts, np.intp)
         self._first_leaves = np.array(first_leaves, np.intp)
         self._leaves = np.array(leaves)
-        self._one, self._all = word(1), word(np.iinfo(word).max)
+        self._none, self._one, self._all = word(0), word(1), word(np.iinfo(word).max)
 
     def leaves(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return for each row of features the value of each tree's leaf, in the order of the trees."""
-        goes_left = np.take(np.array(rows, np.float64), self._features, axis=1) <= self._thresholds
-        masks = np.where(goes_left, self._all, self._masks)
-        left_over: np.ndarray[Any, Any] = np.bitwise_and.reduceat(masks, self._starts, axis=1)
+        goes_left = np.array(rows, np.float64).take(self._features, axis=1) <= self._thresholds
+        kept = np.where(goes_left, self._all, self._none).take(self._conditions, axis=1)
+        kept |= self._masks
+        left_over: np.ndarray[Any, Any] = np.bitwise_and.reduceat(kept, self._starts, axis=1)
         # As many bits stand below the lowest that is set as there are leaves before it.
         places = np.bitwise_count(~left_over & (left_over - self._one))
-        found: list[list[float]] = self._leaves[self._first_leaves + places].tolist()
+        found: list[list[float]] = self._leaves.take(self._first_leaves + places).tolist()
         return found
 
 

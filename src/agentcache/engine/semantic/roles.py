@@ -245,16 +245,21 @@ def _speaks_of_past(words: tuple[str, ...]) -> bool:
 def persons_exchanged(first: Text, second: Text) -> float:
     """Return how many times one person stands for another: "my app", "their app"."""
     ours, theirs = _persons(first.words), _persons(second.words)
-    return 0.0 if ours == theirs else float(min((ours - theirs).total(), (theirs - ours).total()))
+    if ours == theirs:
+        return 0.0
+    gone, new = Counter(ours), Counter(theirs)
+    return float(min((gone - new).total(), (new - gone).total()))
 
 
 @lru_cache(maxsize=4096)
-def _persons(words: tuple[str, ...]) -> Counter[str]:
-    return Counter(PEOPLE[word] for word in words if word in PEOPLE)
+def _persons(words: tuple[str, ...]) -> list[str]:
+    return sorted(PEOPLE[word] for word in words if word in PEOPLE)
 
 
 def units_lost(first: Text, second: Text) -> float:
     """Return how many numbers of both have a unit in one alone: "27 percent of 311", "what percent of 311 is 27"."""
+    if not first.numbers or not second.numbers:
+        return 0.0
     ours, theirs = ({number.value: number.unit for number in text.numbers} for text in (first, second))
     return float(sum(bool(ours[value]) != bool(theirs[value]) for value in ours.keys() & theirs.keys()))
 

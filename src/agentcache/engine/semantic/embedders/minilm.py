@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 #: As the model was trained: what is longer is cut off. Equal to `minilm_export.TOKENS_MAX`, which needs numpy.
 TOKENS_MAX = 256
+#: Texts whose word pieces are kept at hand, and their length: longer ones are not looked for.
+_REMEMBERED = 256
+_REMEMBERED_CHARS = 2000
+
+#: Ids as the model reads them, and how many pieces the whole text has.
+Pieces = tuple[list[int], int]
+PiecesOf = Callable[[str], Pieces]
 
 
 class MinilmModel:
@@ -36,7 +45,7 @@ class MinilmModel:
         self._folder = folder
         self._loading = threading.Lock()
         self._session: Any = None
-        self._tokenizer: Tokenizer | None = None
+        self._pieces_of: PiecesOf | None = None
 
     @property
     def is_loaded(self) -> bool:
@@ -51,11 +60,12 @@ class MinilmModel:
             ensure_files(self._folder)
             model, tokens = read_checked(self._folder)
             try:
-                self._tokenizer, self._session = _opened(model, tokens)
+                tokenizer, session = _opened(model, tokens)
             except ImportError as wrong:
                 raise SemanticNotInstalled(f"{wrong}. Run: pip install 'agentcache-server[semantic]'") from wrong
             except Exception as wrong:  # the runtime's errors have no common class
                 raise EmbedderUnavailable(f"the embedding model cannot be loaded: {wrong}") from wrong
+            self._pieces_of, self._session = _remembering(partial(_pieces, tokenizer)), session
 
     def embed_one(self, text: str) -> Vector:
         """Return the vector of one text. Blocks; loads the model if need be."""
@@ -63,22 +73,32 @@ class MinilmModel:
 
         if self._session is None:
             self.load()
-        assert self._tokenizer is not None
-        ids = np.array([self._tokenizer.encode(text).ids], np.int64)
+        assert self._pieces_of is not None
+        ids = np.array([self._pieces_of(text)[0]], np.int64)
         feeds = {"ids": ids, "mask": np.ones(ids.shape, np.int32)}
         return self._session.run(None, feeds)[0][0]  # type: ignore[no-any-return]  # the runtime ships no types
 
     def count_tokens(self, text: str) -> int:
         """Return how many word pieces the text has, or an estimate before the model is loaded."""
-        if self._tokenizer is None:
-            return estimated_tokens(text)
-        # What is cut off shows as overflow; the two marks at the ends are no part of the text.
-        encoded = self._tokenizer.encode(text)
-        return sum(len(part.ids) - 2 for part in (encoded, *encoded.overflowing))
+        pieces_of = self._pieces_of
+        return estimated_tokens(text) if pieces_of is None else pieces_of(text)[1]
 
     def close(self) -> None:
         """Forget the model."""
-        self._session = self._tokenizer = None
+        self._session = self._pieces_of = None
+
+
+def _remembering(pieces_of: PiecesOf) -> PiecesOf:
+    """Return the same, quick for a text that it was given a moment ago: a question is counted, and then embedded."""
+    remembered = lru_cache(maxsize=_REMEMBERED)(pieces_of)
+    return lambda text: (remembered if len(text) <= _REMEMBERED_CHARS else pieces_of)(text)
+
+
+def _pieces(tokenizer: Tokenizer, text: str) -> Pieces:
+    """Return a text's pieces; the two marks at its ends are read, and not counted."""
+    encoded = tokenizer.encode(text)
+    # What is cut off shows as overflow, in parts that have marks of their own.
+    return encoded.ids, sum(len(part.ids) - 2 for part in (encoded, *encoded.overflowing))
 
 
 def _opened(model: bytes, tokens: bytes) -> tuple[Tokenizer, Any]:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from agentcache.engine.semantic.index.arrays import PartitionArrays
 
 T = TypeVar("T")
+#: Of a copy: tenant, partition, embedder.
+_Name = tuple[str, bytes, str]
 
 #: Memory for copies of partitions in one process; beyond it the one used longest ago goes.
 COPIES_BYTES: Final = 96 << 20
@@ -49,18 +51,24 @@ _ROWS_PER_SLICE: Final = 1000
 _READ_BUSY_MS, _SEARCH_BUSY_MS, _WRITE_BUSY_MS = 5, 1000, 2000
 _READ_CACHE_BYTES: Final = 4 << 20
 
+#: Up to so many rows a search takes less than the way to another thread and back.
+_ROWS_AT_ONCE: Final = 20_000
+
 _FIND_PLACE: Final = (
-    "SELECT t.number, p.number, p.rows, e.number FROM tenants t JOIN places p ON p.tenant = t.number "
-    "JOIN embedders e ON e.id = ?3 WHERE t.id = ?1 AND p.digest = ?2"
+    "SELECT p.number, p.rows, e.number, "
+    "coalesce((SELECT max(r.id) FROM rows r WHERE r.place = p.number AND r.embedder = e.number), 0) "
+    "FROM tenants t JOIN places p ON p.tenant = t.number JOIN embedders e ON e.id = ?3 WHERE t.id = ?1 AND p.digest = ?2"
 )
 _NEWER: Final = (
     "SELECT id, key, normal, expires_at, kept FROM rows "
     "WHERE place = ? AND embedder = ? AND id > ? AND expires_at > ? ORDER BY id LIMIT ?"
 )
 _FOUND: Final = (
-    "SELECT r.key, r.normal, r.stored_at, r.kept, coalesce(q.until, 0) > ?2 FROM rows r "
-    "LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key WHERE r.id = ?1 AND r.expires_at > ?2"
+    "SELECT r.id, r.key, r.normal, r.stored_at, r.kept, coalesce(q.until, 0) > ?1 FROM rows r "
+    "LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key WHERE r.id IN (?2, ?3, ?4) AND r.expires_at > ?1"
 )
+#: As many as `_FOUND` has room for.
+_FOUND_ROWS: Final = 3
 _NORMALISED: Final = (
     "SELECT r.key, r.kept, e.id FROM tenants t JOIN places p ON p.tenant = t.number JOIN rows r ON r.place = p.number "
     "JOIN embedders e ON e.number = r.embedder LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key "
@@ -81,6 +89,11 @@ class _Copy:
         self.arrays: PartitionArrays | None = None
         self.lock = threading.Lock()
 
+    def stands_for(self, place: int, place_rows: int, epoch: int) -> bool:
+        """Tell whether it is of this partition of this file, and not mostly of rows that are gone."""
+        is_mostly_dead = self.arrays is not None and self.arrays.rows > 2 * place_rows + 1000
+        return self.place == place and self.epoch == epoch and not is_mostly_dead
+
 
 class SqliteIndex:
     """Keeps rows in `path`, opened at first use; `rows_max` bounds all tenants together."""
@@ -96,7 +109,7 @@ class SqliteIndex:
         self._threads: ThreadPoolExecutor | None = None
         self._links = threading.local()
         self._all_links: list[Link] = []
-        self._copies: OrderedDict[tuple[str, bytes, str], _Copy] = OrderedDict()
+        self._copies: OrderedDict[_Name, _Copy] = OrderedDict()
         self._copies_lock = threading.Lock()
         self._copies_bytes = 0
         self._cleaned_at = 0.0
@@ -114,9 +127,12 @@ class SqliteIndex:
         cosine_min: float = COSINE_MIN,
     ) -> list[Neighbour]:
         """Return the nearest rows of the partition."""
-        return await self._search(
-            lambda link: self._nearest(link, tenant, partition, embedder_id, vector, limit, cosine_min)
-        )
+        name = (tenant.id, partition, embedder_id)
+        self._open()
+        found = self._nearest_at_once(tenant, name, vector, limit, cosine_min)
+        if found is not None:
+            return found
+        return await self._search(lambda link: self._nearest(link, tenant, name, vector, limit, cosine_min))
 
     async def find_normalised(self, tenant: Tenant, partition: bytes, normal_digest: bytes) -> bytes | None:
         """Return the key of the newest row with this normal form. On the event loop: it takes some 20 us."""
@@ -250,43 +266,60 @@ class SqliteIndex:
         except apsw.Error as error:
             raise _translated(link.report(error)) from error
 
+    def _nearest_at_once(
+        self, tenant: Tenant, name: _Name, vector: Vector, limit: int, cosine_min: float
+    ) -> list[Neighbour] | None:
+        """Return what a search on the event loop finds; None where that would keep it too long."""
+        with self._copies_lock:
+            copy = self._copies.get(name)
+            if copy is not None:
+                self._copies.move_to_end(name)
+        if copy is not None and copy.arrays is not None and copy.arrays.rows > _ROWS_AT_ONCE:
+            return None
+        try:
+            connection = self._reader.connection()
+            found = all_rows(connection, _FIND_PLACE, name)
+            if not found:
+                with self._copies_lock:
+                    self._drop_copy(name)
+                return []
+            place, place_rows, _, newest_id = found[0]
+            is_current = copy is not None and copy.stands_for(place, place_rows, self._reader.epoch)
+            if copy is None or not is_current or copy.seen_id < newest_id or not copy.lock.acquire(blocking=False):
+                return None
+            try:
+                return self._confirmed(connection, copy, tenant, name, vector, limit, cosine_min)
+            finally:
+                copy.lock.release()
+        except apsw.Error as error:
+            raise _translated(self._reader.report(error)) from error
+
     def _nearest(
-        self,
-        link: Link,
-        tenant: Tenant,
-        partition: bytes,
-        embedder_id: str,
-        vector: Vector,
-        limit: int,
-        cosine_min: float,
+        self, link: Link, tenant: Tenant, name: _Name, vector: Vector, limit: int, cosine_min: float
     ) -> list[Neighbour]:
         connection = link.connection()
-        name = (tenant.id, partition, embedder_id)
         found = all_rows(connection, _FIND_PLACE, name)
         with self._copies_lock:
             if not found:
                 self._drop_copy(name)
                 return []
-            _, place, place_rows, embedder = found[0]
+            place, place_rows, embedder, newest_id = found[0]
             copy = self._copies.get(name)
-            if copy is None or copy.place != place or copy.epoch != link.epoch or _is_mostly_dead(copy, place_rows):
+            if copy is None or not copy.stands_for(place, place_rows, link.epoch):
                 self._drop_copy(name)
                 copy = self._copies[name] = _Copy(place, link.epoch)
             self._copies.move_to_end(name)
         with copy.lock:
-            self._bring_up_to_date(connection, copy, tenant, partition, embedder_id, embedder)
+            if copy.seen_id < newest_id:
+                self._bring_up_to_date(connection, copy, tenant, name, embedder)
+                # The newest may have expired, and rows never come with smaller ids.
+                copy.seen_id = max(copy.seen_id, newest_id)
             neighbours = self._confirmed(connection, copy, tenant, name, vector, limit, cosine_min)
         self._bound_copies(name, copy)
         return neighbours
 
     def _bring_up_to_date(
-        self,
-        connection: apsw.Connection,
-        copy: _Copy,
-        tenant: Tenant,
-        partition: bytes,
-        embedder_id: str,
-        embedder: int,
+        self, connection: apsw.Connection, copy: _Copy, tenant: Tenant, name: _Name, embedder: int
     ) -> None:
         from agentcache.engine.semantic.index.arrays import PartitionArrays
 
@@ -296,7 +329,7 @@ class SqliteIndex:
             for row_id, key, normal, expires_at, stored in newer:
                 copy.seen_id = row_id
                 try:
-                    kept = unpack(tenant, stored, key, partition, embedder_id, normal)
+                    kept = unpack(tenant, stored, key, name[1], name[2], normal)
                 except Unreadable:
                     self.counters.corrupt += 1
                     continue
@@ -311,7 +344,7 @@ class SqliteIndex:
         connection: apsw.Connection,
         copy: _Copy,
         tenant: Tenant,
-        name: tuple[str, bytes, str],
+        name: _Name,
         vector: Vector,
         limit: int,
         cosine_min: float,
@@ -321,15 +354,16 @@ class SqliteIndex:
         arrays, now, passed = copy.arrays, self._clock.now(), set[int]()
         while arrays is not None and len(neighbours) < limit:
             found = arrays.search(vector, now, limit + len(passed), passed)
+            rows = self._rows_at(connection, [arrays.id_at(position) for position, _ in found], now)
             for position, cosine in found:
                 passed.add(position)
                 if cosine < cosine_min or len(neighbours) == limit:
                     return neighbours
-                rows = all_rows(connection, _FOUND, (arrays.id_at(position), now))
-                if not rows:
+                row = rows.get(arrays.id_at(position))
+                if row is None:
                     arrays.kill(position)
                     continue
-                key, normal, stored_at, stored, is_quarantined = rows[0]
+                key, normal, stored_at, stored, is_quarantined = row
                 kept = None if is_quarantined else self._read(tenant, stored, key, name, normal)
                 if kept is not None:
                     neighbours.append(Neighbour(bytes(key), cosine, kept.question, kept.writer, stored_at))
@@ -337,14 +371,23 @@ class SqliteIndex:
                 break
         return neighbours
 
-    def _read(self, tenant: Tenant, stored: Any, key: Any, name: tuple[str, bytes, str], normal: Any) -> Kept | None:
+    def _rows_at(self, connection: apsw.Connection, ids: list[int], now: float) -> dict[int, tuple[Any, ...]]:
+        """Return the rows with these ids that the file still has."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        for start in range(0, len(ids), _FOUND_ROWS):
+            some = ids[start : start + _FOUND_ROWS]
+            values = (now, *some, *[None] * (_FOUND_ROWS - len(some)))
+            rows.update((row[0], row[1:]) for row in all_rows(connection, _FOUND, values))
+        return rows
+
+    def _read(self, tenant: Tenant, stored: Any, key: Any, name: _Name, normal: Any) -> Kept | None:
         try:
             return unpack(tenant, stored, key, name[1], name[2], normal)
         except Unreadable:
             self.counters.corrupt += 1
             return None
 
-    def _bound_copies(self, name: tuple[str, bytes, str], copy: _Copy) -> None:
+    def _bound_copies(self, name: _Name, copy: _Copy) -> None:
         with self._copies_lock:
             if self._copies.get(name) is not copy:
                 return
@@ -354,7 +397,7 @@ class SqliteIndex:
             while self._copies_bytes > COPIES_BYTES and len(self._copies) > 1:
                 self._drop_copy(next(iter(self._copies)))
 
-    def _drop_copy(self, name: tuple[str, bytes, str]) -> None:
+    def _drop_copy(self, name: _Name) -> None:
         dropped = self._copies.pop(name, None)
         self._copies_bytes -= dropped.counted if dropped is not None else 0
 
@@ -372,10 +415,6 @@ class SqliteIndex:
             self._is_over = gone > 0
 
         return job
-
-
-def _is_mostly_dead(copy: _Copy, place_rows: int) -> bool:
-    return copy.arrays is not None and copy.arrays.rows > 2 * place_rows + 1000
 
 
 def _translated(error: StoreUnavailable) -> IndexUnavailable:
