@@ -80,13 +80,25 @@ class Candidate:
     #: What gave the score: the verifier's version, `cosine` or `normalised`.
     verifier: str
     veto: str = ""
-    features: list[float] = field(default_factory=list)
+    #: The question that was asked, this one, and by how much it is nearer than the next one; None where nothing was compared.
+    pair: tuple[Text, Text, float] | None = None
     #: How likely it is to want another answer, 0 to 1, by the namespace's rule; None where none is in force.
     risk: float | None = None
-    #: A difference that no evidence opens: such a pair must reach the balanced threshold; "" for none.
-    trap: str = ""
     #: Its entry, once it was fetched and may be served.
     entry: Entry | None = None
+    _features: list[float] | None = None
+
+    @property
+    def features(self) -> list[float]:
+        """What both questions differ in; of one with a veto nobody asks on the way of a call, so that it is worked out late."""
+        if self._features is None:
+            self._features = [] if self.pair is None else pair_features(*self.pair[:2], self.cosine, self.pair[2])
+        return self._features
+
+    @property
+    def trap(self) -> str:
+        """A difference that no evidence opens: such a pair must reach the balanced threshold; "" for none."""
+        return trap_in(self.features) if self.features else ""
 
     @property
     def signals(self) -> Signals:
@@ -203,31 +215,28 @@ def judge(
     """Return the neighbours with their verdicts, the best first: by the risk where a rule is in force, else by the score."""
     by_cosine = settings.verifier == COSINE
     texts = [analyse(neighbour.question) for neighbour in neighbours]
-    rows = [
-        pair_features(asked, stored, neighbour.cosine, _margin(texts, neighbours) if place == 0 else 0.0)
-        for place, (stored, neighbour) in enumerate(zip(texts, neighbours, strict=True))
-    ]
-    refusals = [veto(asked, stored) or "" for stored in texts]
-    scores = iter([] if by_cosine else verifier.scores([row for row, no in zip(rows, refusals, strict=True) if not no]))
-    judged = []
-    for neighbour, stored, features, refused in zip(neighbours, texts, rows, refusals, strict=True):
-        if by_cosine:
-            score = 0.0 if refused else neighbour.cosine
-        else:
-            score = 0.0 if refused else framed_score(asked, stored, next(scores))
-        judged.append(
-            Candidate(
-                key=neighbour.key,
-                question=neighbour.question,
-                writer=neighbour.writer,
-                cosine=neighbour.cosine,
-                score=score,
-                verifier=COSINE if by_cosine else verifier.version,
-                veto=refused,
-                features=features,
-                trap=trap_in(features),
-            )
+    margins = [_margin(texts, neighbours), *[0.0] * (len(texts) - 1)] if texts else []
+    judged = [
+        Candidate(
+            key=neighbour.key,
+            question=neighbour.question,
+            writer=neighbour.writer,
+            cosine=neighbour.cosine,
+            score=0.0,
+            verifier=COSINE if by_cosine else verifier.version,
+            veto=veto(asked, stored) or "",
+            pair=(asked, stored, margin),
         )
+        for neighbour, stored, margin in zip(neighbours, texts, margins, strict=True)
+    ]
+    passed = [(one, stored) for one, stored in zip(judged, texts, strict=True) if not one.veto]
+    if by_cosine:
+        for one, _ in passed:
+            one.score = one.cosine
+    else:
+        scores = verifier.scores([one.features for one, _ in passed])
+        for (one, stored), score in zip(passed, scores, strict=True):
+            one.score = framed_score(asked, stored, score)
     if rule is None:
         judged.sort(key=lambda one: (-one.score, -one.cosine))
         return judged
