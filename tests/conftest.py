@@ -27,6 +27,7 @@ from tests.support.django_project import (  # noqa: F401 - fixtures; Django is s
 )
 from tests.support.gateway import PATIENCE, FullGateway
 from tests.support.guarded import free_port
+from tests.support.memory_folder import memory_folder
 from tests.support.migrated_records import postgres_server
 from tests.support.redis_server import RedisCluster, RedisServer
 from tests.support.tiers import IS_RELEASE
@@ -34,6 +35,10 @@ from tests.support.tiers import IS_RELEASE
 # How long an example takes says what else the machine does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# Before a release files are on a disk, with as many rows as that takes.
+if not IS_RELEASE and (in_memory := memory_folder()):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(in_memory))
 
 #: Which folders come first: what waits for processes and browsers runs beside what computes, and nothing long is left
 #: for the end, when only one process of the run has something to do.
