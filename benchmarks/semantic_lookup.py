@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -31,12 +32,19 @@ QUESTIONS = {
     60: "I am logged out of my work account and have no phone with me, because it was stolen last week on a journey. How do I reset "
     "the password without it, and how long does it usually take until somebody of the support team answers a request of that kind?",
 }
+#: The question of 22 pieces with other words in two places, so that no look-up asks what one before it did.
+ASKED = [
+    QUESTIONS[22].replace("work account", f"{account} account").replace("phone", thing)
+    for account in "work home bank mail team shop game school music film news club city church park lake".split()
+    for thing in "phone key card book bag car watch desk map pen ring box hat coat cup door ball boat coin list note page plan road cat".split()
+]
 #: Stored questions that a look-up with the question of 22 pieces has to judge, in one of many spellings each.
 STORED = (
     "How can I reset the password of my work account {} when I am logged out and have no phone?",
     "How do I change the password of my work account {} while I am logged in and have no phone with me?",
     "How is the phone number {} of my account reset when I am logged out of it?",
 )
+_spelling = itertools.count()
 
 
 def memory_mb() -> float:
@@ -115,15 +123,18 @@ async def measure_index(
     verifier = load_verifier()
 
     async def look(number: int) -> None:
-        embedder.count_tokens(QUESTIONS[22])
+        question = ASKED[number]
+        embedder.count_tokens(question)
+        # Met in an earlier measurement.
         analyse.cache_clear()
-        text = analyse(QUESTIONS[22])
-        await embedder.embed([QUESTIONS[22]], seconds=60)
+        text = analyse(question)
+        await embedder.embed([question], seconds=60)
         await index.nearest(tenant, partition, EMBEDDER, asked[number])
         # Those of the index are numbers of rows, which are judged in no time.
-        found = [Neighbour(b"", 0.9, question.format(number), "", 0.0) for question in STORED]
+        found = [Neighbour(b"", 0.9, stored.format(next(_spelling)), "", 0.0) for stored in STORED]
         judge(text, found, OFF, verifier)
 
+    assert all(embedder.count_tokens(question) == 22 for question in ASKED)
     whole = await timed(look)
     normal = await timed(lambda n: index.find_normalised(tenant, partition, digest("normal", f"row {n}")))
     print(f"{name}, {rows:,} questions in one partition: +{memory_mb() - before:.0f} MB here, {added:.0f} us to add")
