@@ -66,11 +66,11 @@ print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
     assert finished.stdout.strip() == "[]"
 
 
-def test_a_server_without_near_questions_loads_nothing_for_them():
+def test_a_server_loads_nothing_for_near_questions_that_it_has_not_nor_for_a_terminal():
     program = """
 import sys
 import agentcache.supervisor.server, agentcache.asgi
-extra = {"numpy", "onnxruntime", "tokenizers", "sentence_transformers"}
+extra = {"numpy", "onnxruntime", "tokenizers", "sentence_transformers", "rich"}
 print(sorted(extra & {name.split(".")[0] for name in sys.modules}))
 """
     finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from ninja.security.base import AuthBase
 
 from agentcache.accounts.errors import ReauthRequired
 from agentcache.accounts.models import User
@@ -111,28 +110,3 @@ def _ask(request: HttpRequest, url_name: str) -> HttpResponseBase:
         del response["Location"]
         return response
     return HttpResponseRedirect(target)
-
-
-class SessionAuth(AuthBase):
-    """Guards an API operation: a session, by cookie from a browser or by X-Session-Token from a program."""
-
-    openapi_type = "apiKey"
-    openapi_in = "header"
-    openapi_name = "X-Session-Token"
-
-    def __call__(self, request: HttpRequest) -> Any | None:
-        """Return the user, or None, which becomes a 401."""
-        return request.user if request.user.is_authenticated else None
-
-
-class FreshSessionAuth(SessionAuth):
-    """Guards an API operation that cannot be undone: a session of somebody who signed in within 15 minutes."""
-
-    needs_fresh_session = True
-
-    def __call__(self, request: HttpRequest) -> Any | None:
-        """Return the user or None; raise `ReauthRequired` when the sign-in is too old."""
-        user = super().__call__(request)
-        if user is not None:
-            require_fresh(request)
-        return user

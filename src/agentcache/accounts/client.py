@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import ua_parser
 from django.http import HttpRequest
 
 from agentcache.kit.networks import network_of
@@ -37,6 +36,9 @@ def describe(request: HttpRequest) -> str:
 @lru_cache(maxsize=512)
 def browser_and_system(agent: str) -> tuple[str, str]:
     """Return the names of browser and system; a program's own name where it is no browser."""
+    # Its tables are read when somebody signs in or looks at sessions, not at each start.
+    import ua_parser
+
     parsed = ua_parser.parse(agent)
     browser = (
         parsed.user_agent.family if parsed.user_agent is not None else agent.partition("/")[0] or "Unknown program"

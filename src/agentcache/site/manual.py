@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from agentcache.site.markdown import Rendered, render
+if TYPE_CHECKING:
+    from agentcache.site.markdown import Rendered
 
 _PACKAGED: Final = Path(__file__).parent / "manual"
 _INDEX: Final = "docs/README.md"
@@ -85,6 +86,9 @@ def sections() -> tuple[Section, ...]:
 @lru_cache(maxsize=_PAGES_KEPT)
 def rendered(path: str) -> Rendered:
     """Return a file as a page; programs are shown as they are."""
+    # Its parser is loaded when somebody reads the manual, not at each start.
+    from agentcache.site.markdown import render
+
     text = read(path)
     if path.endswith(".py"):
         said = text.split('"""')[1].strip().split("\n", 1)[0] if text.count('"""') > 1 else ""

@@ -10,9 +10,10 @@ import pydantic
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
 
-from agentcache.accounts.access import SessionAuth, user_of
+from agentcache.accounts.access import user_of
 from agentcache.accounts.api import entering, own, schemas
 from agentcache.accounts.errors import NotSignedIn
+from agentcache.accounts.session_auth import SessionAuth
 from agentcache.kit.errors import BadRequest
 from agentcache.teams import queries as team_queries
 from agentcache.teams import services as teams

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from django.urls import get_resolver
 
-from agentcache.accounts.access import SessionAuth
+from agentcache.accounts.session_auth import SessionAuth
 from agentcache.teams.access import TeamAuth
 from agentcache.teams.permissions import Permission
 from agentcache.web.api import api, nobody

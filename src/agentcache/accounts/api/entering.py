@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from agentcache.accounts import queries, services
-from agentcache.accounts.access import SessionAuth
 from agentcache.accounts.api import schemas
 from agentcache.accounts.models import User
 from agentcache.accounts.services import SignIn
+from agentcache.accounts.session_auth import SessionAuth
 from agentcache.accounts.session_store import KEPT
 
 router = Router()

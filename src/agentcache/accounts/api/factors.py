@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from agentcache.accounts import queries, services
-from agentcache.accounts.access import FreshSessionAuth, SessionAuth, user_of
+from agentcache.accounts.access import user_of
 from agentcache.accounts.api import schemas
+from agentcache.accounts.session_auth import FreshSessionAuth, SessionAuth
 
 router = Router(auth=FreshSessionAuth())
 

@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from agentcache.accounts import queries, services
-from agentcache.accounts.access import FreshSessionAuth, SessionAuth, user_of
+from agentcache.accounts.access import user_of
 from agentcache.accounts.api import schemas
 from agentcache.accounts.api.entering import account_of
+from agentcache.accounts.session_auth import FreshSessionAuth, SessionAuth
 from agentcache.accounts.session_store import KEPT
 
 router = Router(auth=SessionAuth())

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-import structlog
-
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.kit.clock import Clock
+from agentcache.kit.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class BreakerState(Enum):

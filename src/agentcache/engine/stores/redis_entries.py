@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-import structlog
 from redis.exceptions import OutOfMemoryError
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, earlier, outdated
@@ -54,8 +53,9 @@ from agentcache.engine.stores.redis_log import (
 from agentcache.engine.stores.redis_reach import survey, survey_logged
 from agentcache.engine.stores.redis_writes import Framed
 from agentcache.kit.clock import Clock
+from agentcache.kit.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 T = TypeVar("T")
 
 #: Uses are kept in memory and written down this often.

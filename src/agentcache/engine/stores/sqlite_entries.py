@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
-import structlog
 
 from agentcache.engine.entries import Entry, Lookup, Mark, Reach, Selector, Tenant, earlier, outdated
 from agentcache.engine.freshness import kept_until
@@ -39,9 +38,10 @@ from agentcache.engine.stores.sqlite_upgrade import upgrade
 from agentcache.engine.stores.sqlite_writer import Writer
 from agentcache.engine.stores.sqlite_writes import Row
 from agentcache.kit.clock import Clock
+from agentcache.kit.logs import get_logger
 
 T = TypeVar("T")
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Mark and entry come from one statement, so from one snapshot of the file.
 _LOOK_UP = (

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import structlog
 
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreFull, StoreUnavailable, UnsuitableStore
 from agentcache.engine.stores.recent import SharedCounters
 from agentcache.engine.stores.sqlite_schema import CACHE_LAYOUT, Layout
+from agentcache.kit.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: First release without the WAL-reset bug, which corrupts a file that two connections use.
 SQLITE_MINIMUM = (3, 51, 3)

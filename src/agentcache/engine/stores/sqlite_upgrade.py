@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import apsw
-import structlog
 
 from agentcache.engine.sources import normal_source
 from agentcache.engine.stores.framing import Corrupt, head_meta
 from agentcache.engine.stores.sqlite_file import all_rows
 from agentcache.engine.stores.sqlite_schema import CATALOG_BY_PATH, SCHEMA_VERSION
+from agentcache.kit.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def upgrade(connection: apsw.Connection, version: int) -> None:

@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from ninja import Query, Status
 
 from agentcache.accounts import client
-from agentcache.accounts.access import SessionAuth, user_of
+from agentcache.accounts.access import user_of
+from agentcache.accounts.session_auth import SessionAuth
 from agentcache.audit.services import Actor
 from agentcache.teams import queries, services
 from agentcache.teams.access import TeamAuth, TeamRequest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from ninja import Status
 
-from agentcache.accounts.access import SessionAuth, user_of
+from agentcache.accounts.access import user_of
+from agentcache.accounts.session_auth import SessionAuth
 from agentcache.audit.services import Actor
 from agentcache.teams import logo_response, queries, services
 from agentcache.teams.access import SESSION_TEAM, TeamAuth, TeamRequest, switch_team
