@@ -51,13 +51,31 @@ def weight_of_all(words: tuple[str, ...]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class _Sum:
+    """A vector for several words, and the square of its length."""
+
+    vector: Floats
+    square: float
+
+    @classmethod
+    def of(cls, vector: Floats) -> _Sum:
+        """Return it with its length."""
+        return cls(vector, float(vector @ vector))
+
+    def cosine(self, other: _Sum) -> float:
+        """Return how near two are, -1 to 1; 0 where one is nothing."""
+        lengths = self.square * other.square
+        return float(self.vector @ other.vector) / math.sqrt(lengths) if lengths else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Words:
     """The content words of a prompt: a vector each, their weights, and the weighted sum of the vectors."""
 
     rows: Floats
     weights: Floats
     total: float
-    whole: Floats
+    whole: _Sum
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +83,7 @@ def _words(content: tuple[str, ...]) -> _Words:
     import numpy as np
 
     rows, weights = rows_of(content), np.array([weight(word) for word in content], np.float32)
-    return _Words(rows, weights, float(weights.sum()), weights @ rows)
+    return _Words(rows, weights, float(weights.sum()), _Sum.of(weights @ rows))
 
 
 Nearness = tuple[list[float], list[float]]
@@ -83,11 +101,13 @@ def alignment(
     functions = _functions(first, second)
     ours, theirs = _words(first.content), _words(second.content)
     if not left and not right:
-        return [*NEUTRAL[:-3], _cosine(ours.whole, theirs.whole), 1.0, functions], ([], [])
+        return [*NEUTRAL[:-3], ours.whole.cosine(theirs.whole), 1.0, functions], ([], [])
     left, right = list(left[:_PAIRED_MAX]), list(right[:_PAIRED_MAX])
-    cosines = ours.rows[left] @ theirs.rows.T
-    best = _best(first, second, left, right, cosines, theirs.rows[right] @ ours.rows.T)
-    weights = ours.weights[left].tolist(), theirs.weights[right].tolist()
+    our_rows, their_rows = ours.rows.take(left, axis=0), theirs.rows.take(right, axis=0)
+    our_weights, their_weights = ours.weights.take(left), theirs.weights.take(right)
+    cosines = our_rows @ theirs.rows.T
+    best = _best(first, second, left, right, cosines, their_rows @ ours.rows.T)
+    weights = our_weights.tolist(), their_weights.tolist()
     gaps = [[of * (1 - near) for of, near in zip(*side, strict=True)] for side in zip(weights, best, strict=True)]
     total = ours.total + theirs.total
     likest = sorted([*best[0], *best[1], 1.0])
@@ -95,11 +115,12 @@ def alignment(
         1 - sum(map(sum, gaps)) / total if total else 1.0,
         likest[0],
         likest[1],
-        *_paired(cosines[:, right]),
+        *_paired(cosines.take(right, axis=1)),
         *sorted(map(sum, gaps)),
         max(0.0, *gaps[0], *gaps[1]),
-        _cosine(ours.whole, theirs.whole),
-        _remainders(ours, theirs, left, right),
+        ours.whole.cosine(theirs.whole),
+        # What either prompt has alone, as a whole: "get rid of" and "remove".
+        _Sum.of(our_weights @ our_rows).cosine(_Sum.of(their_weights @ their_rows)) if left and right else -0.5,
         functions,
     ]
     return values, best
@@ -119,24 +140,16 @@ def _best(
     return ours, theirs
 
 
-def _paired(cosines: Floats) -> tuple[float, float]:
-    """Return the mean and the least cosine of words that are paired one to one, the nearest first."""
-    if not cosines.size:
+def _paired(rest: Floats) -> tuple[float, float]:
+    """Return the mean and the least of the cosines in `rest` of words that are paired one to one, the nearest first; uses `rest` up."""
+    if not rest.size:
         return 0.0, 0.0
     found = []
-    rest = cosines.copy()
     for _ in range(min(rest.shape)):
         row, column = divmod(int(rest.argmax()), rest.shape[1])
         found.append(float(rest[row, column]))
         rest[row], rest[:, column] = -2, -2
     return sum(found) / len(found), found[-1]
-
-
-def _remainders(ours: _Words, theirs: _Words, left: list[int], right: list[int]) -> float:
-    """Return the cosine of what either prompt has alone, as a whole: "get rid of" and "remove"."""
-    if left and right:
-        return _cosine(ours.weights[left] @ ours.rows[left], theirs.weights[right] @ theirs.rows[right])
-    return -0.5
 
 
 def _functions(first: Text, second: Text) -> float:
@@ -145,9 +158,9 @@ def _functions(first: Text, second: Text) -> float:
         return 1.0
     if not ours or not theirs:
         return 0.0
-    return _cosine(rows_of(tuple(sorted(ours))).sum(axis=0), rows_of(tuple(sorted(theirs))).sum(axis=0))
+    return _sum_of(ours).cosine(_sum_of(theirs))
 
 
-def _cosine(one: Floats, other: Floats) -> float:
-    lengths = float(one @ one) * float(other @ other)
-    return float(one @ other) / math.sqrt(lengths) if lengths else 0.0
+@lru_cache(maxsize=4096)
+def _sum_of(words: frozenset[str]) -> _Sum:
+    return _Sum.of(rows_of(tuple(sorted(words))).sum(axis=0))

@@ -74,7 +74,7 @@ _SUFFIX: Final = re.compile(
 _END: Final = re.compile(r"[\s.!?…。！？]+$")
 _SPACE: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_CAPITALISED: Final = re.compile(r"[a-z]*[A-Z][A-Za-z]*")
+_CAPITALISED: Final = re.compile(r"(?<![A-Za-z])[a-z]*[A-Z][A-Za-z]*")
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"'})
 
 
