@@ -77,6 +77,8 @@ def test_a_veto_comes_before_any_score() -> None:
         (judged,) = judge(asked, [near("Summarise invoice 4712 for me.", 0.99)], settings, load_verifier())
         assert (judged.score, bool(judged.veto)) == (0.0, True)
         assert _result([judged]) == "veto"
+        # What they differ in is told to whoever asks for it, all the same.
+        assert judged.named_features()["numbers_changed"] == 1
     assert _result([]) == "none"
 
 

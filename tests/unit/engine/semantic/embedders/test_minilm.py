@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from agentcache.engine.semantic.embedders import minilm_files
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.minilm import TOKENS_MAX, MinilmModel
 from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
-from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, SemanticNotInstalled, estimated_tokens
+from agentcache.engine.semantic.embedders.port import (
+    EmbedderUnavailable,
+    SemanticNotInstalled,
+    Vector,
+    estimated_tokens,
+)
 from agentcache.engine.semantic.embedders.threaded import WAITING_MAX, ThreadedEmbedder
 from agentcache.settings import Settings
 from tests.support.semantic_models import lend_models, models_folder
@@ -95,6 +101,26 @@ async def test_a_caller_that_gave_up_leaves_the_others_alone(embedder: GuardedEm
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in ended[::2])
     assert all(isinstance(each, list) and len(each) == 1 for each in ended[1::2])
+
+
+async def test_a_text_is_told_before_those_behind_it_are_done(model: MinilmModel) -> None:
+    goes_on = threading.Event()
+
+    class Halting(MinilmModel):
+        def embed_one(self, text: str) -> Vector:
+            assert text != "second" or goes_on.wait(60)
+            return model.embed_one(text)
+
+    embedder = ThreadedEmbedder(Halting(models_folder()))
+    try:
+        first, second = (asyncio.create_task(embedder.embed([text])) for text in ("first", "second"))
+        assert len(await first) == 1
+        assert not second.done()
+        goes_on.set()
+        assert len(await second) == 1
+    finally:
+        goes_on.set()
+        await embedder.aclose()
 
 
 async def test_too_many_waiting_texts_are_refused_at_once() -> None:
