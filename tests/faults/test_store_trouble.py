@@ -7,6 +7,7 @@ import contextlib
 import os
 import statistics
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -255,8 +256,16 @@ async def test_f11_f12_one_probe_and_one_line_however_many_ask(tmp_path, provide
         structlog.testing.capture_logs() as lines,
         LightGateway(tmp_path, provider, AGENTCACHE_REDIS_URL=redis_server.url, **BUDGET) as gateway,
     ):
-        # So late that even a busy machine answers some calls before it.
-        gateway.parts.entries.breaker._probe_seconds = 1.5
+        # However slow the machine is, some calls are answered before the first probe is.
+        breaker, is_thawed = gateway.parts.entries.breaker, threading.Event()
+        probe = breaker._probe
+
+        async def probe_once_thawed():
+            while not is_thawed.is_set():
+                await asyncio.sleep(0.005)
+            await probe()
+
+        breaker._probe = probe_once_thawed
         async with Load(gateway, "f11", callers=24) as load:
             await asyncio.sleep(0.3)
             redis_server.freeze()
@@ -266,11 +275,12 @@ async def test_f11_f12_one_probe_and_one_line_however_many_ask(tmp_path, provide
                 while len(load.answers) <= opened_with + 10:
                     await asyncio.sleep(0.005)
             redis_server.thaw()
+            is_thawed.set()
             await until_state(gateway, BreakerState.CLOSED, 60)
             while_open = len(load.answers) - opened_with
         load.check()
         assert while_open > 10
-        assert gateway.parts.entries.breaker.probes == 1
+        assert breaker.probes == 1
         changes = [line["event"] for line in lines]
         assert changes == ["store breaker opened", "store breaker closed"]
     record("F11, F12 through the gateway", calls_while_open=while_open, probes=1, log_lines=len(changes))

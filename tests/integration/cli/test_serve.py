@@ -43,7 +43,9 @@ def upstream(provider):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, upstream):
-    with ServerProcess(tmp_path_factory.mktemp("installation") / "data", "--workers", "2", **upstream) as server:
+    # A busy machine may take longer for a look-up than its budget, which would then be a miss.
+    settings = {**upstream, "AGENTCACHE_STORE_BUDGET_MS": "10000"}
+    with ServerProcess(tmp_path_factory.mktemp("installation") / "data", "--workers", "2", **settings) as server:
         yield server
 
 
