@@ -319,9 +319,11 @@ async def test_c12_a_slow_follower_holds_up_nobody(_two_on_sqlite, provider):
     processes = server_processes(gateway)
     provider.script(text=text, times=None)
     started = time.monotonic()
-    for name in ("warm 1", "warm 2"):
-        assert all(text_of(answer) == text for answer in await answers(f"c12 {name}", 8))
-    usual = (time.monotonic() - started) / 2
+    # So many that both processes come to their size: connections go to whichever is awake first.
+    warm = 6
+    for number in range(warm):
+        assert all(text_of(answer) == text for answer in await answers(f"c12 warm {number}", 8))
+    usual = (time.monotonic() - started) / warm
     before = resident(processes)
     with ChaosProxy(int(gateway.url.rsplit(":", 1)[1])) as proxy:
         proxy.down.bandwidth = 1.0
@@ -331,7 +333,7 @@ async def test_c12_a_slow_follower_holds_up_nobody(_two_on_sqlite, provider):
         lines = [f"POST {CHAT_PATH} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json"]
         lines += [f"{name}: {value}" for name, value in given.items()] + [f"content-length: {len(content)}", "", ""]
         await asyncio.to_thread(slow.sendall, "\r\n".join(lines).encode() + content)
-        await asyncio.to_thread(provider.wait_for_calls, 3)
+        await asyncio.to_thread(provider.wait_for_calls, warm + 1)
         started = time.monotonic()
         others = await answers("c12 slow", 8)
         took = time.monotonic() - started
@@ -341,7 +343,7 @@ async def test_c12_a_slow_follower_holds_up_nobody(_two_on_sqlite, provider):
         with contextlib.suppress(BlockingIOError):
             assert b"HTTP/1.1 200 OK".startswith(slow.recv(15))
         slow.close()
-    assert provider.call_count == 3
+    assert provider.call_count == warm + 1
     assert took < 10 * usual + 5  # a bound against being held up, no benchmark
     assert growth <= 8 << 20
     record(
