@@ -37,7 +37,8 @@ def run_worker(
 ) -> None:
     """Work jobs off until SIGTERM or SIGINT, then let the running ones end; `is_prepared` if this process did that."""
     configure_logging(settings.log_level)
-    # Where the machine is short of time, answers come before the keeping of books.
+    # Where the machine is short of time, answers come before the keeping of books. Where a sandbox forbids to ask for less
+    # of it, the worker runs as it is.
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     # See `server.main`.

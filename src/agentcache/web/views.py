@@ -34,7 +34,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 400: a host that is not ours, or a form that cannot be read; 413 when it is only too large."""
     if isinstance(exception, RequestDataTooBig):
         advice = "Go back and send less, or in several parts."
-        return refuse(request, PayloadTooLarge(), "This is more than is taken at once", advice)
+        return refuse(request, PayloadTooLarge(), "This is too large", advice)
     return refuse(request, BadRequest(), "This request cannot be read", "Check the address and try again.")
 
 

@@ -9,19 +9,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agentcache.supervisor.child import HOPELESS_DEATHS, Child
+from tests.support.children import WITH_LIFELINE, kept_running
 
-READY = """
-import sys, time
-from agentcache.supervisor.lifeline import Lifeline
-lifeline = Lifeline(int(sys.argv[-1]))
-"""
-STAYS = READY + "lifeline.ready()\ntime.sleep(60)"
-COMPLAINS = READY + "lifeline.not_ready('the store is away')\nlifeline.ready()\ntime.sleep(60)"
+STAYS = WITH_LIFELINE + "lifeline.ready()\ntime.sleep(60)"
+COMPLAINS = WITH_LIFELINE + "lifeline.not_ready('the store is away')\nlifeline.ready()\ntime.sleep(60)"
 #: Serves, dies; the supervisor shall bring it back.
-DIES_LATER = READY + "lifeline.ready()\ntime.sleep(0.05)\nsys.exit(7)"
+DIES_LATER = WITH_LIFELINE + "lifeline.ready()\ntime.sleep(0.05)\nsys.exit(7)"
 DIES_AT_ONCE = "import sys\nsys.exit(9)"
 IGNORES_SIGTERM = (
-    READY + "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nlifeline.ready()\ntime.sleep(60)"
+    WITH_LIFELINE + "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nlifeline.ready()\ntime.sleep(60)"
 )
 
 
@@ -46,12 +42,8 @@ class Watcher:
 async def running(program, pause_seconds=0.01):
     watcher = Watcher()
     child = Child("server 1", ["-c", program], watcher, environ=os.environ, pause_seconds=pause_seconds)
-    task = asyncio.create_task(child.keep_running())
-    try:
+    async with kept_running(child) as task:
         yield child, watcher, task
-    finally:
-        child.kill()
-        await task
 
 
 async def test_a_child_that_serves_is_ready_until_it_is_asked_to_end():

@@ -6,15 +6,11 @@ import pytest
 
 from agentcache.supervisor.errors import CannotStart
 from agentcache.supervisor.preparing_child import PreparingChild
+from tests.support.children import WITH_LIFELINE, kept_running
 
-BEGIN = """
-import sys, time
-from agentcache.supervisor.lifeline import Lifeline
-lifeline = Lifeline(int(sys.argv[-1]))
-"""
 #: Prepares, dies, and works once it is started again.
 PREPARES = (
-    BEGIN
+    WITH_LIFELINE
     + """
 if "--prepare" in sys.argv:
     lifeline.prepared({"key": "ac_live_x"})
@@ -25,9 +21,9 @@ time.sleep(60)
 )
 #: As long as a message may be that takes several readings.
 REASON = "The database is away. " * 1000
-REFUSES = BEGIN + f"lifeline.refused('database_unreachable', {REASON!r})\nsys.exit(1)"
+REFUSES = WITH_LIFELINE + f"lifeline.refused('database_unreachable', {REASON!r})\nsys.exit(1)"
 SAYS_NOTHING = "import sys\nsys.exit(9)"
-TAKES_LONG = BEGIN + "lifeline.not_ready('it takes long')\ntime.sleep(60)"
+TAKES_LONG = WITH_LIFELINE + "lifeline.not_ready('it takes long')\ntime.sleep(60)"
 
 
 class Watcher:
@@ -48,12 +44,8 @@ class Watcher:
 async def running(program):
     watcher = Watcher()
     child = PreparingChild("job worker", ["-c", program], watcher, environ=os.environ)
-    task = asyncio.create_task(child.keep_running())
-    try:
+    async with kept_running(child) as task:
         yield child, watcher, task
-    finally:
-        child.kill()
-        await task
 
 
 async def test_what_it_prepared_is_told_and_a_process_that_dies_later_does_not_prepare_again():

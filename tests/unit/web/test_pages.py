@@ -64,7 +64,7 @@ async def test_too_large_a_form_is_called_that(app):
     form = {"content_type": "application/x-www-form-urlencoded", "content_length": "3000000"}
     page = await call(app, "/login", method="POST", **form)
     assert page.status == 413
-    assert "more than is taken at once" in page.text
+    assert "This is too large" in page.text
 
 
 async def test_a_page_that_breaks_tells_nothing_but_an_id(app, monkeypatch, caplog):
