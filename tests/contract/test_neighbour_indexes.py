@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentcache.engine.entries import Tenant
+from agentcache.engine.semantic.index.examining import examine
 from agentcache.engine.semantic.index.pgvector import PgvectorIndex
-from agentcache.engine.semantic.index.port import NeighbourIndex
+from agentcache.engine.semantic.index.port import IndexUnavailable, NeighbourIndex
 from agentcache.engine.semantic.index.redis import RedisIndex
 from agentcache.engine.semantic.index.sqlite import SqliteIndex
 from agentcache.kit.clock import ManualClock
@@ -17,7 +18,8 @@ from tests.contract.neighbour_index import IndexMaker, NeighbourIndexContract
 from tests.support.entries import make_tenant
 from tests.support.postgres_server import PostgresServer
 from tests.support.query_engine import find_query_engine
-from tests.support.redis_server import RedisServer
+from tests.support.questions import make_row
+from tests.support.redis_server import RedisCluster, RedisServer
 
 
 class Sealed:
@@ -92,3 +94,24 @@ class TestRedisIndex(NeighbourIndexContract):
 
 class TestSealedRedisIndex(Sealed, TestRedisIndex):
     pass
+
+
+async def test_a_cluster_is_refused_in_so_many_words(redis_cluster: RedisCluster) -> None:
+    examined = examine(redis_cluster.url)
+    assert "is part of a cluster" in examined.problem
+    assert "PostgreSQL" in examined.mend
+    index = RedisIndex(redis_cluster.url, clock=ManualClock(), rows_max=1_000)
+    said = set()
+    for number in range(8):
+        try:
+            await index.forget_tenant(make_tenant(f"team_{number}"))
+            await index.add(make_tenant(f"team_{number}"), make_row("a"))
+        except IndexUnavailable as error:
+            said.add(error.message.partition(",")[0])
+    await index.aclose()
+    assert "this Redis is part of a cluster" in said
+
+
+def test_what_can_keep_no_vectors_is_said(redis_server: RedisServer, pgvector_server: PostgresServer) -> None:
+    assert "has no query engine" in examine(redis_server.url).problem
+    assert examine(pgvector_server.create_database()).problem == ""

@@ -226,6 +226,8 @@ def index_url(text: str) -> str:
     """Read the URL of a server that keeps vectors: Redis with the query engine, or PostgreSQL with pgvector."""
     if text.lower().startswith(("postgres:", "postgresql:")):
         return database_url(text)
+    if text.lower().startswith(("redis+cluster:", "rediss+cluster:")):
+        raise ValueError("names a Redis Cluster, whose nodes search their own rows only; name one Redis, or PostgreSQL")
     parts = _split(text, ("redis", "rediss"))
     if parts.path.strip("/") not in ("", "0"):
         raise ValueError("names another database than 0, and the query engine of Redis has only that one")

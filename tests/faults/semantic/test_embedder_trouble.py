@@ -10,6 +10,7 @@ from hashlib import md5, sha256
 import httpx
 import numpy as np
 import pytest
+import structlog
 
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vector
@@ -123,7 +124,11 @@ def test_vectors_of_another_model_are_never_compared(team, provider, service):
 
 def test_an_index_that_cannot_be_opened_costs_the_tier_alone(tmp_path, provider):
     (tmp_path / "semantic.db").mkdir()
-    with NearGateway(tmp_path, provider) as gateway, httpx.Client(timeout=60) as client:
+    with (
+        structlog.testing.capture_logs() as lines,
+        NearGateway(tmp_path, provider) as gateway,
+        httpx.Client(timeout=60) as client,
+    ):
         team = NearTeam(gateway, client, "acme", SERVES)
         first = team.send(ASKED)
         assert (first.status_code, result(first)) == (200, "skipped")
@@ -133,3 +138,5 @@ def test_an_index_that_cannot_be_opened_costs_the_tier_alone(tmp_path, provider)
         said = team.api("feedback", {"key": first.headers["x-agentcache-key"], "verdict": "wrong"})
         # What cannot be taken out of service now is not called done.
         assert said.status_code == 503
+    told = [line["log_level"] for line in lines if line["event"] == "semantic_index_failed"]
+    assert told == ["warning"], "whoever runs the server is told, once"

@@ -188,6 +188,14 @@ def test_an_embedding_service_or_an_index_that_is_away_is_named(monkeypatch):
     assert examine()[2]["index"]["verdict"] == "fail"
 
 
+def test_a_cluster_for_the_index_is_refused_with_what_to_take_instead(monkeypatch):
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_INDEX_URL", "rediss+cluster://host:6379")
+    exit_code, _, findings = examine()
+    said = findings["AGENTCACHE_SEMANTIC_INDEX_URL"]
+    assert (exit_code, said["verdict"]) == (1, "fail")
+    assert "Redis Cluster" in said["found"] and "PostgreSQL" in said["found"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

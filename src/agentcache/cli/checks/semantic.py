@@ -9,6 +9,7 @@ from agentcache.cli.checks.finding import Finding, fail, ok, skip, warn
 from agentcache.engine.semantic.embedders.minilm_files import are_whole
 from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
 from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
+from agentcache.engine.semantic.index.examining import examine
 from agentcache.kit.errors import AgentCacheError
 from agentcache.settings import Settings
 
@@ -67,26 +68,10 @@ def _index(settings: Settings) -> Finding:
     if url is None:
         return ok(PART, "index", f"embedded: {settings.semantic_db}")
     try:
-        return _pgvector(url) if url.startswith("postgres") else _redis(url)
+        examined = examine(url)
     except AgentCacheError as error:
         mend = "Start the server, mend the URL, or unset it for the embedded index."
         return fail(PART, "index", f"AGENTCACHE_SEMANTIC_INDEX_URL: no answer ({error.message})", mend)
-
-
-def _redis(url: str) -> Finding:
-    from agentcache.engine.stores.redis_report import report
-
-    found = report(url)
-    what = f"{found.product} {found.version}"
-    if not found.has_query_engine:
-        return fail(PART, "index", f"{what} has no query engine", "Use Redis 8 or Redis Stack, or unset the URL.")
-    return ok(PART, "index", f"{what} with the query engine")
-
-
-def _pgvector(url: str) -> Finding:
-    from agentcache.engine.semantic.index.pgvector import pgvector_version
-
-    version, is_set_up = pgvector_version(url)
-    if not version:
-        return fail(PART, "index", "this PostgreSQL has no pgvector", "Install the extension pgvector there.")
-    return ok(PART, "index", f"pgvector {version}" + ("" if is_set_up else ", to be set up at first use"))
+    if examined.problem:
+        return fail(PART, "index", examined.problem, examined.mend)
+    return ok(PART, "index", examined.found)

@@ -75,7 +75,8 @@ class SemanticAsked:
 
 NOTHING_ASKED: Final = SemanticAsked()
 _MODES_ASKED: Final = ("off", "safe", "balanced", "shadow")
-_NUMBER: Final = re.compile(r"0?\.\d{1,6}|[01]|1\.0{1,6}")
+#: As many digits as programs print of a float.
+_NUMBER: Final = re.compile(r"0?\.[0-9]{1,20}|[01]|1\.0{1,20}")
 
 
 def parse_asked(text: str) -> SemanticAsked | None:

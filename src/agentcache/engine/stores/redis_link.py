@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
+    ClusterCrossSlotError,
     ClusterDownError,
     ExecAbortError,
     MovedError,
@@ -46,6 +47,10 @@ _REDIRECTS_MAX = 3
 ATTEMPTS = 12
 
 
+class PartOfCluster(StoreUnavailable):
+    """A node of a Redis Cluster answered where one Redis was expected."""
+
+
 def socket_seconds(budget_ms: float) -> float:
     """How long one reply may take where a request waits `budget_ms`: longer, so that a late reply still frees its connection."""
     return max(SOCKET_SECONDS, 4 * budget_ms / 1000)
@@ -62,8 +67,8 @@ def translate(error: Exception) -> StoreUnavailable:
         return error
     if isinstance(error, OutOfMemoryError) or (isinstance(error, ExecAbortError) and "OOM" in str(error)):
         return StoreFull("Redis is at its maxmemory and may not evict")
-    if isinstance(error, MovedError):
-        return StoreUnavailable("this Redis is part of a cluster; write its URL as redis+cluster://")
+    if isinstance(error, (MovedError, ClusterCrossSlotError)):
+        return PartOfCluster("this Redis is part of a cluster; write its URL as redis+cluster://")
     return StoreUnavailable(f"Redis: {str(error) or type(error).__name__}")
 
 

@@ -25,6 +25,8 @@ class RedisReport:
     round_trip_ms: float
     #: Whether it can search among vectors (Redis 8, Redis Stack).
     has_query_engine: bool = False
+    #: Whether it is a node of a Redis Cluster.
+    is_cluster: bool = False
 
     @property
     def is_old(self) -> bool:
@@ -55,6 +57,7 @@ def report(url: str, within_seconds: float = 3.0) -> RedisReport:
         maxmemory_policy=str(about.get("maxmemory_policy", "unknown")),
         round_trip_ms=round_trip_ms,
         has_query_engine=has_query_engine,
+        is_cluster=str(about.get("redis_mode", about.get("server_mode", ""))) == "cluster",
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.index.examining import examine
 from agentcache.engine.semantic.index.opening import open_index
 from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.engine.stores.port import EntryStore
@@ -15,7 +17,11 @@ from agentcache.gateway.semantic.learning_only import LearningOnly
 from agentcache.gateway.semantic.spool import NoSemanticEvents, SemanticEvents, open_semantic_files
 from agentcache.gateway.semantic.tier import SemanticTier
 from agentcache.kit.clock import Clock
+from agentcache.kit.errors import AgentCacheError
+from agentcache.kit.logs import get_logger
 from agentcache.settings import Settings
+
+_log = get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -25,12 +31,28 @@ async def running_semantic(
     """Keep the tier and its files of events open, for a server process."""
     events = open_semantic_files(settings.data_dir, clock).start()
     tier = open_semantic(settings, clock, entries=entries, meter=meter, events=events)
+    url = settings.semantic_index_url
+    examining = None if tier is None or url is None else asyncio.create_task(_examine(url), name="index-examining")
     try:
         yield tier
     finally:
+        if examining is not None:
+            examining.cancel()
+            await asyncio.gather(examining, return_exceptions=True)
         if tier is not None:
             await tier.close()
         await events.close()
+
+
+async def _examine(url: str) -> None:
+    """Say in the log what keeps an index from working. Whoever starts waits for no answer: calls go on without it."""
+    try:
+        examined = await asyncio.to_thread(examine, url)
+    except AgentCacheError as error:
+        _log.warning("semantic_index_unusable", reason=error.message)
+        return
+    if examined.problem:
+        _log.warning("semantic_index_unusable", reason=examined.problem, mend=examined.mend)
 
 
 def open_semantic(

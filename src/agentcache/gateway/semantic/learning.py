@@ -28,6 +28,7 @@ from agentcache.gateway.semantic.answers import (
     compare_by_meaning,
     stored_answer,
 )
+from agentcache.gateway.semantic.index_trouble import IndexTrouble
 from agentcache.gateway.semantic.looking import COSINE, NORMALISED, Candidate, Look, prepare
 from agentcache.gateway.semantic.spool import SemanticEvents, seal_texts
 from agentcache.kit.clock import Clock
@@ -103,6 +104,7 @@ class Learner:
     ) -> None:
         self._chance = chance
         self.embedder = embedder
+        self.trouble = IndexTrouble(clock)
         self._index = index
         self._verifier = verifier
         self._entries = entries
@@ -187,6 +189,7 @@ class Learner:
                 await self._learn(filled, look)
             except TROUBLE as error:
                 self._meter.count_semantic("dropped")
+                self.trouble.met(error)
                 _log.debug("answer_not_learned", reason=error.code)
             except Exception:  # noqa: BLE001 - a defect of ours must not end the task
                 self._meter.count_semantic("dropped")

@@ -193,8 +193,9 @@ class SemanticTier:
         """Drop the rows of entries that were removed; what fails is dropped when it is next found."""
         try:
             await self.index.remove(tenant, keys)
-        except IndexUnavailable:
+        except IndexUnavailable as error:
             self._meter.count_store_error()
+            self.learner.trouble.met(error)
 
     async def settle(self) -> None:
         """Return once everything that was taken to learn from is learned."""
@@ -234,6 +235,7 @@ class SemanticTier:
             look = await self.look(asking, _EMBEDDING_SHARE * self._budget_seconds)
         except TROUBLE as error:
             # Each of these has a breaker or a budget of its own; what is refused at once costs nothing.
+            self.learner.trouble.met(error)
             _log.debug("look_up_skipped", reason=error.code)
             if self._clock.monotonic() - started >= _SLOW_SHARE * self._budget_seconds:
                 self._failed(error.code)

@@ -66,6 +66,8 @@ def test_nothing_a_caller_asks_turns_on_what_is_off(asked: str) -> None:
         ("custom", None),
         ("1.1", None),
         ("-0.5", None),
+        ("0.30000000000000004", SemanticAsked(threshold=0.1 + 0.2)),
+        ("٠.٩", None),
         ("nan", None),
         ("", None),
         ("1e-1", None),

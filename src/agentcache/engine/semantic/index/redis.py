@@ -31,7 +31,7 @@ from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack_kept, u
 from agentcache.engine.semantic.index.scopes import normal_scope_of, scope_of, shown_vector, tenant_scope_of
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreUnavailable
-from agentcache.engine.stores.redis_link import Command, Lane, RedisLink
+from agentcache.engine.stores.redis_link import Command, Lane, PartOfCluster, RedisLink
 from agentcache.kit.clock import Clock
 
 _PREFIX: Final = "ac:s:1:"
@@ -297,6 +297,10 @@ class RedisIndex:
 
 
 def _translated(error: StoreUnavailable) -> IndexUnavailable:
+    if isinstance(error, PartOfCluster):
+        return IndexUnavailable(
+            "this Redis is part of a cluster, whose nodes search their own rows only; it needs one Redis or PostgreSQL"
+        )
     if "unknown command" in error.message.lower():
         return IndexUnavailable("this Redis has no query engine; it needs Redis 8 or Redis Stack")
     return IndexUnavailable(error.message)
