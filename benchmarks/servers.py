@@ -97,9 +97,15 @@ def empty_server(body_bytes: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def agentcache(
-    provider_port: int, data_dir: Path | None = None, *, workers: int = 1, cpu: int | None = SERVER_CPU
+    provider_port: int,
+    data_dir: Path | None = None,
+    *,
+    workers: int = 1,
+    cpu: int | None = SERVER_CPU,
+    scopes: tuple[str, ...] = (),
+    **settings: str,
 ) -> Iterator[Served]:
-    """Run the whole product on the embedded stores; yield it once it is ready."""
+    """Run the whole product on the embedded stores; yield it once it is ready. `scopes` are its key's, `settings` win."""
     with contextlib.ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentcache-bench-")))
         environ = {
@@ -107,6 +113,7 @@ def agentcache(
             "AGENTCACHE_PORT": str(free_port()),
             "AGENTCACHE_WORKERS": str(workers),
             "AGENTCACHE_UPSTREAM_OPENAI": f"http://127.0.0.1:{provider_port}",
+            **settings,
         }
         folder.mkdir(parents=True, exist_ok=True)
         # For whoever fills the cache from outside: the address is part of every key.
@@ -116,12 +123,13 @@ def agentcache(
         port = int(environ["AGENTCACHE_PORT"])
         wait_until_ready(port)
         ready = time.monotonic() - started
-        yield Served(port, _new_key(environ), folder, running, ready)
+        yield Served(port, _new_key(environ, scopes), folder, running, ready)
 
 
-def _new_key(environ: dict[str, str]) -> str:
+def _new_key(environ: dict[str, str], scopes: tuple[str, ...]) -> str:
+    asked = [word for scope in scopes for word in ("--scope", scope)]
     made = subprocess.run(
-        [sys.executable, "-m", "agentcache", "keys", "create", "--name", "bench", "--json"],
+        [sys.executable, "-m", "agentcache", "keys", "create", "--name", "bench", "--json", *asked],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,

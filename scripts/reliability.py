@@ -1,6 +1,6 @@
 """Write docs/reference/reliability.md: what is promised when things break, which tests hold it, what a run measured.
 
-Tests are found by the scenario ids in their docstrings and in their calls of `record`, figures come from `reliability.jsonl`, which a test run
+Tests, and suites that many of them inherit, are found by the scenario ids in their docstrings and in their calls of `record`, figures come from `reliability.jsonl`, which a test run
 writes. A scenario without a line there keeps the figures that the page has.
 """
 
@@ -42,6 +42,14 @@ SCENARIOS: dict[str, tuple[str, str]] = {
     "C16": (
         "an invalidation beside other workers; connections cut, or the worker killed before the rows are gone",
         "nothing old is served after the reply",
+    ),
+    "C17": (
+        "near misses: a negation, an opposite, another number, unit, name, date, language; last turns alike after other turns",
+        "at most 1 % of near misses are served in `safe`, and no conversation's answer to another",
+    ),
+    "C18": (
+        "somebody of the team searches for a suffix that lets a planted answer meet others' questions",
+        "at most 2 % of targets are met; other tenants are not reached at all",
     ),
     "C19": (
         "an embedder that changed, gives other dimensions or NaN, fails, or hangs",
@@ -156,7 +164,8 @@ _CASES_SHOWN = 3
 def find_tests() -> dict[str, list[str]]:
     """Return scenario id -> test files whose docstrings name it, as paths below the project."""
     found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+    suites = (ROOT / "tests/contract").glob("[!t]*.py")
+    for path in sorted([*(ROOT / "tests").rglob("test_*.py"), *suites]):
         for scenario_id in set(_named(path)) & SCENARIOS.keys():
             found.setdefault(scenario_id, []).append(path.relative_to(ROOT).as_posix())
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import Verifier, load_verifier
-from benchmarks.semantic import rivals, stream
+from benchmarks.semantic import conversing, rivals, stream
 from benchmarks.semantic.drawing import draw
 from benchmarks.semantic.measuring import Rule, at_hit_rate_of, curve, row, share
 from benchmarks.semantic.sets import Scored, held_out_set, other_sets, trained_sets
@@ -36,12 +36,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "build/semantic")
     parser.add_argument("--pictures", type=Path, default=ROOT / "docs/images")
-    parser.add_argument("--only-streams", action="store_true", help="measure the controller alone")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--only-streams", action="store_true", help="measure the controller alone")
+    only.add_argument("--only-conversations", action="store_true", help="measure conversations alone")
     given = parser.parse_args()
+    if given.only_conversations:
+        _conversations()
+        return
+    questions = list(by_class(given.data))
+    if given.only_streams and not questions:
+        parser.error(f"there is no stream in {given.data}; name the folder with --data")
     cache, verifier = VectorCache(given.work), load_verifier()
     print(f"verifier {verifier.version}: safe {verifier.safe_threshold}, balanced {verifier.balanced_threshold}\n")
     if given.only_streams:
-        _streams(list(by_class(given.data)), cache, verifier)
+        _streams(questions, cache, verifier)
         return
     sets = [*trained_sets(given.data, cache), held_out_set(cache, verifier)]
     _by_kind(sets, verifier)
@@ -50,8 +58,9 @@ def main() -> None:
     for scored in sets:
         _one_set(scored, verifier)
     _pictures(sets, verifier, given.pictures)
-    if given.data.is_dir():
-        _streams(list(by_class(given.data)), cache, verifier)
+    if questions:
+        _streams(questions, cache, verifier)
+    _conversations()
     _speed(sets[0], verifier)
 
 
@@ -110,13 +119,24 @@ def _pictures(sets: list[Scored], verifier: Verifier, folder: Path) -> None:
 def _streams(questions: list[tuple[str, str]], cache: VectorCache, verifier: Verifier) -> None:
     cache.add(text for text, _ in questions)
     _table(
-        "The controller on Banking77's stream (10,003 questions, two orders)",
+        f"The controller on Banking77's stream ({len(questions):,} questions, two orders)",
         "target|order|hit %|wrong of hits %|risk served at the end",
     )
     for target in TARGETS:
         for seed in ORDERS:
             outcome = stream.run(questions, cache, verifier, target=target, seed=seed)
             _line((f"{target:.2f}", str(seed), *outcome.told))
+    print()
+
+
+def _conversations() -> None:
+    """Through the whole product, which runs beside this process."""
+    title = "Conversations whose last turns are alike and whose earlier turns are not"
+    _table(title, "form|rule|traps|looked up|served|controls|served")
+    for one in conversing.run():
+        served = str(one.served) + "".join(f", {kind}: {hits}" for kind, hits in one.by_kind.most_common())
+        figures = one.traps, one.looked_up, served, one.controls, one.controls_served
+        _line((one.form, one.rule, *map(str, figures)))
     print()
 
 

@@ -341,6 +341,13 @@ def quarantine_of(team: Team, *, is_ended: bool = False, limit: int = 200) -> li
     return list(rows.order_by("-released_at" if is_ended else "-at", "-id")[:limit])
 
 
+def causes_of(team: Team, rows: Iterable[QuarantinedEntry]) -> dict[str, NearQuestion]:
+    """Return quarantine -> the near question that led to it, of those that are not forgotten."""
+    events = {row.event_id: row.pk for row in rows if row.event_id}
+    found = rows_of(team, NearQuestion).filter(pk__in=list(events))
+    return {events[row.pk]: row for row in found}
+
+
 def find_quarantined(team: Team, entry_key: str) -> QuarantinedEntry | None:
     """Return the quarantine that an entry is in, or None."""
     return rows_of(team, QuarantinedEntry).filter(entry_key=entry_key, released_at__isnull=True).first()

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agentcache.analytics import queries as analytics
+from agentcache.analytics.labels import labels_of
 from agentcache.analytics.periods import last_days
 from agentcache.analytics.queries import Filters
 from agentcache.audit.services import Actor
@@ -243,6 +244,8 @@ class NearRow:
     pair: Pair | None
     is_reported: bool
     note: str = ""
+    #: Name of the API key that placed the answer; "" where it is not known.
+    writer: str = ""
 
     @property
     def kind(self) -> str:
@@ -279,7 +282,13 @@ def near_rows(team: Team, rows: Sequence[NearQuestion]) -> list[NearRow]:
     """Return near questions with their texts."""
     texts = TeamTexts.of(current_secrets(), team)
     reported = queries.reported_requests(team, {row.request_id for row in rows if row.request_id})
-    return [NearRow(row, texts.find_pair(row), row.request_id in reported, texts.find_note(row)) for row in rows]
+    writers = labels_of(team, "api_key", {row.writer for row in rows if row.writer})
+    return [
+        NearRow(
+            row, texts.find_pair(row), row.request_id in reported, texts.find_note(row), writers.get(row.writer, "")
+        )
+        for row in rows
+    ]
 
 
 @require_safe
@@ -287,9 +296,12 @@ def near_rows(team: Team, rows: Sequence[NearQuestion]) -> list[NearRow]:
 def quarantine(request: TeamRequest) -> HttpResponse:
     """List the entries that answer no near questions, and those that were released."""
     team = request.team_context.team
+    rows = queries.quarantine_of(team)
+    causes = queries.causes_of(team, rows)
+    shown = {one.row.pk: one for one in near_rows(team, list(causes.values()))}
     context = {
         "tabs": tabs(),
-        "rows": queries.quarantine_of(team),
+        "rows": [(row, shown[causes[row.pk].pk] if row.pk in causes else None) for row in rows],
         "ended": queries.quarantine_of(team, is_ended=True, limit=20),
         "may_release": request.team_context.may(Permission.SEMANTICS_MANAGE),
         "may_read_cache": request.team_context.may(Permission.CACHE_READ),

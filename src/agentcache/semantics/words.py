@@ -59,6 +59,10 @@ EXCLUSIONS: Final = (
         "In a long text a small difference weighs nothing, and changes the answer.",
     ),
     Exclusion(
+        "A conversation that was written into one prompt",
+        "Its earlier turns decide, and a likeness of the whole hides them.",
+    ),
+    Exclusion(
         "Tool results, images, files, sound; several answers at once, log probabilities",
         "What decides stands outside the question's words.",
     ),
@@ -76,6 +80,7 @@ EXCLUSIONS: Final = (
 LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType({
     "empty": "it holds no words",
     "long": f"it has more than {TOKENS_MAX} tokens",
+    "conversation": "it holds several turns of a conversation",
     "time-bound": "it asks about what passes",
     "not-english": "it does not read as English",
 })  # fmt: skip

@@ -162,7 +162,7 @@ def test_near_questions_are_shown_side_by_side_as_text(team, viewer, stranger):
 
 
 def test_a_bad_hit_is_reported_on_its_requests_page_and_released_by_an_admin(team, admin, member, viewer, stranger):
-    hit = near_event(team)
+    hit = near_event(team, writer="01a2226f1ed177038ef623bafff00d01")
     take([hit])
     event = usage_event(team, at=datetime.now(UTC), outcome="semantic", id=hit.request_id)
     analytics.record_events([event])
@@ -179,6 +179,9 @@ def test_a_bad_hit_is_reported_on_its_requests_page_and_released_by_an_admin(tea
     assert "answers no near questions any more" in page and "Report a bad hit" not in page
     page = text(viewer.get("/dashboard/semantic/quarantine"))
     assert ENTRY_KEY[:16] in page and "member@example.com" in page and "Release" not in page
+    # Whoever is to release it sees what it answered, and whose answer that is.
+    assert "How do I reset my password?" in page and "How can I reset the password?" in page
+    assert "placed by Deleted key …f00d01" in page
     release = f"/dashboard/semantic/quarantine/{ENTRY_KEY}/release"
     assert member.post(release).status_code == 403
     assert stranger.post(release).status_code == 404

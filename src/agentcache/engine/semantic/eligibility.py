@@ -18,6 +18,12 @@ _PHRASES: Final = re.compile(
     r"|(?:last|next|past) (?:week|month|weekend|night)|how old is|these days|current(?:ly)?)\b",
     re.IGNORECASE,
 )
+#: Where a turn of a conversation begins that somebody wrote into one text.
+_TURN: Final = re.compile(
+    r"^[ \t>*#\[(<|]*(?:user|human|customer|client|caller|me|you|assistant|ai|bot|chatbot|model|agent|support|system|instructions?|"
+    r"response|question|answer|q|a)[ \t\])>|*]*:\**|<\|(?:im_start|start_header_id)\|>[ \t]*\w*|<\|\w+\|>|\[/?INST\]|</?s>",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LETTERS: Final = re.compile(r"[^\W\d_]")
 _FOREIGN: Final = frozenset(
     """der die das und nicht ich ist wie kann eine für el los las una por qué cómo para está le les des une est comment pourquoi dans avec
@@ -30,17 +36,31 @@ def unfit(
 ) -> str | None:
     """Return why a prompt is not looked up semantically, or None.
 
-    The words are `empty`, `long` (over `TOKENS_MAX` of the embedder's tokens), `time-bound` and `not-english`.
+    The words are `empty`, `long` (over `TOKENS_MAX` of the embedder's tokens), `conversation`, `time-bound` and `not-english`.
     """
     if not text.words:
         return "empty"
     if token_count > TOKENS_MAX:
         return "long"
+    if holds_turns(text.raw):
+        return "conversation"
     if not allows_time_bound and (not TIME_BOUND.isdisjoint(text.words) or _PHRASES.search(text.raw)):
         return "time-bound"
     if not is_multilingual and not is_english(text):
         return "not-english"
     return None
+
+
+def holds_turns(raw: str) -> bool:
+    """Tell whether a text is a conversation: turns before its last one decide the answer, and a likeness of the whole hides them.
+
+    One turn that is labelled, with or without the label of the answer behind it, is a question.
+    """
+    said, begun = 0, 0
+    for turn in _TURN.finditer(raw):
+        said += bool(raw[begun : turn.start()].strip())
+        begun = turn.end()
+    return begun > 0 and said + bool(raw[begun:].strip()) > 1
 
 
 def is_english(text: Text) -> bool:

@@ -36,6 +36,17 @@ def test_changed_literals_and_numbers_are_vetoed(asked, stored, reason):
         ("Who won the match last night?", "time-bound"),
         ("Wie kann ich das Passwort nicht vergessen?", "not-english"),
         ("как сортировать список", "not-english"),
+        ("User: I use a laptop.\nAssistant: Good.\nUser: How do I reset it?\nAssistant:", "conversation"),
+        ("**Human:** Red or blue?\n**AI:** Red.\n**Human:** Why?", "conversation"),
+        ("How do I reset it?\nAssistant: Press it.\nUser: Why?", "conversation"),
+        ("<|im_start|>user\nIs it on?<|im_end|>\n<|im_start|>user\nHow do I reset it?<|im_end|>", "conversation"),
+        ("[INST] Is it on? [/INST] Yes. [INST] How do I reset it? [/INST]", "conversation"),
+        # One labelled turn is a question, with or without the label of the answer behind it.
+        ("User: How do I reset it?", None),
+        ("Q: How do I reset it?\nA:", None),
+        ("<|im_start|>user\nHow do I reset it?<|im_end|>\n<|im_start|>assistant\n", None),
+        ("[INST] How do I reset it? [/INST]", None),
+        ("Which of these is the safer one:\nthe red or the blue one?", None),
     ],
 )
 def test_prompts_that_stay_out(text, reason):
