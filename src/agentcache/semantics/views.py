@@ -36,6 +36,7 @@ from agentcache.semantics.measuring import missing
 from agentcache.semantics.models import EVERY_NAMESPACE, EventKind, Mode, NearQuestion
 from agentcache.semantics.queries import Figures, HitFilters, NamespaceView
 from agentcache.semantics.sealed_texts import Pair, TeamTexts
+from agentcache.semantics.services.quarantining import key_in
 from agentcache.semantics.settings_book import semantics_of
 from agentcache.teams.access import TeamRequest, team_page
 from agentcache.teams.models import Team
@@ -299,9 +300,13 @@ def quarantine(request: TeamRequest) -> HttpResponse:
     rows = queries.quarantine_of(team)
     causes = queries.causes_of(team, rows)
     shown = {one.row.pk: one for one in near_rows(team, list(causes.values()))}
+    keys = labels_of(team, "api_key", {found for row in rows if (found := key_in(row.by))})
     context = {
         "tabs": tabs(),
-        "rows": [(row, shown[causes[row.pk].pk] if row.pk in causes else None) for row in rows],
+        "rows": [
+            (row, shown[causes[row.pk].pk] if row.pk in causes else None, keys.get(key_in(row.by), row.by))
+            for row in rows
+        ],
         "ended": queries.quarantine_of(team, is_ended=True, limit=20),
         "may_release": request.team_context.may(Permission.SEMANTICS_MANAGE),
         "may_read_cache": request.team_context.may(Permission.CACHE_READ),

@@ -19,6 +19,7 @@ from agentcache.teams.models import Team
 from agentcache.teams.tenancy import rows_of
 from agentcache.webhooks.services import emit
 
+_KEY: Final = "API key "
 #: Kept of what a report repeats of the hit that it is about.
 _REPEATED: Final = (
     "namespace", "request_id", "entry_key", "asked_digest", "cosine", "score", "threshold", "risk", "risk_limit",
@@ -120,7 +121,12 @@ def tell_anew() -> int:
 
 def name_of(actor: Actor) -> str:
     """Return who acts, as lists show it."""
-    return (actor.user_email or (f"API key {actor.api_key_id}" if actor.api_key_id else ""))[:254]
+    return (actor.user_email or (f"{_KEY}{actor.api_key_id}" if actor.api_key_id else ""))[:254]
+
+
+def key_in(name: str) -> str:
+    """Return the id of the API key that `name_of` named; "" where it named a person, or nobody."""
+    return name.removeprefix(_KEY) if name.startswith(_KEY) else ""
 
 
 def _told(row: QuarantinedEntry) -> dict[str, object]:
