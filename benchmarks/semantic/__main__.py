@@ -19,13 +19,6 @@ from training.embedding import VectorCache
 from training.pairs import by_class
 from training.train import DATA, ROOT
 
-#: What others do by default, as a rule over the same cosine: GPTCache's 0.8 is a cosine of .60 and more.
-COSINE_RULES = {
-    "cosine ≥ .60 (GPTCache's default)": 0.60,
-    "cosine ≥ .80": 0.80,
-    "cosine ≥ .90": 0.90,
-    "cosine ≥ .95": 0.95,
-}
 TARGETS = (0.03, 0.05)
 ORDERS = (1, 2)
 
@@ -55,8 +48,9 @@ def main() -> None:
     _by_kind(sets, verifier)
     if given.data.is_dir():
         sets += other_sets(given.data, cache, verifier)
-    for scored in sets:
-        _one_set(scored, verifier)
+    with rivals.opened(cache) as beside:
+        for scored in sets:
+            _one_set(scored, verifier, beside)
     _pictures(sets, verifier, given.pictures)
     if questions:
         _streams(questions, cache, verifier)
@@ -64,11 +58,11 @@ def main() -> None:
     _speed(sets[0], verifier)
 
 
-def _one_set(scored: Scored, verifier: Verifier) -> None:
+def _one_set(scored: Scored, verifier: Verifier, beside: rivals.Rivals) -> None:
     """One threshold for all sets: that of the model that ships."""
     count = int((scored.labels == 1).sum())
     _table(f"{scored.name}: {count} equivalent, {len(scored.labels) - count} others", "rule|hit %|false %")
-    rules = rivals.rules(scored.cosines)
+    rules = beside.rules(scored.pairs, scored.cosines)
     rules.append(Rule("verifier, safe", scored.scores, verifier.safe_threshold))
     rules.append(Rule("verifier, balanced", scored.scores, verifier.balanced_threshold))
     for rule in rules:
