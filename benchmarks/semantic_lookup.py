@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agentcache.engine.entries import Tenant
-from agentcache.engine.semantic.embedders.port import Embedder
+from agentcache.engine.semantic.embedders.port import Embedder, Vector
+from agentcache.engine.semantic.index.port import IndexRow, NeighbourIndex
 from agentcache.kit.clock import SystemClock
 from agentcache.settings import Settings
 
@@ -38,13 +38,12 @@ ASKED = [
     for account in "work home bank mail team shop game school music film news club city church park lake".split()
     for thing in "phone key card book bag car watch desk map pen ring box hat coat cup door ball boat coin list note page plan road cat".split()
 ]
-#: Stored questions that a look-up with the question of 22 pieces has to judge, in one of many spellings each.
+#: What the stored questions ask, each with another number: a look-up has three of them to judge that it never met.
 STORED = (
     "How can I reset the password of my work account {} when I am logged out and have no phone?",
     "How do I change the password of my work account {} while I am logged in and have no phone with me?",
     "How is the phone number {} of my account reset when I am logged out of it?",
 )
-_spelling = itertools.count()
 
 
 def memory_mb() -> float:
@@ -86,36 +85,56 @@ async def measure_embedder(settings: Settings) -> Embedder:
     return embedder
 
 
+async def filled(index: NeighbourIndex, tenant: Tenant, rows: int, embedder: Embedder) -> list[Vector]:
+    """Add `rows` questions in one partition, and return vectors of questions near them."""
+    import numpy as np
+
+    from agentcache.engine.semantic.analyses import pack_analysis
+    from agentcache.engine.semantic.texts import analyse
+    from tests.support.questions import STORED_AT, make_row
+
+    generator = np.random.default_rng(3)
+    centres = generator.standard_normal((rows // 20, 384)).astype(np.float32)
+    await embedder.embed(STORED, seconds=60)
+    pieces = [embedder.pieces(question) for question in STORED]
+
+    def vector() -> Vector:
+        made = centres[generator.integers(len(centres))] + 0.5 * generator.standard_normal(384)
+        return (made / np.linalg.norm(made)).astype(np.float32)
+
+    def row(number: int) -> IndexRow:
+        place = number % len(STORED)
+        question = STORED[place].format(number)
+        # Those of the question without its number, but for two bytes that tell them apart.
+        kept = pieces[place][:-2] + (number % 65_536).to_bytes(2, "little")
+        made = {"question": question, "analysis": pack_analysis(analyse(question)), "pieces": kept}
+        return make_row(f"row {number}", vector(), expires_at=STORED_AT * 2, **made)
+
+    for start in range(0, rows, 64):
+        batch = [row(number) for number in range(start, min(start + 64, rows))]
+        await asyncio.gather(*(index.add(tenant, one) for one in batch))
+    return [vector() for _ in range(CALLS)]
+
+
 async def measure_index(
     name: str, url: str | None, rows: int, tenant: Tenant, folder: Path, embedder: Embedder
 ) -> None:
     """Fill an index with one partition of `rows`, and print what searching, adding, memory and a whole look-up come to."""
-    import numpy as np
-
+    from agentcache.engine.semantic.analyses import recall
     from agentcache.engine.semantic.index.opening import open_index
-    from agentcache.engine.semantic.index.port import Neighbour
+    from agentcache.engine.semantic.pieces import read_pieces
     from agentcache.engine.semantic.settings import OFF
     from agentcache.engine.semantic.texts import analyse
     from agentcache.engine.semantic.verifier import load_verifier
     from agentcache.gateway.semantic.looking import judge
-    from tests.support.questions import EMBEDDER, STORED_AT, digest, make_row
+    from tests.support.questions import EMBEDDER, digest
 
     environ = {"AGENTCACHE_DATA_DIR": str(folder)} | ({"AGENTCACHE_SEMANTIC_INDEX_URL": url} if url else {})
     index = open_index(Settings.from_env(environ), SystemClock())
     await index.forget_tenant(tenant)
-    generator = np.random.default_rng(3)
-    centres = generator.standard_normal((rows // 20, 384)).astype(np.float32)
     partition, before, started = digest("partition", "p"), memory_mb(), time.perf_counter()
-
-    def vector() -> np.ndarray:  # type: ignore[type-arg]
-        made = centres[generator.integers(len(centres))] + 0.5 * generator.standard_normal(384)
-        return (made / np.linalg.norm(made)).astype(np.float32)
-
-    for start in range(0, rows, 64):
-        batch = (make_row(f"row {n}", vector(), expires_at=STORED_AT * 2) for n in range(start, min(start + 64, rows)))
-        await asyncio.gather(*(index.add(tenant, row) for row in batch))
+    asked = await filled(index, tenant, rows, embedder)
     added = (time.perf_counter() - started) / rows * 1e6
-    asked = [vector() for _ in range(CALLS)]
     started = time.perf_counter()
     await index.nearest(tenant, partition, EMBEDDER, asked[0])
     first = (time.perf_counter() - started) * 1000
@@ -126,13 +145,12 @@ async def measure_index(
         question = ASKED[number]
         embedder.count_tokens(question)
         # Met in an earlier measurement.
-        analyse.cache_clear()
+        for cached in (analyse, recall, read_pieces):
+            cached.cache_clear()
         text = analyse(question)
         await embedder.embed([question], seconds=60)
-        await index.nearest(tenant, partition, EMBEDDER, asked[number])
-        # Those of the index are numbers of rows, which are judged in no time.
-        found = [Neighbour(b"", 0.9, stored.format(next(_spelling)), "", 0.0) for stored in STORED]
-        judge(text, found, OFF, verifier)
+        found = await index.nearest(tenant, partition, EMBEDDER, asked[number])
+        judge(text, found, OFF, verifier, pieces=embedder.pieces(question))
 
     assert all(embedder.count_tokens(question) == 22 for question in ASKED)
     whole = await timed(look)

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from training.crossing import crossed
 from training.deeds import deeds
 from training.embedding import VectorCache
 from training.families import families
@@ -18,6 +19,8 @@ from training.pairs import Pair, by_class, is_quora, read_rows, sampled, shared_
 from training.perturbing import perturbed
 from training.shades import shades
 
+#: Sources whose paraphrases are crossed with traps.
+CROSSED_SOURCES: Final = frozenset({"own", "synth", "gptcache_mock", "cai"})
 #: Rounds of the generator for each intent.
 ROUNDS: Final = 8
 #: The data of this source is for non-commercial use.
@@ -30,6 +33,14 @@ OTHER_CLASS_WEIGHT: Final = 0.35
 SAME_CLASS_WEIGHT: Final = 0.4
 SAME_CLASS_COSINE: Final = 0.9
 FAR_SAME_CLASS_WEIGHT: Final = 0.12
+
+
+def all_pairs(folder: Path, cache: VectorCache) -> list[Pair]:
+    """Return all pairs; without a folder of development data our own alone."""
+    pairs = own_pairs(seed=1)
+    if folder.is_dir():
+        pairs += shippable_pairs(folder) + neighbour_pairs(folder, cache) + far_pairs(folder, cache)
+    return [*pairs, *crossed(pair for pair in pairs if pair.source in CROSSED_SOURCES)]
 
 
 def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
+from training.hidden import HiddenCache
 
 #: So many new texts are kept at once: an interrupted run loses a minute at most.
 _KEPT_AT_ONCE = 10_000
@@ -21,6 +22,8 @@ class VectorCache:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.model = MinilmModel(folder)
+        #: Of the word pieces, which are read for themselves: not every text needs them.
+        self.hidden = HiddenCache(self.model, folder)
         stem = self.model.id.replace(":", "-")
         self._texts_path, self._vectors_path = folder / f"{stem}.jsonl", folder / f"{stem}.f32"
         self._places: dict[str, int] = {}

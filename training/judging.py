@@ -13,7 +13,7 @@ from agentcache.engine.semantic.normalising import normalised
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.vetoes import veto
 from training.embedding import VectorCache
-from training.fit import TREES, fit
+from training.fit import fit, fit_beside
 from training.pairs import Pair
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -54,16 +54,28 @@ def folds_of(pairs: Sequence[Pair], count: int, seed: int = 11) -> np.ndarray[An
     return np.array([fold_of[pair.group] for pair in pairs])
 
 
-def out_of_fold(pairs: Sequence[Pair], rows: Floats, *, count: int = 4, trees: int = TREES) -> Floats:
-    """Return for each pair the score of a model that saw nothing of its group."""
-    labels = np.array([pair.is_same for pair in pairs], float)
-    weights = np.array([pair.weight for pair in pairs])
-    folds = folds_of(pairs, count)
-    scores = np.zeros(len(pairs))
-    for fold in range(count):
+def networks_out_of_fold(pairs: Sequence[Pair], rows: Floats, *, count: int = 4) -> list[dict[str, Any]]:
+    """Return for each fold the networks that saw nothing of it."""
+    labels, weights = labels_and_weights(pairs)
+    return [
+        fit_beside(rows[out], labels[out], weights[out]) for out in (folds_of(pairs, count) != n for n in range(count))
+    ]
+
+
+def log_odds_out_of_fold(pairs: Sequence[Pair], rows: Floats, networks: Sequence[dict[str, Any]]) -> Floats:
+    """Return for each pair the log-odds by a model that saw nothing of its group; `networks` are those of each fold."""
+    labels, weights = labels_and_weights(pairs)
+    folds = folds_of(pairs, len(networks))
+    log_odds = np.zeros(len(pairs))
+    for fold, beside in enumerate(networks):
         inside = folds == fold
-        scores[inside] = fit(rows[~inside], labels[~inside], weights[~inside], trees=trees).predict(rows[inside])
-    return scores
+        log_odds[inside] = fit(rows[~inside], labels[~inside], weights[~inside], beside).log_odds(rows[inside])
+    return log_odds
+
+
+def labels_and_weights(pairs: Sequence[Pair]) -> tuple[Floats, Floats]:
+    """Return 1 for each pair that one answer serves and 0 for the others, and what each counts."""
+    return np.array([pair.is_same for pair in pairs], float), np.array([pair.weight for pair in pairs])
 
 
 def shares(scores: Floats, labels: Floats, threshold: float) -> tuple[float, float]:

@@ -19,6 +19,7 @@ FOLDER: Final = Path(__file__).parent.parent / "src/agentcache/engine/semantic/l
 
 def write_word_vectors(cache: VectorCache, tokens_folder: Path, folder: Path = FOLDER) -> int:
     """Write the vectors of all words that the embedder or the word lists know, in base form; return how many."""
+    cache.model.load()
     pieces = json.loads((tokens_folder / TOKENS_NAME).read_text(encoding="utf-8"))["model"]["vocab"]
     known = {piece for piece in pieces if piece.isalpha() and piece.isascii() and len(piece) > 1}
     known |= {word for word in lexicon().words if word.isalpha()}

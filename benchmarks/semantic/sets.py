@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from agentcache.engine.semantic.verifier import Verifier
+from agentcache.engine.semantic.pieces import projection
+from agentcache.engine.semantic.verifier import Verifier, load_verifier
 from benchmarks.semantic.measuring import Floats
-from training.collecting import far_pairs, neighbour_pairs, own_pairs, shippable_pairs
+from training.collecting import all_pairs
 from training.embedding import VectorCache
-from training.judging import gated, gates_of, out_of_fold, rows_of
-from training.pairs import Pair, is_quora, sampled, shared_pairs
+from training.fit import scores_of
+from training.judging import gated, gates_of, log_odds_out_of_fold, networks_out_of_fold, rows_of
+from training.pairs import Pair, is_quora, shared_pairs
+from training.pieces import pieces_of, pieces_out_of_fold
 
-QUORA_PAIRS = 6_000
 HELD_OUT = Path(__file__).with_name("held_out.txt")
 
 
@@ -37,11 +39,13 @@ class Scored:
 
 def trained_sets(data: Path, cache: VectorCache) -> list[Scored]:
     """Return the sets that the verifier is trained on, scored out of fold: no model saw the intent, test or class."""
-    pairs = own_pairs(seed=1)
-    if data.is_dir():
-        pairs += shippable_pairs(data) + neighbour_pairs(data, cache) + far_pairs(data, cache)
+    pairs = all_pairs(data, cache)
     rows = rows_of(pairs, cache)
-    whole = _scored("all", pairs, rows, out_of_fold(pairs, rows))
+    networks = networks_out_of_fold(pairs, rows)
+    pieces, _ = pieces_out_of_fold(pairs, log_odds_out_of_fold(pairs, rows, networks), cache.hidden)
+    rows = np.concatenate([rows, pieces], axis=1)
+    scores = scores_of(log_odds_out_of_fold(pairs, rows, networks), rows, _shift())
+    whole = _scored("all", pairs, rows, scores)
     names = {
         "own generator, unseen intents": ("own", "synth"),
         "CheckList, unseen tests": ("checklist",),
@@ -49,6 +53,12 @@ def trained_sets(data: Path, cache: VectorCache) -> list[Scored]:
     }
     sources = np.array([pair.source for pair in pairs])
     return [whole.only(name, np.isin(sources, of)) for name, of in names.items()]
+
+
+def _shift() -> float:
+    placed = load_verifier().placed
+    assert placed is not None, "this release judges by word pieces"
+    return placed.shift
 
 
 def held_out_pairs() -> list[Pair]:
@@ -69,7 +79,7 @@ def held_out_set(cache: VectorCache, verifier: Verifier) -> Scored:
 def other_sets(data: Path, cache: VectorCache, verifier: Verifier) -> list[Scored]:
     """Return the sets of others that the verifier never saw, scored by the model that ships."""
     found = []
-    quora = sampled(shared_pairs(data, "qqp_dev"), QUORA_PAIRS)
+    quora = shared_pairs(data, "qqp_dev")
     checklist = [pair for pair in shared_pairs(data, "checklist_dev") if is_quora(pair)]
     mock, cai = shared_pairs(data, "gptcache_mock_dev"), shared_pairs(data, "cai_dev")
     unseen = mock[len(mock) // 2 :] + cai[len(cai) // 2 :]
@@ -85,7 +95,9 @@ def other_sets(data: Path, cache: VectorCache, verifier: Verifier) -> list[Score
 
 
 def _scored_by(verifier: Verifier, name: str, pairs: list[Pair], cache: VectorCache) -> Scored:
-    rows = rows_of(pairs, cache)
+    by = projection()
+    assert by is not None and verifier.placed is not None, "this release judges by word pieces"
+    rows = np.concatenate([rows_of(pairs, cache), pieces_of(pairs, cache.hidden, by)], axis=1)
     return _scored(name, pairs, rows, np.array([verifier.score(list(values)) for values in rows]))
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agentcache.engine.semantic.controller import Judgement, learn
-from agentcache.engine.semantic.index.port import Neighbour
+from agentcache.engine.semantic.index.port import COSINE_MIN, NEIGHBOURS, Neighbour
 from agentcache.engine.semantic.normalising import normalised
+from agentcache.engine.semantic.pieces import projection
 from agentcache.engine.semantic.risk_control import Compared, learn_rule
 from agentcache.engine.semantic.risk_rule import RiskRule
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings, threshold_in_force
@@ -19,11 +20,10 @@ from agentcache.engine.semantic.verifier import Verifier
 from agentcache.gateway.semantic.looking import Candidate, judge
 from training.embedding import VectorCache
 
-COSINE_MIN = 0.60
 SHADOW_SHARE = 0.05
 LEARN_EVERY = 50
-#: As many as the tier judges.
-NEIGHBOURS = 3
+#: What the tier compares of what was not served, if it may not be opened: from this score on.
+COMPARED_FROM = 0.5
 #: As many judgements as the control plane learns from.
 JUDGEMENTS_MAX = 5_000
 
@@ -55,9 +55,11 @@ def run(
     order = list(questions)
     chance.shuffle(order)
     vectors = cache.matrix([text for text, _ in order])
+    kept = _kept([text for text, _ in order], cache)
     matrix = np.zeros((len(order), vectors.shape[1]), np.float32)
     stored: list[int] = []
     forms: dict[str, int] = {}
+    repeats: dict[int, bytes] = {}
     namespace = _Namespace(verifier, target)
     hits = wrong = 0
     for index, (text, of) in enumerate(order):
@@ -69,11 +71,20 @@ def run(
             continue
         cosines = matrix[: len(stored)] @ vectors[index]
         near = [
-            Neighbour(stored[at].to_bytes(4, "big"), float(cosines[at]), order[stored[at]][0], "", 0.0)
+            Neighbour(
+                key=stored[at].to_bytes(4, "big"),
+                cosine=float(cosines[at]),
+                question=order[stored[at]][0],
+                writer="",
+                stored_at=0.0,
+                pieces=kept[stored[at]],
+                repeats=repeats[stored[at]],
+            )
             for at in np.argsort(-cosines, kind="stable")[:NEIGHBOURS]
             if cosines[at] >= COSINE_MIN
         ]
-        best = namespace.best(text, near)
+        repeats[index] = b""
+        best = namespace.best(text, near, kept[index])
         if best is not None:
             agreed = order[int.from_bytes(best.key, "big")][1] == of
             serves = namespace.serves(best)
@@ -82,10 +93,21 @@ def run(
                 wrong += not agreed
                 continue
             namespace.take(best, agreed=agreed, weight=1 / SHADOW_SHARE if serves else 1.0)
+            if agreed and namespace.compares(best):
+                repeats[index] = best.answer
         matrix[len(stored)] = vectors[index]
         stored.append(index)
         forms[form] = index
     return Outcome(len(order), hits, wrong, namespace.settings.learned_rule)
+
+
+def _kept(texts: Sequence[str], cache: VectorCache) -> list[bytes]:
+    """Return the word pieces of texts as an index keeps them."""
+    by = projection()
+    if by is None:
+        return [b""] * len(texts)
+    cache.hidden.add(texts)
+    return [by.pack(cache.hidden.of(text)) for text in texts]
 
 
 @dataclass(slots=True)
@@ -99,8 +121,8 @@ class _Namespace:
     compared: list[Compared] = field(default_factory=list)
     learned_from: int = 0
 
-    def best(self, text: str, near: Sequence[Neighbour]) -> Candidate | None:
-        found = judge(analyse(text), near, self.settings, self.verifier, self.settings.learned_rule)
+    def best(self, text: str, near: Sequence[Neighbour], pieces: bytes) -> Candidate | None:
+        found = judge(analyse(text), near, self.settings, self.verifier, self.settings.learned_rule, pieces)
         return found[0] if found and not found[0].veto else None
 
     def serves(self, one: Candidate) -> bool:
@@ -113,6 +135,9 @@ class _Namespace:
         if rule is None:
             return True
         return rule.admits(one.signals) and (one.may_open(verifier) or not rule.opens)
+
+    def compares(self, one: Candidate) -> bool:
+        return one.may_open(self.verifier) or one.score >= min(COMPARED_FROM, self.verifier.balanced_threshold)
 
     def take(self, one: Candidate, *, agreed: bool, weight: float) -> None:
         self.judgements.append(Judgement(one.score, agreed, weight))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agentcache.engine.entries import Tenant
-from agentcache.engine.semantic.index.port import NeighbourIndex
+from agentcache.engine.semantic.index.port import NEIGHBOURS, NeighbourIndex
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import make_tenant
 from tests.support.questions import EMBEDDER, STORED_AT, digest, direction, make_row, near
@@ -55,8 +55,10 @@ class NeighbourIndexContract:
         asked = direction("asked")
         cosines = {"far": 0.62, "nearest": 0.97, "near": 0.9, "nearer": 0.95, "apart": 0.5}
         for name, cosine in cosines.items():
-            await index.add(tenant, make_row(name, near(asked, cosine, name)))
-        found = await index.nearest(tenant, PARTITION, EMBEDDER, asked)
+            pieces = b"pieces of the nearest" if name == "nearest" else b""
+            await index.add(tenant, make_row(name, near(asked, cosine, name), pieces=pieces))
+        found = await index.nearest(tenant, PARTITION, EMBEDDER, asked, limit=3)
+        assert [each.pieces for each in found] == [b"pieces of the nearest", b"", b""]
         assert [each.question for each in found] == [f"What about {name}?" for name in ("nearest", "nearer", "near")]
         assert [each.cosine for each in found] == pytest.approx([0.97, 0.95, 0.9], abs=0.003)
         assert found[0].key == digest("key", "nearest")
@@ -64,6 +66,15 @@ class NeighbourIndexContract:
         all_near = await self.keys(index, tenant, asked, limit=10)
         assert len(all_near) == 4, "what is below the least cosine is no neighbour"
         assert len(await self.keys(index, tenant, asked, limit=10, cosine_min=0.96)) == 1
+
+    async def test_rows_say_whose_answer_they_repeat(self, index, tenant):
+        asked, first = direction("asked"), digest("key", "first")
+        await index.add(tenant, make_row("first", near(asked, 0.99, "first")))
+        for number in range(NEIGHBOURS):
+            await index.add(tenant, make_row(f"{number}", near(asked, 0.9, f"{number}"), repeats=first))
+        found = await index.nearest(tenant, PARTITION, EMBEDDER, asked)
+        assert [each.repeats for each in found] == [b"", *[first] * (NEIGHBOURS - 1)]
+        assert {each.answer for each in found} == {first}
 
     async def test_the_same_question_is_as_near_as_can_be(self, index, tenant):
         await index.add(tenant, make_row("same"))
@@ -211,9 +222,9 @@ class NeighbourIndexContract:
 
     async def test_odd_texts_come_back_as_they_were(self, index, tenant):
         odd = "Was heißt „naïve\u200d“? \x00 {}*|@:\\- 🙂\n"
-        await index.add(tenant, make_row("odd", question=odd, writer="key_'\"{}"))
+        await index.add(tenant, make_row("odd", question=odd, writer="key_'\"{}", analysis=bytes(range(256))))
         (found,) = await index.nearest(tenant, PARTITION, EMBEDDER, direction("odd"))
-        assert (found.question, found.writer) == (odd, "key_'\"{}")
+        assert (found.question, found.writer, found.analysis) == (odd, "key_'\"{}", bytes(range(256)))
 
     async def test_recall_within_a_partition_is_that_of_a_full_search(self, index, tenant, stranger):
         """T4: at least 98 % of what a search of the tenant's rows alone finds, with a crowd of others about."""

@@ -181,6 +181,8 @@ class SemanticEvent(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     risk_limit: float | None = None
     #: Of the entry that holds the provider's own answer, in hexadecimal, where comparing it decided nothing and it was stored.
     asked_key: str = ""
+    #: Which share of the near questions is known to have the entry's answer, 0 to 1; None where it is not known.
+    agreement: float | None = None
 
 
 class UsageSink(Protocol):

@@ -8,6 +8,7 @@ from typing import Final
 
 from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.features import FEATURES, pair_features
+from agentcache.engine.semantic.interaction import kept_interaction
 from agentcache.engine.semantic.risk_rule import may_open, signals_of, trap_in
 from agentcache.engine.semantic.settings import (
     COSINE_THRESHOLD,
@@ -17,7 +18,7 @@ from agentcache.engine.semantic.settings import (
     threshold_in_force,
 )
 from agentcache.engine.semantic.texts import analyse
-from agentcache.engine.semantic.verifier import load_verifier
+from agentcache.engine.semantic.verifier import PLACED_FEATURES, load_verifier
 from agentcache.engine.semantic.vetoes import veto
 from agentcache.semantics.errors import InvalidSemantics
 from agentcache.semantics.measuring import measure
@@ -121,6 +122,7 @@ def compare(asked: str, stored: str, settings: SemanticSettings = OFF) -> Compar
         for text, tokens in zip((ours, theirs), measured.token_counts, strict=True)
     ]
     values = pair_features(ours, theirs, measured.cosine or 0.0, 0.0)
+    values += kept_interaction(*measured.pieces)
     trap, signals = trap_in(values), None
     if measured.cosine is None:
         score = None
@@ -132,9 +134,10 @@ def compare(asked: str, stored: str, settings: SemanticSettings = OFF) -> Compar
     else:
         score = verifier.judge(ours, theirs, values)
         signals = signals_of(score, measured.cosine, values)
-        effects = {reason.feature: reason.effect for reason in verifier.reasons(values, n=len(FEATURES))}
+        effects = {reason.feature: reason.effect for reason in verifier.reasons(values, n=len(values))}
         features = [
-            FeatureValue(name, value, effects.get(name, 0.0)) for name, value in zip(FEATURES, values, strict=True)
+            FeatureValue(name, value, effects.get(name, 0.0))
+            for name, value in zip(PLACED_FEATURES, values, strict=False)
         ]
         features.sort(key=lambda one: -abs(one.effect or 0.0))
     return Comparison(

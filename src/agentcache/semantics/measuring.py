@@ -26,6 +26,8 @@ class Measured:
     embedder: str = ""
     is_multilingual: bool = False
     problem: str = ""
+    #: The word pieces of both, where the embedder gives them.
+    pieces: tuple[bytes, bytes] = (b"", b"")
 
 
 def missing() -> str:
@@ -64,4 +66,5 @@ async def _with(embedder: Embedder, asked: str, stored: str) -> Measured:
     # Both are of length 1. Rounding may take the same text a little beyond.
     cosine = max(-1.0, min(1.0, float(first @ second)))
     counts = (embedder.count_tokens(asked), embedder.count_tokens(stored))
-    return Measured(cosine, counts, embedder.id, embedder.is_multilingual)
+    pieces = (embedder.pieces(asked), embedder.pieces(stored))
+    return Measured(cosine, counts, embedder.id, embedder.is_multilingual, pieces=pieces)

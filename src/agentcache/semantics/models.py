@@ -104,6 +104,8 @@ class NearQuestion(models.Model):
     #: How likely it was to want another answer, and the highest risk that answered; null without a rule of risk.
     risk = models.FloatField(null=True, blank=True)
     risk_limit = models.FloatField(null=True, blank=True)
+    #: Which share of the near questions was known to have the entry's answer, 0 to 1; null where that was not known.
+    agreement = models.FloatField(null=True, blank=True)
     #: Version of the model that gave the score, or `cosine`.
     verifier = models.CharField(max_length=64, blank=True, default="")
     veto = models.CharField(max_length=64, blank=True, default="")

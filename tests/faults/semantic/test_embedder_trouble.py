@@ -52,6 +52,9 @@ class Service:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def pieces(self, text: str) -> bytes:
+        return b""
+
     async def aclose(self) -> None:
         pass
 

@@ -164,6 +164,21 @@ def test_shadow_asks_the_provider_and_compares(team, provider):
     assert found[1][:2] == ("shadow", False)
 
 
+def test_questions_with_one_answer_speak_for_each_other(team, provider):
+    """Of four near questions three were found to have one answer; the fourth has another."""
+    team.key = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
+    provider.script(text="Use the link on the sign-in page.", times=3)
+    for question in (ASKED, NEAR, MORE[0]):
+        team.send(question)
+    provider.script(text="No, that is not possible.", times=2)
+    alone = team.send(MORE[1]).headers["x-agentcache-key"]
+    team.send("Which way do I reset my password?")
+    events = team.gateway.near_events[-4:]
+    assert [event.agreement for event in events[:3]] == [1.0, 1.0, 1.0]
+    assert 0 < events[3].agreement < 1
+    assert (events[3].agreement < 0.5) == (events[3].entry_key == alone)
+
+
 def test_what_is_placed_is_found_under_the_same_rules(team, provider):
     value = team.send(FAR).json()
     value["choices"][0]["message"]["content"] = "Placed by hand."
@@ -301,7 +316,7 @@ def test_explain_shows_candidates_and_verdicts(team):
 
 
 def test_a_rule_of_risk_serves_says_so_and_opens_no_trap(team):
-    rule = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0)), limit=0.05, opens=True)
+    rule = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0, 0.0)), limit=0.05, opens=True)
     opened = SemanticSettings(SemanticMode.BALANCED, shadow_share=0.0, learned_rule=rule)
     key = team.new_key(semantics={"*": opened})
     team.send(ASKED, key=key)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from agentcache.cli.app import app
 from agentcache.cli.checks import machine, stores
 from agentcache.cli.checks.finding import Verdict
+from agentcache.engine.semantic.embedders.minilm_files import MODEL_NAME, TOKENS_NAME
 from agentcache.settings import SETTINGS, Settings
 
 
@@ -162,7 +163,7 @@ def test_semantic_look_ups_are_looked_at_without_making_anything(tmp_path, monke
     assert "semantic.db" in findings["index"]["found"]
     models = tmp_path / "data" / "models"
     models.mkdir(parents=True)
-    for name in ("minilm-l6-v2-int8.onnx", "minilm-l6-v2-tokens.json"):
+    for name in (MODEL_NAME, TOKENS_NAME):
         (models / name).write_bytes(b"damaged")
     _, _, findings = examine()
     assert findings["embedder"]["verdict"] == "warn"

@@ -11,10 +11,11 @@ from agentcache.audit.services import Actor
 from agentcache.engine.semantic.risk_rule import RiskRule
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings, rule_in_force
 from agentcache.engine.semantic.verifier import load_verifier
-from agentcache.engine.semantic.weighing import Weighing
+from agentcache.engine.semantic.weighing import AGREEMENT_UNKNOWN, Weighing
 from agentcache.semantics import queries, services
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.semantics.models import Evidence, NearQuestion
+from agentcache.semantics.services.learning import compared_pairs
 from agentcache.semantics.settings_book import semantics_of
 from tests.support.semantics import near_event, take
 from tests.support.teams import make_team
@@ -122,7 +123,25 @@ def test_what_an_earlier_release_or_nobody_wrote_is_no_rule(team):
 
 
 def test_an_event_keeps_the_risk_it_was_served_at(team):
-    event = near_event(team, risk=0.02, risk_limit=0.06)
+    event = near_event(team, risk=0.02, risk_limit=0.06, agreement=0.8)
     take([event])
     row = NearQuestion.objects.get(pk=event.id)
-    assert (row.risk, row.risk_limit) == (0.02, 0.06)
+    assert (row.risk, row.risk_limit, row.agreement) == (0.02, 0.06, 0.8)
+
+
+def test_evidence_weighs_agreement_where_it_is_known(team):
+    pair = {
+        "agreed": True,
+        "score": 0.3,
+        "cosine": 0.93,
+        "verifier": load_verifier().version,
+        "features": {"cosine": 0.93},
+    }
+    take(
+        [
+            near_event(team, "judged", **pair, agreement=0.8),
+            near_event(team, "judged", **pair, asked="How to reset it?"),
+        ]
+    )
+    pairs = compared_pairs(team, "default", pair["verifier"], datetime.now(UTC))
+    assert sorted(pair.signals.agreement for pair in pairs) == [AGREEMENT_UNKNOWN, 0.8]

@@ -78,11 +78,18 @@ DIRECTION_OF: Final[dict[str, int]] = {
     **ROLES,
 }
 FEATURES: Final = tuple(DIRECTION_OF)
+#: How alike two prompts look. Paraphrases and traps share most of their words: the networks may take this either way, where the trees
+#: are bound. What nothing may take for good is what differs.
+LIKENESS: Final = frozenset({
+    "trigrams", "overlap", "overlap_synonyms", "overlap_words", "neighbours", "alike", "alike_least", "alike_second", "bag",
+})  # fmt: skip
 
 #: What an unmatched pair of words of these relations still counts as common, in `overlap_synonyms`.
 _SYNONYM_WORTH: Final = 0.85
 #: A word of a prompt beyond so many content words is not paired one by one: it costs quadratic time.
 _PAIRED_MAX: Final = 24
+#: Nor is a sequence of common words followed further.
+_RUN_MAX: Final = 128
 
 
 def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> list[float]:
@@ -94,6 +101,8 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
     same = total - sum(weight(ours[index]) for index in left) - sum(weight(theirs[index]) for index in right)
     left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
     related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
+    # "Less smart" is told as "stupid": that stands against whatever is no synonym of it.
+    antonyms += not antonyms and not (first.lessened | second.lessened).isdisjoint(open_words)
     synonyms = len(pairs)
     links = sorted([*links, *((left[one], right[other]) for one, other in pairs)])
     unmatched = sorted((sum(map(weight, left_words)) - related / 2, sum(map(weight, right_words)) - related / 2))
@@ -366,19 +375,13 @@ def _people(text: Text) -> list[str]:
 
 def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> float:
     """Return the length in words of the longest sequence that both have."""
-    ours, theirs = ours[:128], theirs[:128]
+    # Each word as a letter: a search in a string is many times as quick as a comparison word by word.
+    letters: dict[str, int] = {}
+    left, right = (
+        "".join([chr(letters.setdefault(word, len(letters))) for word in words[:_RUN_MAX]]) for words in (ours, theirs)
+    )
     best = 0
-    places: dict[str, list[int]] = {}
-    for index, word in enumerate(theirs):
-        places.setdefault(word, []).append(index)
-    for here, word in enumerate(ours):
-        for there in places.get(word, ()):
-            if here and there and ours[here - 1] == theirs[there - 1]:
-                # Part of a sequence that was followed from its beginning.
-                continue
-            length = next(
-                (at for at, (one, other) in enumerate(zip(ours[here:], theirs[there:], strict=False)) if one != other),
-                min(len(ours) - here, len(theirs) - there),
-            )
-            best = max(best, length)
+    for start in range(len(left)):
+        while start + best < len(left) and left[start : start + best + 1] in right:
+            best += 1
     return float(best)

@@ -12,6 +12,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 
+from agentcache.engine.semantic.word_vectors import words_with_vectors
+
 #: Relations of two words, the strongest first.
 SAME: Final = "same"
 SYNONYM: Final = "synonym"
@@ -57,6 +59,11 @@ class Lexicon:
             else:
                 for word in words:
                     (self.groups if sort == "s" else self.kinds)[word].add(number)
+        #: The words of each group of synonyms.
+        self.members: dict[int, set[str]] = defaultdict(set)
+        for word, groups in self.groups.items():
+            for group in groups:
+                self.members[group].add(word)
         self.words = self.rarity.keys() | self.groups.keys() | self.kinds.keys() | self.opposites.keys()
 
 
@@ -131,28 +138,44 @@ def relation(first: str, second: str) -> str:
     return SYNONYM if _is_misspelt(first, second) else UNRELATED
 
 
-def _is_misspelt(first: str, second: str) -> bool:
-    """Tell whether one is no known word and the other one letter away from it."""
-    known = lexicon().words
-    if (first in known) == (second in known) or min(len(first), len(second)) < 5 or abs(len(first) - len(second)) > 1:
+@lru_cache(maxsize=50_000)
+def are_opposites_of_a_kind(first: str, second: str) -> bool:
+    """Tell whether a synonym of one is an opposite of the other: "raise" and "decrease", by "increase"; opposites themselves are none."""
+    if relation(first, second) in {SAME, ANTONYM, SYNONYM}:
         return False
-    if not (first.isalpha() and second.isalpha()):
+    lists = lexicon()
+    return any(
+        not lists.opposites[other].isdisjoint(lists.members[group])
+        for word, other in ((first, second), (second, first))
+        if other in lists.opposites
+        for group in lists.groups.get(word, ())
+    )
+
+
+def _is_misspelt(first: str, second: str) -> bool:
+    """Tell whether one is no known word and the other one letter away from it; of two that are none, whether two letters are exchanged."""
+    shorter = min(len(first), len(second))
+    known = sum(word in lexicon().words for word in (first, second))
+    if known == 2 or shorter < (5 if known else 7) or abs(len(first) - len(second)) > 1:
+        return False
+    if not (first.isalpha() and second.isalpha()) or (first in words_with_vectors() and second in words_with_vectors()):
         return False
     start = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), None)
     if start is None:
-        return True
+        return bool(known)
     one, other = first[start:], second[start:]
-    return (
-        one[1:] == other[1:]
-        or one[1:] == other
-        or one == other[1:]
-        or (one[:2] == other[1::-1] and one[2:] == other[2:])
-    )
+    if one[:2] == other[1::-1] and one[2:] == other[2:]:
+        return True
+    # "Ethanol" and "methanol" are two things, though the lists know neither.
+    return bool(known) and (one[1:] == other[1:] or one[1:] == other or one == other[1:])
 
 
 def _is_prefixed_opposite(first: str, second: str) -> bool:
     longer, shorter = (first, second) if len(first) > len(second) else (second, first)
-    return len(shorter) > 3 and longer.endswith(shorter) and longer[: -len(shorter)] in _OPPOSITE_PREFIXES
+    if len(shorter) <= 3 or shorter[:3] not in longer:
+        return False
+    prefix, rest = longer[: longer.index(shorter[:3])], longer[longer.index(shorter[:3]) :]
+    return prefix in _OPPOSITE_PREFIXES and shorter in {rest, base_form(rest)}
 
 
 _OPPOSITE_PREFIXES: Final = frozenset(

@@ -61,7 +61,8 @@ _ORDERS: Final = (
 _PREFIX: Final = re.compile(
     rf"^(?:(?:please|kindly|just wondering|i was (?:just )?wondering|i am wondering)\b[\s,.!:;?-]+(?!if\b|whether\b)"
     rf"|{_GREETING}(?:\s*[,.!:;?-]+\s*|\s+(?=(?:please|can|could|would|will|i|what|how|why|where|when|who|which|is|are|do|does)\b))"
-    rf"|(?:(?:just )?a? ?quick question|question|sorry|excuse me|ok|okay|so|well|um|hmm|i have a question|i need (?:some )?help"
+    rf"|(?:(?:just )?a? ?quick question|(?:just )?one (?:more|last|other) (?:thing|question)|my question is|maybe you know|(?:i am |i'm )?just curious"
+    rf"|(?:can|could) you tell me|help|i was (?:just )?wondering|question|sorry|excuse me|ok|okay|so|well|um|hmm|i have a question|i need (?:some )?help"
     rf"|(?:can|could) you help me)\s*[,.!:;?]+\s*"
     rf"|(?:{_ASKING})\s+(?=(?:{_ORDERS})\b))",
     re.IGNORECASE,

@@ -27,7 +27,7 @@ COMPARED_MIN: Final = 100
 _FOLDS: Final = 5
 _STRATUM: Final = 25
 #: So many of the newest pairs may refute a limit, with such an error each: it is asked after every 50 judgements.
-_NEWEST: Final = (50, 100, 200)
+_NEWEST: Final = (25, 50, 100, 200)
 _REFUTED: Final = 0.002
 _Row = TypeVar("_Row")
 

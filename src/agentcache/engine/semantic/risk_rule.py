@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agentcache.engine.semantic.features import FEATURES
-from agentcache.engine.semantic.weighing import WEIGHTS, Signals, Weighing
+from agentcache.engine.semantic.weighing import AGREEMENT_UNKNOWN, WEIGHTS, Signals, Weighing
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: No evidence opens below these.
 SCORE_FLOOR: Final = 0.05
 COSINE_FLOOR: Final = 0.75
@@ -63,9 +63,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def signals_of(score: float, cosine: float, features: Sequence[float]) -> Signals:
-    """Return what is weighed of a pair with these values of `FEATURES`."""
-    return Signals(score, cosine, features[_WORDS_AT])
+def signals_of(score: float, cosine: float, features: Sequence[float], agreement: float | None = None) -> Signals:
+    """Return what is weighed of a pair with these values of `FEATURES`; `agreement` is None where nobody knows it."""
+    return Signals(score, cosine, features[_WORDS_AT], AGREEMENT_UNKNOWN if agreement is None else agreement)
 
 
 def trap_in(features: Sequence[float]) -> str:

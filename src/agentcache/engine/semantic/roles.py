@@ -17,7 +17,8 @@ from operator import lt
 from typing import Final
 
 from agentcache.engine.semantic.alignment import Nearness, weight
-from agentcache.engine.semantic.lexicon import ANTONYM, KIND, lexicon, relation
+from agentcache.engine.semantic.lexicon import ANTONYM, KIND, are_opposites_of_a_kind, lexicon, relation
+from agentcache.engine.semantic.subjects import asked_turned
 from agentcache.engine.semantic.texts import Text
 from agentcache.engine.semantic.word_vectors import rows_of, word_vectors
 from agentcache.engine.semantic.words import ANCHORS, PEOPLE
@@ -38,21 +39,30 @@ ROLES: Final[dict[str, int]] = {
     "units_lost": -1,
     "phrases_less": -1,
     "phrases_more": -1,
+    "asked_turned": -1,
+    "deeds_less": -1,
+    "deeds_more": -1,
+    "opposites_of_a_kind": -1,
+    "case_changed": -1,
 }
 _TIMES: Final = frozenset({"before", "after", "since", "until"})
+_DATES: Final = frozenset(
+    """monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october
+    november december noon midnight christmas easter""".split()
+)
 #: What an anchor makes of what it governs, where another one makes something else of it.
 _SENSES: Final = {
     **dict.fromkeys("to into onto toward towards".split(), "aim"), "from": "start", "via": "way", "through": "way", "without": "lack", "against": "against",
     "for": "for", "than": "than", "instead": "instead", "by": "by", "over": "over", "under": "under", "between": "between", "before": "before",
-    "until": "before", "after": "after", "since": "after", "with": "with",
+    "until": "before", "after": "after", "since": "after", "with": "with", "on": "on",
 }  # fmt: skip
 #: Said of one thing by either word.
 _ALIKE_SENSES: Final = frozenset(
     frozenset(pair.split("/"))
-    for pair in "aim/for with/by way/by way/with for/with than/over instead/over instead/than by/for start/by start/after start/with".split()
+    for pair in "aim/for with/by way/by way/with for/with than/over instead/over instead/than by/for start/by start/after start/with on/aim on/for on/with on/by on/over on/under on/against on/between start/between aim/between".split()
 )
 #: With these, which of two words they govern is all that says which is which.
-_STRONG: Final = frozenset({"aim", "start", "than", "instead", "before", "after", "by"})
+_STRONG: Final = frozenset({"aim", "start", "than", "instead", "before", "after", "by", "on"})
 _RATE_ADVERBS: Final = {
     "hourly": "hour", "daily": "day", "nightly": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year",
     "annual": "year", "annually": "year", "biweekly": "fortnight", "fortnightly": "fortnight",
@@ -98,6 +108,10 @@ def role_features(
         persons_exchanged(first, second),
         units_lost(first, second),
         *sorted(added),
+        asked_turned(first, second),
+        *sorted(deed_lost(*of) for of in zip(texts, unmatched, nearness, strict=True)),
+        opposites_of_a_kind(texts, unmatched),
+        case_changed(first, second),
     ]
 
 
@@ -198,8 +212,15 @@ def _alike(text: Text, one: int, other: int) -> float:
 
 def times_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
     """Return how many common words are placed in time another way: "in 2019", "since 2019"."""
-    pairs = ((first.anchors[here], second.anchors[there]) for here, there in links)
-    return float(sum(one != other and bool({one, other} & _TIMES) for one, other in pairs))
+    count = 0
+    for here, there in links:
+        one, other = first.anchors[here], second.anchors[there]
+        if one != other and {one, other} & _TIMES:
+            # "After the fight" and "had a fight" may be the same time, "before six" and "at six" are not.
+            count += (
+                (one in _TIMES and other in _TIMES) or first.content[here][0].isdigit() or first.content[here] in _DATES
+            )
+    return float(count)
 
 
 def narrowed(
@@ -272,6 +293,25 @@ def phrases_added(text: Text, unmatched: Sequence[int], nearness: Sequence[float
         if text.anchors[phrase[0]] and all(place in near for place in phrase):
             total += max(weight(text.content[place]) * (1 - near[place]) for place in phrase)
     return total
+
+
+def deed_lost(text: Text, unmatched: Sequence[int], nearness: Sequence[float]) -> float:
+    """Return what the first word of content weighs, mostly the deed, where the other prompt lacks it: "merge", "rebase"."""
+    return weight(text.content[0]) * (1 - nearness[0]) if unmatched and not unmatched[0] and nearness else 0.0
+
+
+def opposites_of_a_kind(texts: tuple[Text, Text], unmatched: tuple[Sequence[int], Sequence[int]]) -> float:
+    """Return how many words that the other prompt lacks have an opposite there by way of a synonym."""
+    ours, theirs = (
+        [text.content[place] for place in of[:_PAIRED_MAX]] for text, of in zip(texts, unmatched, strict=True)
+    )
+    return float(sum(any(are_opposites_of_a_kind(one, other) for other in theirs) for one in ours))
+
+
+def case_changed(first: Text, second: Text) -> float:
+    """Return 1 where the speaker does it in one prompt and has it done in the other: "do I teach him", "does he teach me"."""
+    ours, theirs = ({"i", "me"}.intersection(text.words) for text in (first, second))
+    return float(len(ours) == len(theirs) == 1 and ours != theirs)
 
 
 def _phrases(text: Text) -> Iterator[list[int]]:

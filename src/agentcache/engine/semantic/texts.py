@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from agentcache.engine.semantic.asking import WORDS_OF, kind_of
 from agentcache.engine.semantic.framing import framed
-from agentcache.engine.semantic.lexicon import base_form, lexicon
+from agentcache.engine.semantic.lexicon import base_form, lexicon, rarity
 from agentcache.engine.semantic.literals import find_literals
 from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
 from agentcache.engine.semantic.spelling import respelt
@@ -53,18 +54,26 @@ _PHRASES: Final = (
     (re.compile(r"\bversus\b|\bvs\b\.?", re.IGNORECASE), " and "),
     (re.compile(r"\b(?:turn(?:ed|ing)?|switch(?:ed|ing)?) on\b", re.IGNORECASE), "enable"),
     (re.compile(r"\b(?:turn(?:ed|ing)?|switch(?:ed|ing)?) off\b", re.IGNORECASE), "disable"),
+    (
+        re.compile(
+            r"\bset(?:ting)? up (?=(?:an? |the |my )?(?:meeting|call|appointment|interview|reminder)\b)", re.IGNORECASE
+        ),
+        "schedule ",
+    ),
     (re.compile(r"\bset(?:ting)? up\b", re.IGNORECASE), "install"),
     (re.compile(r"\bget(?:ting)? rid of\b", re.IGNORECASE), "remove"),
     (re.compile(r"\bgive(?:n)? up\b", re.IGNORECASE), "quit"),
     (re.compile(r"\blook(?:ing)? for\b", re.IGNORECASE), "seek"),
+    (re.compile(r"\bwork(?:ing)? out(?= (?:\d|what|how))", re.IGNORECASE), "calculate"),
     (re.compile(r"\bfigure out\b|\bwork out\b", re.IGNORECASE), "solve"),
+    (re.compile(r"\b(?:compared|in comparison|relative) (?:with|to)\b", re.IGNORECASE), "than"),
 )
 #: Most prompts hold none of these pieces, one of which is there wherever one of the phrases is.
 _PHRASE_HINTS: Final = (
     "at least", "at most", "no less", "no more", "no fewer", "imum of", "than ", " but", "in order to", "in favo", "false that", "true that",
     "wrong that", "correct that", "as well as", "along with", "&", "versus", "vs", "turn o", "turned o", "turning o", "switch o",
     "switched o", "switching o", "set up", "setting up", "get rid", "getting rid", "give up", "given up", "look for", "looking for",
-    "figure out", "work out",
+    "figure out", "work out", "working out", "compared with", "compared to", "comparison with", "comparison to", "relative to", "relative with",
 )  # fmt: skip
 
 
@@ -75,7 +84,12 @@ _PREVENTION: Final = re.compile(
 
 
 _PREVENTION_HINTS: Final = ("stop", "avoid", "prevent", "keep", "block", "hinder", "discourage")
+_ORDINAL: Final = re.compile(r"^(\d+)(?:st|nd|rd|th)$", re.IGNORECASE)
 _HELD: Final = frozenset({"than", "before", "after", "since", "until", "instead"})
+
+
+#: Of what `analyse` returns. Raise it with every change of that: analyses are kept beside stored questions.
+ANALYSIS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +131,15 @@ class Text:
     tense: str
     #: Degrees of adjectives: `er`, `est`, `as`.
     degrees: frozenset[str]
+    #: Base forms that stand for less of their opposite ("less expensive": cheap).
+    lessened: frozenset[str]
     is_passive: bool
     trigrams: frozenset[str]
     #: How many times content words stand in a coordination ("a and b", "a or b").
     coordinations: int
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def analyse(text: str) -> Text:
     """Return the analysis of a prompt, in about 0.1 ms for 20 words."""
     text = strip_politeness(text)
@@ -142,23 +158,35 @@ def analyse(text: str) -> Text:
         for pattern, word in _PHRASES:
             prose = pattern.sub(word, prose)
     lower = prose.lower()
-    tokens = [respelt(token) if token.islower() else token for token in _TOKEN.findall(prose)]
+    tokens = [
+        _ORDINAL.sub(r"\1", token) if token[0].isdigit() else respelt(token) if token.islower() else token
+        for token in _TOKEN.findall(prose)
+    ]
     words = tuple(token.lower() for token in tokens if token[0].isalnum())
+    degrees = _degrees(words)
+    lessened: frozenset[str] = frozenset()
+    if "less" in words:
+        tokens, lessened = _without_less(tokens)
+        words = tuple(token.lower() for token in tokens if token[0].isalnum())
     question = kind_of(lower.strip())
-    content, before, anchors, follows, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()))
+    letters = _letters(tokens)
+    content, before, anchors, follows, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()), letters)
     function_words = frozenset(word for word in words if word not in content)
     return Text(
         raw=text, normal=normal, framed=framed(normal), words=words, content=tuple(content), before=tuple(before),
         anchors=tuple(anchors), follows=tuple(follows),
-        numbers=tuple(_numbers(tokens)), names=_names(tokens), literals=literals, function_words=function_words,
+        numbers=tuple(_numbers(tokens)), names=_names(tokens, letters), literals=literals, function_words=function_words,
         negations=sum(word in STRICT_NEGATIONS for word in words),
-        preventions=len(_PREVENTION.findall(lower)) if any(map(lower.__contains__, _PREVENTION_HINTS)) else 0, question=question, tense=_tense(words), degrees=_degrees(words),
-        is_passive=_is_passive(words), trigrams=_trigrams(" ".join(words)), coordinations=coordinations,
+        preventions=len(_PREVENTION.findall(lower)) if any(map(lower.__contains__, _PREVENTION_HINTS)) else 0, question=question, tense=_tense(words),
+        degrees=degrees, lessened=lessened,
+        is_passive=_is_passive(words), trigrams=trigrams_of(words), coordinations=coordinations,
     )  # fmt: skip
 
 
-def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list[str], list[str], list[bool], int]:
-    """Return content words; the function word before each, its anchor, whether it directly follows another; the number of coordinations."""
+def _content(
+    tokens: list[str], asking: frozenset[str], letters: set[int]
+) -> tuple[list[str], list[str], list[str], list[bool], int]:
+    """Return content words, the places `letters` among them; the function word before each, its anchor, whether it directly follows another; the number of coordinations."""
     content: list[str] = []
     before: list[str] = []
     anchors: list[str] = []
@@ -167,14 +195,14 @@ def _content(tokens: list[str], asking: frozenset[str]) -> tuple[list[str], list
     coordinations = 0
     joined = -1
     is_next = False
-    for token in tokens:
+    for number, token in enumerate(tokens):
         lower = token.lower()
         if not token[0].isalnum():
             anchor, is_next = "", False
             if token in {",", "/"} and content:
                 joined = len(content) if token == "/" or joined < 0 else joined
             continue
-        if lower in STOP or lower in NUMBER_WORDS:
+        if (lower in STOP and number not in letters) or lower in NUMBER_WORDS:
             if lower not in NUMBER_WORDS or lower in ANCHORS:
                 anchor, is_next = _anchor_after(anchor, lower, is_next), False
             if lower in {"and", "or"} and content:
@@ -241,12 +269,14 @@ def _value(digits: str) -> str:
     return digits.replace(",", "") if _THOUSANDS.fullmatch(digits) else digits
 
 
-def _names(tokens: list[str]) -> frozenset[str]:
+def _names(tokens: list[str], letters: set[int]) -> frozenset[str]:
     """Return the capitalised words; of a sentence's first word only if no ordinary word is written so."""
     found = set()
     starts = True
     known = lexicon().words
-    for token in tokens:
+    for number, token in enumerate(tokens):
+        if number in letters:
+            found.add(token.lower())
         if not token[0].isalnum():
             starts = token in {".", "?", "!", ":"} or (starts and token == '"')
             continue
@@ -257,6 +287,31 @@ def _names(tokens: list[str]) -> frozenset[str]:
                 found.add(base_form(lower))
         starts = False
     return frozenset(found)
+
+
+def _letters(tokens: list[str]) -> set[int]:
+    """Return the places of single capital letters that name something: "sheet A", "plan B"; not of "I", nor of an article in front."""
+    found = set()
+    for place, (before, token) in enumerate(pairwise(tokens), start=1):
+        is_letter = len(token) == 1 and token.isupper() and token != "I"
+        if is_letter and before[0].isalnum() and not (len(before) > 1 and before.isupper()):
+            found.add(place)
+    return found
+
+
+def _without_less(tokens: list[str]) -> tuple[list[str], frozenset[str]]:
+    """Return the tokens with "less expensive" as "cheap", as "cheaper" is compared, and what was less."""
+    found: list[str] = []
+    lessened = set()
+    for index, token in enumerate(tokens):
+        after = base_form(tokens[index + 1].lower()) if index + 1 < len(tokens) else ""
+        opposites = lexicon().opposites.get(after, set()) - {"more", "less"}
+        if token.lower() != "less" or not opposites or after in STOP:
+            found.append(token)
+        else:
+            tokens[index + 1] = min(opposites, key=lambda word: (rarity(word), word))
+            lessened.add(tokens[index + 1])
+    return found, frozenset(lessened)
 
 
 def _tense(words: tuple[str, ...]) -> str:
@@ -291,6 +346,7 @@ def _is_passive(words: tuple[str, ...]) -> bool:
     return False
 
 
-def _trigrams(text: str) -> frozenset[str]:
-    padded = f"  {text} "
+def trigrams_of(words: tuple[str, ...]) -> frozenset[str]:
+    """Return what stands in any three places in a row of words with a space between."""
+    padded = f"  {' '.join(words)} "
     return frozenset(map("".join, zip(padded, padded[1:], padded[2:], strict=False)))

@@ -1,8 +1,9 @@
 """The verifier: from the differences of two prompts to the odds that one answer serves both.
 
-A gradient-boosted ensemble of small trees, fitted by `training/`, walked here in plain Python; many pairs at once go through
-`forest.py`. The model is a file of the
-package (`model/verifier.json`, its card beside it): nodes as `[feature, threshold, left, right]`, leaves as numbers.
+A gradient-boosted ensemble of small trees and a few small networks (`networks.py`), both fitted by `training/`. The trees are walked
+here in plain Python; many pairs at once go through `forest.py`. The model is a file of the package (`model/verifier.json`, its card
+beside it): nodes as `[feature, threshold, left, right]`, leaves as numbers, layers as weights and biases, and what the cosine counts
+beside them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from agentcache.engine.semantic.features import FEATURES
+from agentcache.engine.semantic.interaction import INTERACTION
+from agentcache.engine.semantic.networks import Networks
 from agentcache.engine.semantic.texts import Text
 
 if TYPE_CHECKING:
     from agentcache.engine.semantic.forest import Forest
 
-FORMAT: Final = 1
+FORMAT: Final = 3
 #: The score of two prompts in other frames of asking: "how can I", "how do I". A threshold that evidence raised may be above.
 SAME_FRAME: Final = 0.99
+#: Names of the values of `pair_features` followed by those of `interaction`.
+PLACED_FEATURES: Final = (*FEATURES, *INTERACTION)
+_COSINE_AT: Final = FEATURES.index("cosine")
 
 #: `(feature, threshold, left, right)`: left where the value is not above the threshold; or a leaf's value in log-odds.
 Node = tuple[int, float, "Node", "Node"] | float
@@ -46,9 +52,10 @@ class Reason:
 class Verifier:
     """A model in memory; `score` takes about 0.15 ms, `scores` of three rows as much."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        if document.get("format") != FORMAT or document.get("features") != list(FEATURES):
+    def __init__(self, document: dict[str, Any], features: tuple[str, ...] = FEATURES) -> None:
+        if document.get("format") != FORMAT or document.get("features") != list(features):
             raise UnusableModel("The verifier's model was made for other features.")
+        self.features = features
         self.version: str = document["version"]
         #: At most 1 % of the non-equivalent pairs of any development set are served at this score.
         self.safe_threshold: float = document["thresholds"]["safe"]
@@ -56,23 +63,48 @@ class Verifier:
         self.balanced_threshold: float = document["thresholds"]["balanced"]
         #: The values of a pair with nothing between the two prompts: reasons are told against it.
         self._neutral: list[float] = document["neutral"]
+        #: Added to the log-odds: brings the safe threshold of the trees with pieces to that of the others, so that there is one.
+        self.shift: float = document.get("shift", 0.0)
+        #: Log-odds for each 1 of cosine above the pivot, beside what the trees make of it.
+        self._cosine_weight: float = document["cosine"]["weight"]
+        self._cosine_pivot: float = document["cosine"]["pivot"]
         self._trees: list[Node] = [_node(tree) for tree in document["trees"]]
+        self._networks = Networks(document["networks"])
+        #: What the networks count, 0 to 1; the trees count the rest. They were fitted to texts alone, and judge with either trees.
+        self._share: float = document["networks"]["share"]
         #: Per feature the places of the trees that ask for it: only they say something else when it changes.
-        self._asking: list[list[int]] = [[] for _ in FEATURES]
+        self._asking: list[list[int]] = [[] for _ in features]
         for place, tree in enumerate(self._trees):
             for feature in _features_of(tree):
                 self._asking[feature].append(place)
+        #: The trees for pairs of which the word pieces are known in their sentences too, with `PLACED_FEATURES`; None without them.
+        self.placed: Verifier | None = None
+        if "placed" in document:
+            shared = {name: document[name] for name in ("format", "version", "thresholds", "cosine", "networks")}
+            self.placed = Verifier(shared | document["placed"], PLACED_FEATURES)
 
     def score(self, features: Sequence[float]) -> float:
-        """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`."""
-        return _probability(sum(_leaf(tree, features) for tree in self._trees))
+        """Return from 0 to 1 how sure it is that one answer serves both prompts, for the values of `pair_features`.
+
+        Where those of `interaction` follow, what was fitted to both judges, if the model has it.
+        """
+        if self.placed is not None and len(features) > len(self.features):
+            return self.placed.score(features)
+        leaves = sum(_leaf(tree, features) for tree in self._trees)
+        return self._probability(leaves, self._networks.log_odds([features])[0], features)
 
     def scores(self, rows: Sequence[Sequence[float]]) -> list[float]:
         """Return `score` of each row, to the last bit; of three at once in a third of the time where numpy is installed."""
+        if self.placed is not None and any(len(features) > len(self.features) for features in rows):
+            return self._mixed_scores(self.placed, rows)
         forest = self._forest
         if forest is None or not rows:
             return [self.score(features) for features in rows]
-        return [_probability(sum(leaves)) for leaves in forest.leaves(rows)]
+        smooth = self._networks.log_odds(rows)
+        return [
+            self._probability(sum(leaves), of, row)
+            for leaves, of, row in zip(forest.leaves(rows), smooth, rows, strict=True)
+        ]
 
     def judge(self, asked: Text, stored: Text, features: Sequence[float]) -> float:
         """Return the score of two prompts, for which no veto speaks; those that differ in their way of asking alone are the same."""
@@ -80,15 +112,34 @@ class Verifier:
 
     def reasons(self, features: Sequence[float], n: int = 3) -> list[Reason]:
         """Return the `n` features that moved the score most, each set back to neutral on its own."""
+        if self.placed is not None and len(features) > len(self.features):
+            return self.placed.reasons(features, n)
+        # A model without trees for pieces has no use for what follows.
+        features = features[: len(self.features)]
         leaves = [_leaf(tree, features) for tree in self._trees]
+        changed = [index for index, neutral in enumerate(self._neutral) if features[index] != neutral]
+        withouts = [[*features[:index], self._neutral[index], *features[index + 1 :]] for index in changed]
+        whole, *smooth = self._networks.log_odds([features, *withouts])
         found = []
-        for index, (name, value, neutral) in enumerate(zip(FEATURES, features, self._neutral, strict=True)):
-            if value != neutral:
-                without = [*features[:index], neutral, *features[index + 1 :]]
-                effect = sum(leaves[place] - _leaf(self._trees[place], without) for place in self._asking[index])
-                found.append(Reason(name, value, effect))
+        for index, without, of in zip(changed, withouts, smooth, strict=True):
+            stepped = sum(leaves[place] - _leaf(self._trees[place], without) for place in self._asking[index])
+            effect = (1 - self._share) * stepped + self._share * (whole - of)
+            if index == _COSINE_AT:
+                effect += self._cosine_weight * (features[index] - self._neutral[index])
+            found.append(Reason(self.features[index], features[index], effect))
         found.sort(key=lambda reason: -abs(reason.effect))
         return found[:n]
+
+    def _mixed_scores(self, placed: Verifier, rows: Sequence[Sequence[float]]) -> list[float]:
+        """Return the scores of rows of which some have the values of `interaction`: rows that were stored before have none."""
+        long = [len(features) > len(self.features) for features in rows]
+        with_pieces = iter(placed.scores([features for features, is_long in zip(rows, long, strict=True) if is_long]))
+        without = iter(self.scores([features for features, is_long in zip(rows, long, strict=True) if not is_long]))
+        return [next(with_pieces if is_long else without) for is_long in long]
+
+    def _probability(self, trees: float, networks: float, features: Sequence[float]) -> float:
+        log_odds = (1 - self._share) * trees + self._share * networks + self.shift
+        return _probability(log_odds + self._cosine_weight * (features[_COSINE_AT] - self._cosine_pivot))
 
     @cached_property
     def _forest(self) -> Forest | None:

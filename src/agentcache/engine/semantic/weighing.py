@@ -1,4 +1,4 @@
-"""How sure a namespace's own evidence is of a pair: score, cosine and length, weighed by what was compared there.
+"""How sure a namespace's own evidence is of a pair: score, cosine, length and agreement, weighed by what was compared there.
 
 Pure. A logistic regression with a normal prior at "the score as it is": without evidence the risk is one less the score, and each
 comparison moves the weights a little. Fitted by Newton's method, which meets the one optimum there is.
@@ -18,11 +18,13 @@ _SCORE_END: Final = 0.002
 _COSINE_MIDDLE: Final = 0.8
 #: Of the shorter prompt the words that carry meaning count by their logarithm, from that of so many on.
 WORDS_MIDDLE: Final = 4.0
-#: Mean of the prior: (bias, log-odds of the score, cosine, words).
-_PRIOR: Final = (0.0, 1.0, 0.0, 0.0)
+#: Where nobody knows which answers the neighbours have, the agreement is taken to be this; it counts by halves.
+AGREEMENT_UNKNOWN: Final = 0.25
+#: Mean of the prior: (bias, log-odds of the score, cosine, words, agreement).
+_PRIOR: Final = (0.0, 1.0, 0.0, 0.0, 0.0)
 WEIGHTS: Final = len(_PRIOR)
 #: Its precision. The weights other than the bias need tens of comparisons before they move.
-_PRECISION: Final = (1.0, 10.0, 10.0, 10.0)
+_PRECISION: Final = (1.0, 10.0, 10.0, 10.0, 10.0)
 _STEPS_MAX: Final = 25
 _STEP_MIN: Final = 1e-5
 _LOG_ODDS_MAX: Final = 30.0
@@ -37,13 +39,16 @@ class Signals:
     cosine: float
     #: How many words carry meaning in the shorter of both: a likeness of long prompts is seldom chance.
     words: float = WORDS_MIDDLE
+    #: Which share of the near questions is known to have this one's answer, 0 to 1.
+    agreement: float = AGREEMENT_UNKNOWN
 
     @property
-    def terms(self) -> tuple[float, float, float, float]:
+    def terms(self) -> tuple[float, float, float, float, float]:
         """Return them as the regression takes them."""
         score = min(max(self.score, _SCORE_END), 1 - _SCORE_END)
         words = math.log((1 + max(self.words, 0.0)) / (1 + WORDS_MIDDLE))
-        return 1.0, math.log(score / (1 - score)), 10 * (self.cosine - _COSINE_MIDDLE), words
+        cosine = 10 * (self.cosine - _COSINE_MIDDLE)
+        return 1.0, math.log(score / (1 - score)), cosine, words, 2 * self.agreement
 
 
 @dataclass(frozen=True, slots=True)

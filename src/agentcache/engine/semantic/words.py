@@ -10,7 +10,7 @@ STOP: Final = frozenset(
     be am is are was were been being do does did done have has had having will would shall should can could may might must
     of to in on at by for with from as into about and or but if so than then too very also just really actually indeed truly
     please what which who whom whose when where why how need want like get know tell let go some any such own
-inside within onto upon toward towards through via using during under over above below behind across between among near prior off out
+inside outside within onto upon toward towards through via using during under over above below behind across between among near prior off out
 explain describe calculate compute give show provide recommend suggest
     before after without against until while since when where
     he him his she her hers they them their theirs one ones s t re ve ll d m not no up out
@@ -75,7 +75,7 @@ NUMBER_WORDS: Final = {
     "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50",
     "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000",
     "billion": "1000000000", "dozen": "12", "half": "0.5", "twice": "2", "thrice": "3", "single": "1",
-    "third": "3rd", "fourth": "4th", "fifth": "5th", "tenth": "10th",
+    "third": "3", "fourth": "4", "fifth": "5", "tenth": "10",
 }  # fmt: skip
 UNITS: Final = {
     word: names.split()[0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agentcache.engine.entries import EntryMeta, Tenant
+from agentcache.engine.semantic.analyses import pack_analysis
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable
 from agentcache.engine.semantic.index.port import IndexRow, IndexUnavailable, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode
@@ -165,6 +166,7 @@ class Learner:
             model=filled.model,
             # Named only where somebody else may have to read both answers.
             asked_key=filled.key.hex() if agreed is None and filled.meta is not None else "",
+            agreement=candidate.agreement,
         )
         self._events.add(event)
         return event
@@ -202,16 +204,21 @@ class Learner:
         text = answer_text(filled.endpoint.name, filled.answer) if filled.answer is not None else None
         if look.question is None or text is None:
             return
-        if filled.meta is not None:
-            await self._keep_row(filled, filled.meta, look)
-        if was_looked_up:
-            await self._compare(filled, look, text)
+        repeats = b""
+        try:
+            if was_looked_up:
+                repeats = await self._compare(filled, look, text)
+        finally:
+            # Kept all the same where comparing failed: then nobody knows whose answer it repeats.
+            if filled.meta is not None:
+                await self._keep_row(filled, filled.meta, look, repeats)
 
-    async def _keep_row(self, filled: Filled, meta: EntryMeta, look: Look) -> None:
+    async def _keep_row(self, filled: Filled, meta: EntryMeta, look: Look, repeats: bytes) -> None:
         assert look.question is not None
-        vector = look.vector
+        vector, pieces = look.vector, look.pieces
         if vector is None:
             (vector,) = await self.embedder.embed([look.question.text], seconds=_EMBED_SECONDS)
+            pieces = self.embedder.pieces(look.question.text)
         row = IndexRow(
             key=filled.key,
             partition=look.partition,
@@ -222,26 +229,32 @@ class Learner:
             writer=meta.writer,
             stored_at=meta.stored_at,
             expires_at=meta.expires_at,
+            analysis=pack_analysis(look.text) if look.text is not None else b"",
+            pieces=pieces,
+            repeats=repeats,
         )
         await self._index.add(filled.tenant, row)
         self._meter.count_semantic("learned")
 
-    async def _compare(self, filled: Filled, look: Look, text: str) -> None:
-        """Compare the provider's answer with the neighbour's, which might have been served in its place."""
+    async def _compare(self, filled: Filled, look: Look, text: str) -> bytes:
+        """Compare the provider's answer with the neighbour's, which might have been served in its place.
+
+        Return what all that repeat the neighbour's answer have in common where both say the same, else nothing.
+        """
         candidate = look.found or self._worth_comparing(look)
         if candidate is None:
-            return
+            return b""
         is_would_be = look.found is not None
         share = 1.0 if is_would_be or len(self._waiting) < _BUSY else _BUSY_SHARE
         if share < 1 and self._chance() >= share:
-            return
+            return b""
         if is_would_be and look.asking.mode is not SemanticMode.SHADOW:
             share = look.asking.settings.shadow_share
         entry = candidate.entry or (await self._entries.get(filled.tenant, candidate.key)).entry
         answer = stored_answer(filled.endpoint, entry) if entry is not None else None
         other = answer_text(filled.endpoint.name, answer) if answer is not None else None
         if entry is None or other is None:
-            return
+            return b""
         candidate.entry, candidate.writer = entry, entry.meta.writer
         agreed, judged_by = compare_at_once(text, other)
         if not judged_by:
@@ -258,6 +271,7 @@ class Learner:
             judged_by=judged_by if agreed is not None else "",
             share=share,
         )
+        return (candidate.answer or candidate.key) if agreed else b""
 
     def _worth_comparing(self, look: Look) -> Candidate | None:
         best = look.candidates[0] if look.candidates else None

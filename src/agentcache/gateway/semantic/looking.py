@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agentcache.engine.entries import Entry, Tenant
 from agentcache.engine.keys import KeyMaterial
+from agentcache.engine.semantic.analyses import recall
 from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.embedders.port import Embedder, Vector
-from agentcache.engine.semantic.features import FEATURES, pair_features
+from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.index.port import Neighbour
+from agentcache.engine.semantic.interaction import kept_interaction
 from agentcache.engine.semantic.partition import NoQuestion, Question, normal_digest, partition_of, question_of
 from agentcache.engine.semantic.risk_rule import RiskRule, may_open, signals_of, trap_in
 from agentcache.engine.semantic.settings import (
@@ -24,7 +27,7 @@ from agentcache.engine.semantic.settings import (
     threshold_in_force,
 )
 from agentcache.engine.semantic.texts import Text, analyse
-from agentcache.engine.semantic.verifier import Verifier, framed_score
+from agentcache.engine.semantic.verifier import PLACED_FEATURES, Verifier, framed_score
 from agentcache.engine.semantic.vetoes import veto
 from agentcache.engine.semantic.weighing import Signals
 from agentcache.providers.dialect import Json
@@ -33,6 +36,10 @@ from agentcache.providers.dialect import Json
 NORMALISED: Final = "normalised"
 COSINE: Final = "cosine"
 REASONS_SHOWN: Final = 3
+#: So many of the nearest are judged; those beyond only tell how many near questions have one answer.
+JUDGED_MAX: Final = 3
+#: In that a neighbour counts by e to the power of so many times its cosine: .1 farther, less than half.
+_AGREEMENT_FALL: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,12 @@ class Candidate:
     veto: str = ""
     #: The question that was asked, this one, and by how much it is nearer than the next one; None where nothing was compared.
     pair: tuple[Text, Text, float] | None = None
+    #: The word pieces of both; empty where there are none.
+    pieces: tuple[bytes, bytes] = (b"", b"")
+    #: The same for all neighbours that are known to have one answer.
+    answer: bytes = b""
+    #: Which share of the near questions is known to have its answer, 0 to 1, each by how near it is; None where it is not known.
+    agreement: float | None = None
     #: How likely it is to want another answer, 0 to 1, by the namespace's rule; None where none is in force.
     risk: float | None = None
     #: Its entry, once it was fetched and may be served.
@@ -93,6 +106,7 @@ class Candidate:
         """What both questions differ in; of one with a veto nobody asks on the way of a call, so that it is worked out late."""
         if self._features is None:
             self._features = [] if self.pair is None else pair_features(*self.pair[:2], self.cosine, self.pair[2])
+            self._features += [] if self.pair is None else kept_interaction(*self.pieces)
         return self._features
 
     @property
@@ -103,7 +117,7 @@ class Candidate:
     @property
     def signals(self) -> Signals:
         """What the rule weighs."""
-        return signals_of(self.score, self.cosine, self.features)
+        return signals_of(self.score, self.cosine, self.features, self.agreement)
 
     def may_open(self, verifier: Verifier) -> bool:
         """Say whether evidence may decide on it."""
@@ -111,7 +125,7 @@ class Candidate:
 
     def named_features(self) -> dict[str, float]:
         """Return feature -> value."""
-        return dict(zip(FEATURES, self.features, strict=True)) if self.features else {}
+        return dict(zip(PLACED_FEATURES, self.features, strict=False))
 
     def reasons(self, verifier: Verifier) -> list[tuple[str, float, float]]:
         """Return (feature, value, effect) of what decided, strongest first."""
@@ -139,6 +153,8 @@ class Look:
     normal_digest: bytes = b""
     text: Text | None = None
     vector: Vector | None = None
+    #: The question's word pieces, as they are kept beside its vector; empty where the embedder gives none.
+    pieces: bytes = b""
     #: Best first.
     candidates: list[Candidate] = field(default_factory=list)
     #: The candidate that may be served, its entry fetched.
@@ -211,10 +227,16 @@ def judge(
     settings: SemanticSettings,
     verifier: Verifier,
     rule: RiskRule | None = None,
+    pieces: bytes = b"",
 ) -> list[Candidate]:
-    """Return the neighbours with their verdicts, the best first: by the risk where a rule is in force, else by the score."""
+    """Return the nearest neighbours with their verdicts, the best first: by the risk where a rule is in force, else by the score.
+
+    `neighbours` are nearest first; `pieces` are the word pieces of what was asked, if the embedder gave any.
+    """
     by_cosine = settings.verifier == COSINE
-    texts = [analyse(neighbour.question) for neighbour in neighbours]
+    agreements = _agreements(neighbours)
+    neighbours = neighbours[:JUDGED_MAX]
+    texts = [recall(neighbour.question, neighbour.analysis) for neighbour in neighbours]
     margins = [_margin(texts, neighbours), *[0.0] * (len(texts) - 1)] if texts else []
     judged = [
         Candidate(
@@ -226,6 +248,9 @@ def judge(
             verifier=COSINE if by_cosine else verifier.version,
             veto=veto(asked, stored) or "",
             pair=(asked, stored, margin),
+            pieces=(pieces, neighbour.pieces),
+            answer=neighbour.answer,
+            agreement=agreements[neighbour.answer],
         )
         for neighbour, stored, margin in zip(neighbours, texts, margins, strict=True)
     ]
@@ -245,6 +270,15 @@ def judge(
     # What no evidence opens comes last, however near it is.
     judged.sort(key=lambda one: (not one.may_open(verifier), one.risk, -one.score, -one.cosine))
     return judged
+
+
+def _agreements(neighbours: Sequence[Neighbour]) -> dict[bytes, float]:
+    """Return for each answer the share of the neighbours that are known to have it, 0 to 1, each by how near it is."""
+    found: dict[bytes, float] = {}
+    for one in neighbours:
+        found[one.answer] = found.get(one.answer, 0.0) + math.exp(_AGREEMENT_FALL * one.cosine)
+    whole = sum(found.values())
+    return {answer: share / whole for answer, share in found.items()}
 
 
 def _margin(texts: Sequence[Text], neighbours: Sequence[Neighbour]) -> float:

@@ -184,6 +184,7 @@ class SemanticTier:
             look.candidates = [found]
         else:
             (look.vector,) = await self._embedder.embed([look.question.text], seconds=seconds)
+            look.pieces = self._embedder.pieces(look.question.text)
             found = await self._nearest(look)
         look.found = found
         look.result = result_of(look, self.verifier) if found is None else self._result_of_found(look)
@@ -276,7 +277,7 @@ class SemanticTier:
         for _ in range(_ROUNDS_MAX):
             neighbours = await self.index.nearest(asking.tenant, look.partition, self._embedder.id, look.vector)
             others = [one for one in neighbours if one.key != asking.key]
-            look.candidates = judge(look.text, others, asking.settings, self.verifier, asking.rule)
+            look.candidates = judge(look.text, others, asking.settings, self.verifier, asking.rule, look.pieces)
             gone = []
             for candidate in look.candidates:
                 if look.why_not(candidate, self.verifier):

@@ -106,12 +106,14 @@ def compared_pairs(team: Team, namespace: str, version: str, now: datetime) -> l
     """
     balanced = load_verifier().balanced_threshold
     rows = _decided(team, namespace, version, now).exclude(kind=EventKind.REPORTED, agreed=True)
-    columns = ("entry_key", "asked_digest", "score", "cosine", "features", "agreed", "share")
+    columns = ("entry_key", "asked_digest", "score", "cosine", "features", "agreement", "agreed", "share")
     found, seen = [], set()
-    for entry_key, digest, score, cosine, features, agreed, share in rows.values_list(*columns)[:JUDGEMENTS_MAX]:
+    for entry_key, digest, score, cosine, features, agreement, agreed, share in rows.values_list(*columns)[
+        :JUDGEMENTS_MAX
+    ]:
         pair = entry_key, bytes(digest), agreed
         values = [features.get(name, 0.0) for name in FEATURES]
-        signals, trap = signals_of(score, cosine, values), trap_in(values)
+        signals, trap = signals_of(score, cosine, values, agreement), trap_in(values)
         if (digest and pair in seen) or not may_open(signals, trap, balanced=balanced):
             continue
         seen.add(pair)

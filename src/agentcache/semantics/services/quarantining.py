@@ -23,7 +23,7 @@ _KEY: Final = "API key "
 #: Kept of what a report repeats of the hit that it is about.
 _REPEATED: Final = (
     "namespace", "request_id", "entry_key", "asked_digest", "cosine", "score", "threshold", "risk", "risk_limit",
-    "verifier", "veto", "features", "reasons", "saved_usd_nanos", "writer", "api_key_id", "dialect", "model",
+    "agreement", "verifier", "veto", "features", "reasons", "saved_usd_nanos", "writer", "api_key_id", "dialect", "model",
 )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def _row(event: SemanticEvent, texts: TeamTexts) -> NearQuestion:
         threshold=event.threshold,
         risk=event.risk,
         risk_limit=event.risk_limit,
+        agreement=event.agreement,
         verifier=_plain(event.verifier, 64),
         veto=_plain(event.veto, 64),
         features=event.features,

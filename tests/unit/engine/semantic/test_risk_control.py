@@ -26,9 +26,9 @@ from tests.support.tiers import count
 
 SHARE = 0.05
 #: What people ask in a shop: the cosine tells more than the verifier, which was taught by traps.
-SHOP = Weighing((2.0, 0.2, 2.4, 0.0))
+SHOP = Weighing((2.0, 0.2, 2.4, 0.0, 0.0))
 #: A place where neither tells anything: 6 % are wrong, whatever they say.
-MURKY = Weighing((2.75, 0.0, 0.0, 0.0))
+MURKY = Weighing((2.75, 0.0, 0.0, 0.0, 0.0))
 
 
 @dataclass
@@ -91,7 +91,7 @@ def test_a_namespace_that_goes_bad_is_closed_again(monkeypatch: pytest.MonkeyPat
         assert traffic.is_open
         assert traffic.hits > 300
         traffic.hits = traffic.wrong = 0
-        traffic.run(Weighing((-2.0, 0.2, 2.4, 0.0)), 3_000)
+        traffic.run(Weighing((-2.0, 0.2, 2.4, 0.0, 0.0)), 3_000)
         assert not traffic.is_open
         return traffic.wrong
 
@@ -135,6 +135,20 @@ def test_what_is_not_proven_opens_nothing_but_makes_stricter() -> None:
     assert 0 < sum(map(allowed.rule.admits, signals)) < 120
 
 
+def test_agreement_opens_where_it_is_seen_to_tell() -> None:
+    """Score and cosine are the same for all: what is wrong stands alone among its neighbours."""
+    chance = random.Random(8)
+    signals = [Signals(0.5, 0.85, agreement=chance.random()) for _ in range(1_500)]
+    evidence = [Compared(one, agreed=chance.random() < 0.55 + 0.45 * (one.agreement > 0.5)) for one in signals]
+    allowed = learn_rule(evidence, 0.05)
+    assert allowed is not None
+    assert allowed.rule.opens
+    assert allowed.rule.admits(Signals(0.5, 0.85, agreement=0.95))
+    assert not allowed.rule.admits(Signals(0.5, 0.85, agreement=0.3))
+    # Nobody knows: no surer than those that stand alone.
+    assert not allowed.rule.admits(Signals(0.5, 0.85))
+
+
 def test_compared_hits_stand_for_those_that_were_not() -> None:
     """Misses that agreed prove nothing where the few hits that were compared did not."""
     signals = Signals(0.9, 0.9)
@@ -163,7 +177,7 @@ def test_no_evidence_opens_below_the_floors() -> None:
 
 
 def test_a_rule_is_read_as_it_was_written() -> None:
-    rule = RiskRule(Weighing((1.0, 0.5, 2.0, 0.0)), 0.04, opens=True)
+    rule = RiskRule(Weighing((1.0, 0.5, 2.0, 0.0, 1.5)), 0.04, opens=True)
     assert parse_rule({**rule.as_document(), "compared": 100}) == rule
 
 
@@ -173,11 +187,12 @@ def test_a_rule_is_read_as_it_was_written() -> None:
         None,
         [],
         {},
+        {"format": 1, "weights": [1, 1, 1, 1], "limit": 0.1},
+        {"format": 3, "weights": [1, 1, 1, 1, 1], "limit": 0.1},
         {"format": 2, "weights": [1, 1, 1, 1], "limit": 0.1},
-        {"format": 1, "weights": [1, 1], "limit": 0.1},
-        {"format": 1, "weights": [1, 1, 1, float("nan")], "limit": 0.1},
-        {"format": 1, "weights": [1, 1, 1, 1], "limit": 1.5},
-        {"format": 1, "weights": [1, 1, 1, 1], "limit": None},
+        {"format": 2, "weights": [1, 1, 1, 1, float("nan")], "limit": 0.1},
+        {"format": 2, "weights": [1, 1, 1, 1, 1], "limit": 1.5},
+        {"format": 2, "weights": [1, 1, 1, 1, 1], "limit": None},
     ],
 )
 def test_what_is_no_rule_leaves_the_thresholds_in_force(document: object) -> None:

@@ -1,4 +1,4 @@
-"""Weighing score and cosine: what evidence does to it, and what it is without any."""
+"""Weighing score, cosine, words and agreement: what evidence does to it, and what it is without any."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from agentcache.engine.semantic.binomial import at_most, is_below
 from agentcache.engine.semantic.weighing import Signals, Weighing, fit
 
-_signals = st.builds(Signals, score=st.floats(0, 1), cosine=st.floats(0.6, 1), words=st.floats(0, 30))
+_signals = st.builds(
+    Signals, score=st.floats(0, 1), cosine=st.floats(0.6, 1), words=st.floats(0, 30), agreement=st.floats(0, 1)
+)
 
 
 def _pairs(count: int, law: Weighing, seed: int) -> tuple[list[Signals], list[bool]]:
     """Return pairs whose answers agree by a known law."""
     chance = random.Random(seed)
-    signals = [Signals(chance.random(), chance.uniform(0.6, 1), chance.randint(0, 12)) for _ in range(count)]
+    signals = [
+        Signals(chance.random(), chance.uniform(0.6, 1), chance.randint(0, 12), chance.random()) for _ in range(count)
+    ]
     return signals, [chance.random() >= law.risk(one) for one in signals]
 
 
@@ -28,7 +32,7 @@ def test_without_evidence_the_risk_is_one_less_the_score(signals: Signals) -> No
 
 
 def test_much_evidence_finds_the_law_behind_it() -> None:
-    law = (1.5, 0.2, 1.1, 0.8)
+    law = (1.5, 0.2, 1.1, 0.8, 0.9)
     assert fit(*_pairs(6_000, Weighing(law), seed=3)).weights == pytest.approx(law, abs=0.15)
 
 
@@ -42,7 +46,7 @@ def test_little_evidence_hardly_moves_it() -> None:
 def test_it_settles_at_the_one_optimum(pairs: list[tuple[Signals, bool]]) -> None:
     signals, agreed = [one for one, _ in pairs], [same for _, same in pairs]
     found = fit(signals, agreed)
-    again = fit(signals, agreed, start=Weighing((3.0, -2.0, 4.0, 0.0)))
+    again = fit(signals, agreed, start=Weighing((3.0, -2.0, 4.0, 0.0, 2.0)))
     assert all(map(math.isfinite, found.weights))
     assert again.weights == pytest.approx(found.weights, abs=1e-3)
 

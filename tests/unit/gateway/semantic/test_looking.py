@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pytest
@@ -13,18 +14,22 @@ from agentcache.engine.semantic.settings import SemanticSettings
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import load_verifier
 from agentcache.engine.semantic.weighing import Weighing
-from agentcache.gateway.semantic.looking import Candidate, Look, judge, result_of
+from agentcache.gateway.semantic.looking import JUDGED_MAX, Candidate, Look, judge, result_of
 
 ASKED = analyse("How do I reset my password?")
 BY_TREES, BY_COSINE = SemanticSettings(), SemanticSettings(verifier="cosine")
 
 
-def near(question: str, cosine: float) -> Neighbour:
-    return Neighbour(question.encode()[:32].ljust(32), cosine, question, "key_1", 0.0)
+def near(question: str, cosine: float, repeats: str = "") -> Neighbour:
+    return Neighbour(_key(question), cosine, question, "key_1", 0.0, repeats=_key(repeats) if repeats else b"")
+
+
+def _key(question: str) -> bytes:
+    return question.encode()[:32].ljust(32)
 
 
 #: Evidence of a namespace where the cosine tells all, and nearly everything is right.
-OPEN = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0)), limit=0.05, opens=True)
+OPEN = RiskRule(Weighing((3.0, 0.0, 2.0, 0.0, 0.0)), limit=0.05, opens=True)
 
 
 def _look(candidates: list[Candidate], **fields: Any) -> Look:
@@ -39,7 +44,7 @@ def test_evidence_opens_what_is_near_and_no_trap() -> None:
     verifier = load_verifier()
     opposite, near_one, far = (
         near("How do I not reset my password?", 0.99), near("What are the steps when a password must be reset?", 0.9),
-        near("Who can help with passwords?", 0.76),
+        near("Is there help with resetting passwords?", 0.8),
     )  # fmt: skip
     judged = judge(ASKED, [opposite, near_one, far], BY_TREES, verifier, OPEN)
     look = _look(judged, threshold=0.0, risk_limit=OPEN.limit, is_opened=True)
@@ -59,6 +64,23 @@ def test_a_rule_that_opens_nothing_is_asked_beside_the_threshold() -> None:
     assert _look([judged], threshold=1.0, risk_limit=0.05).why_not(judged, verifier) == "below"
     assert _look([judged], threshold=0.9, risk_limit=0.05).why_not(judged, verifier) == ""
     assert _look([judged], threshold=0.9, risk_limit=0.0).why_not(judged, verifier) == "risky"
+
+
+def test_neighbours_that_are_known_to_have_one_answer_speak_for_each_other() -> None:
+    first, lone = near("How can I reset my password?", 0.95), near("Where do I reset my password?", 0.95)
+    others = [near(f"What resets my password, {number}?", 0.85, first.question) for number in range(5)]
+    judged = judge(ASKED, [first, lone, *others], BY_TREES, load_verifier())
+    assert len(judged) == JUDGED_MAX
+    agreements = {one.question: one.agreement for one in judged}
+    # e to the power of 8 times .1 less.
+    whole = 2 + 5 * math.exp(-0.8)
+    assert agreements[first.question] == pytest.approx((whole - 1) / whole)
+    assert agreements[lone.question] == pytest.approx(1 / whole)
+    assert judge(ASKED, [lone], BY_TREES, load_verifier())[0].agreement == 1
+    # A rule of risk that minds it takes the one that others speak for, also where the other one is nearer.
+    rule = RiskRule(Weighing((0.0, 0.0, 0.1, 0.0, 2.0)), limit=0.9, opens=True)
+    nearer = near(lone.question, 0.96)
+    assert judge(ASKED, [nearer, first, *others], BY_TREES, load_verifier(), rule)[0].question == first.question
 
 
 def test_the_verifier_outranks_the_cosine() -> None:

@@ -50,6 +50,10 @@ class GuardedEmbedder:
         """The wrapped embedder's count."""
         return self._embedder.count_tokens(text)
 
+    def pieces(self, text: str) -> bytes:
+        """The wrapped embedder's."""
+        return self._embedder.pieces(text)
+
     async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
         """Return checked vectors within the budget, or raise `EmbedderUnavailable`; at once while the breaker is open.
 

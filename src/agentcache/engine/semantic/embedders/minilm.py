@@ -17,7 +17,10 @@ from agentcache.engine.semantic.embedders.port import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from tokenizers import Tokenizer
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 #: As the model was trained: what is longer is cut off. Equal to `minilm_export.TOKENS_MAX`, which needs numpy.
 TOKENS_MAX = 256
@@ -39,6 +42,8 @@ class MinilmModel:
 
     id = f"minilm-l6-v2-int8:{MODEL_DIGEST[:16]}"
     dimensions = 384
+    #: Of a piece: those of `minilm_export.PLACED_LAYERS` one after the other.
+    hidden_dimensions = 768
     is_multilingual = False
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +51,7 @@ class MinilmModel:
         self._loading = threading.Lock()
         self._session: Any = None
         self._pieces_of: PiecesOf | None = None
+        self._pieces: dict[str, bytes] = {}
 
     @property
     def is_loaded(self) -> bool:
@@ -69,14 +75,34 @@ class MinilmModel:
 
     def embed_one(self, text: str) -> Vector:
         """Return the vector of one text. Blocks; loads the model if need be."""
+        from agentcache.engine.semantic.pieces import projection
+
+        vector, hidden = self.hidden(text)
+        by = projection()
+        if by is not None and len(text) <= _REMEMBERED_CHARS:
+            while len(self._pieces) >= _REMEMBERED:
+                # The one that is longest there; another thread may have been quicker.
+                self._pieces.pop(next(iter(self._pieces)), None)
+            self._pieces[text] = by.pack(hidden)
+        return vector
+
+    def pieces(self, text: str) -> bytes:
+        """Return the pieces of a text that was embedded a moment ago, as `Projection.pack` keeps them; empty where they are not at hand."""
+        return self._pieces.get(text, b"")
+
+    def hidden(self, text: str) -> tuple[Vector, Floats]:
+        """Return the vector of one text, and `hidden_dimensions` numbers for each of its pieces in it, without the marks at its ends."""
+        vectors, hidden = self._run(text, "vectors", "hidden")
+        return vectors[0], hidden[0, 1:-1]
+
+    def _run(self, text: str, *outputs: str) -> list[Floats]:
         import numpy as np
 
         if self._session is None:
             self.load()
         assert self._pieces_of is not None
         ids = np.array([self._pieces_of(text)[0]], np.int64)
-        feeds = {"ids": ids, "mask": np.ones(ids.shape, np.int32)}
-        return self._session.run(None, feeds)[0][0]  # type: ignore[no-any-return]  # the runtime ships no types
+        return self._session.run(list(outputs), {"ids": ids})  # type: ignore[no-any-return]  # the runtime ships no types
 
     def count_tokens(self, text: str) -> int:
         """Return how many word pieces the text has, or an estimate before the model is loaded."""
@@ -86,6 +112,7 @@ class MinilmModel:
     def close(self) -> None:
         """Forget the model."""
         self._session = self._pieces_of = None
+        self._pieces.clear()
 
 
 def _remembering(pieces_of: PiecesOf) -> PiecesOf:

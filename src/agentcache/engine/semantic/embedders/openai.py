@@ -79,6 +79,10 @@ class OpenAIEmbedder:
         """Return an estimate: the service's own way of counting is not known."""
         return estimated_tokens(text)
 
+    def pieces(self, text: str) -> bytes:
+        """Return nothing: the service gives vectors of whole texts."""
+        return b""
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()

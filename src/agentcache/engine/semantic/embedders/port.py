@@ -55,6 +55,9 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has; an estimate as long as the model is not loaded, or is elsewhere."""
 
+    def pieces(self, text: str) -> bytes:
+        """Return the word pieces of a text that was embedded a moment ago (`engine/semantic/pieces.py`); empty where there are none."""
+
     async def aclose(self) -> None:
         """Release everything."""
 

@@ -68,6 +68,10 @@ class SentenceTransformersModel:
         tokenizer = self._tokenizer
         return len(tokenizer.tokenize(text)) if tokenizer is not None else estimated_tokens(text)
 
+    def pieces(self, text: str) -> bytes:
+        """Return nothing: the trees for pieces were fitted to those of the built-in model."""
+        return b""
+
     def close(self) -> None:
         """Forget the model."""
         self._model = self._tokenizer = None

@@ -38,6 +38,9 @@ class BlockingModel(Protocol):
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has."""
 
+    def pieces(self, text: str) -> bytes:
+        """As of an embedder; asked for on another thread."""
+
     def close(self) -> None:
         """Release everything."""
 
@@ -86,6 +89,10 @@ class ThreadedEmbedder:
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has."""
         return self._model.count_tokens(text)
+
+    def pieces(self, text: str) -> bytes:
+        """Return the model's."""
+        return self._model.pieces(text)
 
     async def aclose(self) -> None:
         """Let the text under way end, and fail what waits."""

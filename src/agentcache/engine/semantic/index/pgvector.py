@@ -113,7 +113,7 @@ class PgvectorIndex:
         for key, normal, stored_at, stored, cosine in await self._run(_NEAREST, values):
             kept = self._open(tenant, stored, key, partition, embedder_id, normal) if cosine >= cosine_min else None
             if kept is not None:
-                neighbours.append(Neighbour(bytes(key), min(1.0, cosine), kept.question, kept.writer, stored_at))
+                neighbours.append(kept.as_neighbour(bytes(key), min(1.0, cosine), stored_at))
         return neighbours
 
     async def find_normalised(self, tenant: Tenant, partition: bytes, normal_digest: bytes) -> bytes | None:
@@ -129,7 +129,7 @@ class PgvectorIndex:
     async def add(self, tenant: Tenant, row: IndexRow) -> None:
         """Keep a row."""
         # The vector stands beside it, for PostgreSQL to see; what is sealed needs none.
-        kept = Kept(b"", 0.0, row.question, row.writer)
+        kept = Kept.of(row)
         stored = pack_kept(tenant, kept, row.key, row.partition, row.embedder_id, row.normal_digest)
         values = (
             tenant_scope_of(tenant),

@@ -10,8 +10,9 @@ from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.kit.errors import AgentCacheError
 
-#: How many neighbours a search returns, and the cosine below which nothing counts as one.
-NEIGHBOURS: Final = 3
+#: How many neighbours a search returns, and the cosine below which nothing counts as one. More than are judged: how many of
+#: them have one answer tells how far it reaches.
+NEIGHBOURS: Final = 8
 COSINE_MIN: Final = 0.60
 
 
@@ -40,6 +41,12 @@ class IndexRow:
     writer: str
     stored_at: float
     expires_at: float
+    #: As `analyses.pack_analysis` gives it; empty where it is to be made at each look-up.
+    analysis: bytes = b""
+    #: The question's word pieces (`engine/semantic/pieces.py`); empty where the embedder gives none.
+    pieces: bytes = b""
+    #: Cache key of the entry whose answer this one was found to repeat, or that one's own; empty for none but itself.
+    repeats: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,17 @@ class Neighbour:
     question: str
     writer: str
     stored_at: float
+    #: As of its row.
+    analysis: bytes = b""
+    #: Empty for a row without any: one that an earlier release or another embedder made.
+    pieces: bytes = b""
+    #: As the row has it.
+    repeats: bytes = b""
+
+    @property
+    def answer(self) -> bytes:
+        """The same for all neighbours that are known to have one answer."""
+        return self.repeats or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,7 @@ class NeighbourIndex(Protocol):
     Only rows of the tenant, the partition and the embedder are searched; the filter comes before the search, so that
     others' rows neither show nor take places. What was removed, quarantined or has expired is not found by any process
     once the call has returned. Whether the entry still exists is the entry store's to say. With a data key, question,
-    writer and vector are kept so that only the tenant can read them. Errors are `IndexUnavailable` and nothing else.
+    writer, pieces and vector are kept so that only the tenant can read them. Errors are `IndexUnavailable` and nothing else.
     """
 
     async def nearest(

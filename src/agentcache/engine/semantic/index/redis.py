@@ -97,7 +97,7 @@ class RedisIndex:
                 cosine = max(-1.0, min(1.0, 1 - float(row[b"d"])))
                 kept = self._open(tenant, row, partition, embedder_id) if cosine >= cosine_min else None
                 if kept is not None and row[b"key"] not in barred:
-                    neighbours.append(Neighbour(row[b"key"], cosine, kept.question, kept.writer, float(row[b"s"])))
+                    neighbours.append(kept.as_neighbour(row[b"key"], cosine, float(row[b"s"])))
             if len(neighbours) >= limit or len(found) < asked or asked >= _ASKED_MAX:
                 return neighbours[:limit]
             asked = min(4 * asked, _ASKED_MAX)
@@ -122,7 +122,7 @@ class RedisIndex:
         dimensions = len(row.vector)
         await self._ensure_indexed(dimensions)
         # The vector stands beside it, for the engine to see; what is sealed needs none.
-        kept = Kept(b"", 0.0, row.question, row.writer)
+        kept = Kept.of(row)
         stored = pack_kept(tenant, kept, row.key, row.partition, row.embedder_id, row.normal_digest)
         tag = tenant_scope_of(tenant).hex()
         name = self._row(tag, row.key)

@@ -1,4 +1,4 @@
-"""What is kept of a question: its vector in int8 with one scale, its text and its writer; sealed where there is a data key.
+"""What is kept of a question: its vector in int8 with one scale, text, analysis, word pieces and writer; sealed where there is a data key.
 
 A sealed row is bound to tenant, cache key, partition, embedder and normal form: one that was moved does not open.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
-from agentcache.engine.semantic.index.port import IndexRow
+from agentcache.engine.semantic.index.port import IndexRow, Neighbour
 from agentcache.kit.crypto import DecryptionFailed, associated_data, open_sealed, seal
 
 if TYPE_CHECKING:
@@ -34,6 +34,19 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     scale: float
     question: str
     writer: str
+    #: Rows of earlier releases have none of these.
+    analysis: bytes = b""
+    pieces: bytes = b""
+    repeats: bytes = b""
+
+    @classmethod
+    def of(cls, row: IndexRow, values: bytes = b"", scale: float = 0.0) -> Kept:
+        """Return what is kept of a row; an index that has vectors of its own keeps no values here."""
+        return cls(values, scale, row.question, row.writer, row.analysis, row.pieces, row.repeats)
+
+    def as_neighbour(self, key: bytes, cosine: float, stored_at: float) -> Neighbour:
+        """Return the row as what a search found."""
+        return Neighbour(key, cosine, self.question, self.writer, stored_at, self.analysis, self.pieces, self.repeats)
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -51,10 +64,8 @@ def quantised(vector: Vector) -> tuple[Bytes8, float]:
 def pack(tenant: Tenant, row: IndexRow) -> bytes:
     """Return what is stored of a row."""
     values, scale = quantised(row.vector)
-    return pack_kept(
-        tenant, Kept(values.tobytes(), scale, row.question, row.writer), row.key, row.partition, row.embedder_id,
-        row.normal_digest,
-    )  # fmt: skip
+    kept = Kept.of(row, values.tobytes(), scale)
+    return pack_kept(tenant, kept, row.key, row.partition, row.embedder_id, row.normal_digest)
 
 
 def pack_kept(

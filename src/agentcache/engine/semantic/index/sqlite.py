@@ -65,10 +65,11 @@ _NEWER: Final = (
 )
 _FOUND: Final = (
     "SELECT r.id, r.key, r.normal, r.stored_at, r.kept, coalesce(q.until, 0) > ?1 FROM rows r "
-    "LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key WHERE r.id IN (?2, ?3, ?4) AND r.expires_at > ?1"
+    "LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key "
+    "WHERE r.id IN (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) AND r.expires_at > ?1"
 )
 #: As many as `_FOUND` has room for.
-_FOUND_ROWS: Final = 3
+_FOUND_ROWS: Final = 8
 _NORMALISED: Final = (
     "SELECT r.key, r.kept, e.id FROM tenants t JOIN places p ON p.tenant = t.number JOIN rows r ON r.place = p.number "
     "JOIN embedders e ON e.number = r.embedder LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key "
@@ -366,7 +367,7 @@ class SqliteIndex:
                 key, normal, stored_at, stored, is_quarantined = row
                 kept = None if is_quarantined else self._read(tenant, stored, key, name, normal)
                 if kept is not None:
-                    neighbours.append(Neighbour(bytes(key), cosine, kept.question, kept.writer, stored_at))
+                    neighbours.append(kept.as_neighbour(bytes(key), cosine, stored_at))
             if not found:
                 break
         return neighbours

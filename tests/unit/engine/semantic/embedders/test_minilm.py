@@ -149,9 +149,11 @@ async def test_loading_past_the_budget_is_no_trouble(tmp_path: Path) -> None:
         await embedder.aclose()
 
 
-def test_processes_that_start_together_make_one_model(tmp_path: Path) -> None:
+def test_processes_that_start_together_make_one_model_in_place_of_an_earlier_build(tmp_path: Path) -> None:
     program = "import pathlib, sys; from agentcache.engine.semantic.embedders.minilm_files import ensure_files as e; e(pathlib.Path(sys.argv[1]))"
     folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "minilm-l6-v2-int8.onnx").write_bytes(b"of an earlier release")
     command = [sys.executable, "-c", program, str(folder)]
     source = str(Path(minilm_files.__file__).parents[4])
     started = [subprocess.Popen(command, env={"PYTHONPATH": source, "PATH": ""}) for _ in range(3)]

@@ -52,13 +52,16 @@ async def test_nothing_is_made_before_the_first_use(index: SqliteIndex, tmp_path
 
 
 async def test_question_writer_and_vector_are_sealed_in_the_file(index: SqliteIndex, tmp_path: Path) -> None:
-    row = make_row("kittens", question="What about the secret kittens?", writer="key_of_kittens")
+    row = make_row(
+        "kittens", question="What about the secret kittens?", writer="key_of_kittens", pieces=b"purring pieces"
+    )
     values = pack(make_tenant("team_b"), row)
     assert values[40:200] in values
     await index.add(SEALED, row)
     content = stored(tmp_path)
     assert b"secret kittens" not in content
     assert b"key_of_kittens" not in content
+    assert b"purring pieces" not in content
     assert values[40:200] not in content, "the vector itself"
     await index.add(make_tenant("team_b"), row)
     assert b"secret kittens" in stored(tmp_path), "without a data key nothing is sealed"
