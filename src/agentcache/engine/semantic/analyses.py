@@ -28,7 +28,7 @@ def pack_analysis(text: Text) -> bytes:
     return _encode((ANALYSIS, msgspec.Raw(values)))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def recall(question: str, analysis: bytes) -> Text:
     """Return the analysis of a stored question: what was kept, or a new one where that is none of this release's."""
     try:
