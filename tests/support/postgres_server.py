@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg
 
 from agentcache.kit.ids import new_id
-from tests.support.guarded import GuardedProcess, free_port, wait_until
+from tests.support.guarded import GuardedProcess, free_port, is_running, wait_until
 
 # Tests lose nothing when the machine does.
 _SETTINGS = {
@@ -125,9 +126,11 @@ class PostgresServer:
         return self.url(name)
 
     def kill(self) -> None:
-        """SIGKILL the postmaster; its children follow."""
+        """SIGKILL the postmaster, and return once its children have followed: until then one of them may answer still."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.stop()
+        wait_until(lambda: not any(is_running(child.pid) for child in children), what="PostgreSQL's children to end")
 
     def stop(self) -> None:
         """End it at once and remove its folder, unless that is kept."""

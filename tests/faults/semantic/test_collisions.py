@@ -13,6 +13,7 @@ import pytest
 
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.features import pair_features
+from agentcache.engine.semantic.interaction import kept_interaction
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.vetoes import veto
@@ -49,10 +50,14 @@ class Search:
 
     def __init__(self, gateway: NearGateway, target: str, queries: int) -> None:
         self._tier = gateway.tier
-        self._embed = lambda texts: gateway.run(gateway.tier.learner.embedder.embed(texts, seconds=60.0))
+        embedder = gateway.tier.learner.embedder
+        self._embed = lambda texts: gateway.run(embedder.embed(texts, seconds=60.0))
+        self._pieces = embedder.pieces
         self._target = target
         self._asked = analyse(target)
         (self._vector,) = self._embed([target])
+        self._kept = self._pieces(target)
+        assert self._kept, "the tier judges by them, too"
         self._left = queries
         self._chance = random.Random(md5(target.encode()).digest())
 
@@ -93,7 +98,9 @@ class Search:
         stored, cosine = analyse(prompt), float(self._vector @ vector)
         if veto(self._asked, stored):
             return 0.0, cosine, prompt
-        return self._tier.verifier.score(pair_features(self._asked, stored, cosine, 0.0)), cosine, prompt
+        features = pair_features(self._asked, stored, cosine, 0.0)
+        features += kept_interaction(self._kept, self._pieces(prompt))
+        return self._tier.verifier.score(features), cosine, prompt
 
 
 def _search(gateway: NearGateway, client: httpx.Client, targets: list[str], queries: int) -> None:
