@@ -50,7 +50,7 @@ class Reason:
 
 
 class Verifier:
-    """A model in memory; `score` takes about 0.15 ms, `scores` of three rows as much."""
+    """A model in memory; `score` takes about 0.2 ms, `scores` of three rows 0.13 ms where numpy is installed."""
 
     def __init__(self, document: dict[str, Any], features: tuple[str, ...] = FEATURES) -> None:
         if document.get("format") != FORMAT or document.get("features") != list(features):

@@ -18,7 +18,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 DIMENSIONS: Final = 384
 LAYERS: Final = 6
-#: After which layers each token is given out in its sentence: in the middle one can still tell who does what to whom.
+#: After which layers each token is given out in its sentence: what is learned of both tells more than of the last alone.
 PLACED_LAYERS: Final = (4, 6)
 HEADS: Final = 12
 EPSILON: Final = 1e-12
