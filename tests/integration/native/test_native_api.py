@@ -32,9 +32,9 @@ def api(server):
 
 @pytest.fixture
 def openai(server):
-    return OpenAI(
-        base_url=f"{server.url}/openai/v1", api_key="sk-test", default_headers={"X-AgentCache-Key": server.key}
-    )
+    headers = {"X-AgentCache-Key": server.key}
+    with OpenAI(base_url=f"{server.url}/openai/v1", api_key="sk-test", default_headers=headers) as client:
+        yield client
 
 
 def get(api, request, **members):
