@@ -167,8 +167,8 @@ def namespaces_with_rules(team: Team) -> list[str]:
     return list(rows.values_list("namespace", flat=True))
 
 
-def namespaces_of(team: Team, since: date) -> list[NamespaceView]:
-    """Return every namespace that has settings or figures since a day, `*` first and then by name. Three queries."""
+def namespaces_of(team: Team, since: date, namespace: str = "") -> list[NamespaceView]:
+    """Return every namespace that has settings or figures since a day, `*` first and then by name, or one alone. Three queries."""
     settings = {row.namespace: row for row in settings_of(team)}
     figures = _sums_by("namespace", rows_of(team, DayFigures).filter(day__gte=since))
     evidence = {row.namespace: row for row in rows_of(team, Evidence)}
@@ -176,6 +176,7 @@ def namespaces_of(team: Team, since: date) -> list[NamespaceView]:
     views = [
         _view(name, settings.get(name) or others, figures.get(name, _NO_FIGURES), evidence.get(name))
         for name in {*settings, *figures}
+        if not namespace or name == namespace
     ]
     return sorted(views, key=lambda view: (view.namespace != EVERY_NAMESPACE, view.namespace))
 

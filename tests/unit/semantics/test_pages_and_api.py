@@ -141,6 +141,23 @@ def test_evidence_is_shown_with_its_interval(team, viewer):
     assert call(viewer, "get", "/evidence/days?days=4000")[0] == 400
 
 
+def test_evidence_is_asked_for_by_namespace_and_only_of_ones_own_team(team, viewer, stranger):
+    for namespace in ("*", "support"):
+        services.save_settings(team, namespace, SettingsDraft("shadow"), actor=SYSTEM)
+    take([near_event(team, "shadow", namespace=name, agreed=True) for name in ("support", "shop", "shop")])
+
+    def shown(client, query):
+        return [(one["namespace"], one["figures"]["judged"]) for one in call(client, "get", f"/evidence{query}")[1]]
+
+    assert shown(viewer, "") == [("*", 0), ("shop", 2), ("support", 1)]
+    assert shown(viewer, "?namespace=support") == [("support", 1)]
+    # Of one that only the settings of every other one hold for, and of none.
+    assert shown(viewer, "?namespace=shop&days=7") == [("shop", 2)]
+    assert shown(viewer, "?namespace=sup") == []
+    # Another team's namespace of the same name is another one.
+    assert shown(stranger, "?namespace=support") == []
+
+
 def test_near_questions_are_shown_side_by_side_as_text(team, viewer, stranger):
     hit = near_event(team, asked=f"Asked {HOSTILE}", matched=f"Matched {HOSTILE}", model=HOSTILE)
     take([hit, near_event(team, "judged", agreed=False, veto="numbers", asked="Below")])

@@ -307,11 +307,14 @@ class ComparisonShown(Schema):
 
 
 @router.get("/evidence", auth=_READ, response=list[EvidenceShown], operation_id="semantics.evidence")
-def list_evidence(request: TeamRequest, days: int = 30) -> list[EvidenceShown]:
-    """Return what near questions of the last days (1 to 400, as far as the plan goes) came to, by namespace, and the thresholds learned of them."""
+def list_evidence(request: TeamRequest, days: int = 30, namespace: str = "") -> list[EvidenceShown]:
+    """Return what near questions of the last days (1 to 400, as far as the plan goes) came to, by namespace, and the thresholds learned of them.
+
+    With `namespace` of that one alone: none where it has neither settings of its own nor figures.
+    """
     team = request.team_context.team
     since = _today() - timedelta(days=queries.checked_days(team, days) - 1)
-    return [EvidenceShown.of(view) for view in queries.namespaces_of(team, since)]
+    return [EvidenceShown.of(view) for view in queries.namespaces_of(team, since, namespace)]
 
 
 @router.get("/evidence/days", auth=_READ, response=list[DayShown], operation_id="semantics.evidence.days")
