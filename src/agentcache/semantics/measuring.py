@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.embedders.opening import make_ready, open_embedder, why_not
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, estimated_tokens
 from agentcache.settings import Settings
 from agentcache.teams.secrets import current_settings
@@ -46,6 +46,8 @@ def measure(asked: str, stored: str) -> Measured:
     if problem is not None:
         return Measured(None, estimate, problem=problem)
     try:
+        # Not of the seconds that a vector has: whoever tries the first pair of all would see no score for it.
+        make_ready(settings)
         return asyncio.run(_measure(settings, asked, stored))
     except EmbedderUnavailable as error:
         return Measured(None, estimate, problem=error.message)

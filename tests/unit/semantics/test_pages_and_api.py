@@ -9,6 +9,7 @@ import pytest
 
 from agentcache.analytics import services as analytics
 from agentcache.audit.services import Actor
+from agentcache.engine.semantic.embedders.minilm_files import MODEL_NAME
 from agentcache.engine.semantic.index.opening import open_index
 from agentcache.gateway.ports import Scope
 from agentcache.jobs.database import DatabaseThreads
@@ -287,6 +288,21 @@ def test_the_playground_refuses_what_it_cannot_compare(viewer, stranger):
     assert call(viewer, "post", "/compare", {"stored": " ", "asked": "x"})[1]["param"] == "stored"
     assert call(viewer, "post", "/compare", {"stored": "x" * 5000, "asked": "x"})[0] == 400
     assert call(viewer, "post", "/compare", {"stored": "x"})[0] == 400
+
+
+def test_the_first_pair_of_all_has_a_score_however_long_the_model_takes_to_be_made(tmp_path, monkeypatch):
+    settings = replace(current_settings(), data_dir=tmp_path, semantic_embedder="minilm")
+    monkeypatch.setattr(measuring, "current_settings", lambda: settings)
+    waited_with_model = []
+
+    async def within(_embedder, _asked, _stored):
+        # From here on a vector's seconds count.
+        waited_with_model.append((settings.models_dir / MODEL_NAME).is_file())
+        return measuring.Measured(0.9, (6, 6))
+
+    monkeypatch.setattr(measuring, "_with", within)
+    assert measuring.measure("How do I reset my password?", "How can I change my password?").cosine == 0.9
+    assert waited_with_model == [True]
 
 
 def test_a_server_without_an_embedder_says_so(team, admin, viewer, monkeypatch):

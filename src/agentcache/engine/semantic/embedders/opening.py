@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
-from agentcache.engine.semantic.embedders.minilm_files import missing_parts
+from agentcache.engine.semantic.embedders.minilm_files import ensure_files, missing_parts
 from agentcache.engine.semantic.embedders.port import Embedder
 from agentcache.engine.semantic.embedders.threaded import ThreadedEmbedder
 from agentcache.kit.clock import Clock, SystemClock
@@ -28,6 +28,15 @@ def why_not(settings: Settings) -> str | None:
     how = "agentcache-server[semantic]" if "sentence_transformers" not in missing else "sentence-transformers"
     names = ", ".join(missing)
     return f"Semantic caching is not installed on this server (missing: {names}). Its operator can run: pip install '{how}'."
+
+
+def make_ready(settings: Settings) -> None:
+    """Make the files of the built-in embedder where they are not there yet; other embedders need none.
+
+    Blocks, seconds at first use, many on a busy machine: nobody who is in a hurry calls it. Raises `EmbedderUnavailable`.
+    """
+    if settings.semantic_embedder == "minilm":
+        ensure_files(settings.models_dir)
 
 
 def open_embedder(settings: Settings, clock: Clock | None = None) -> GuardedEmbedder | None:
