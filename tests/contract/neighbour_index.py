@@ -76,6 +76,57 @@ class NeighbourIndexContract:
         assert [each.repeats for each in found] == [b"", *[first] * (NEIGHBOURS - 1)]
         assert {each.answer for each in found} == {first}
 
+    async def repeated(self, index: NeighbourIndex, tenant: Tenant, asked: np.ndarray) -> dict[bytes, bytes]:
+        return {found.key: found.repeats for found in await index.nearest(tenant, PARTITION, EMBEDDER, asked, limit=20)}
+
+    async def test_what_a_row_repeats_is_known_later_and_by_every_process(self, index, other, tenant, stranger, clock):
+        asked, names = direction("asked"), ("first", "second", "late", "barred", "short")
+        first, second, late, barred, short = (digest("key", name) for name in names)
+        for name in names:
+            ends = STORED_AT + (60 if name == "short" else 3600)
+            await index.add(tenant, make_row(name, near(asked, 0.9, name), expires_at=ends))
+        await index.add(tenant, make_row("elsewhere", near(asked, 0.9), partition=digest("partition", "q")))
+        await index.add(stranger, make_row("first", near(asked, 0.9)))
+        await index.repeat(tenant, second, first)
+        # What the other one repeats itself is taken over; who repeats this one has the same answer already.
+        await other.repeat(tenant, late, second)
+        await other.repeat(tenant, first, second)
+        for handle in (index, other):
+            assert (await self.repeated(handle, tenant, asked)) == {
+                first: b"", second: first, late: first, barred: b"", short: b"",
+            }  # fmt: skip
+        assert await self.repeated(index, stranger, asked) == {first: b""}
+        # What is not to be found gives no answer to others, and takes none.
+        await index.quarantine(tenant, barred, until=None, reason="reported")
+        clock.move(61)
+        for one in (barred, short, digest("key", "unknown"), digest("key", "elsewhere")):
+            await index.repeat(tenant, first, one)
+            await index.repeat(tenant, one, first)
+        assert await self.repeated(index, tenant, asked) == {first: b"", second: first, late: first}
+        await index.release(tenant, barred)
+        assert (await self.repeated(index, tenant, asked))[barred] == b""
+        # All else of the row is as it was.
+        (found,) = await index.nearest(tenant, PARTITION, EMBEDDER, near(asked, 0.9, "late"), limit=1)
+        assert (found.key, found.question, found.writer) == (late, "What about late?", "key_writer")
+
+    async def test_a_doubted_answer_is_repeated_by_nobody_near(self, index, other, tenant, stranger):
+        asked, first, apart = direction("asked"), digest("key", "first"), digest("key", "apart")
+        await index.add(tenant, make_row("first", near(asked, 0.99, "first")))
+        await index.add(stranger, make_row("theirs", near(asked, 0.95), repeats=first))
+        await index.add(tenant, make_row("other", near(asked, 0.9, "other"), repeats=apart))
+        for number in range(NEIGHBOURS + 2):
+            await index.add(tenant, make_row(f"{number}", near(asked, 0.9, f"{number}"), repeats=first))
+        # Asked of any that has the answer, in quarantine too: the report is about the answer, not about its first row.
+        await index.quarantine(tenant, digest("key", "3"), until=None, reason="reported")
+        await other.doubt(tenant, digest("key", "3"))
+        await other.doubt(tenant, digest("key", "unknown"))
+        found = await self.repeated(index, tenant, asked)
+        assert len(found) == NEIGHBOURS + 3
+        assert {key for key, repeats in found.items() if repeats} == {digest("key", "other")}
+        assert (await self.repeated(index, stranger, asked))[digest("key", "theirs")] == first
+        await index.release(tenant, digest("key", "3"))
+        assert (await self.repeated(index, tenant, asked))[digest("key", "3")] == b""
+
     async def test_the_same_question_is_as_near_as_can_be(self, index, tenant):
         await index.add(tenant, make_row("same"))
         (found,) = await index.nearest(tenant, PARTITION, EMBEDDER, direction("same"))

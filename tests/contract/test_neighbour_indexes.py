@@ -18,7 +18,7 @@ from tests.contract.neighbour_index import IndexMaker, NeighbourIndexContract
 from tests.support.entries import make_tenant
 from tests.support.postgres_server import PostgresServer
 from tests.support.query_engine import find_query_engine
-from tests.support.questions import make_row
+from tests.support.questions import EMBEDDER, digest, direction, make_row
 from tests.support.redis_server import RedisCluster, RedisServer
 
 
@@ -62,6 +62,22 @@ class TestPgvectorIndex(NeighbourIndexContract):
             return PgvectorIndex(url, clock=clock, rows_max=100_000)
 
         return make
+
+    async def test_a_table_of_an_earlier_release_is_taken_over(self, make_index: IndexMaker, tenant: Tenant) -> None:
+        before = await make_index()
+        await before.add(tenant, make_row("old"))
+        assert isinstance(before, PgvectorIndex)
+        await before._run("ALTER TABLE agentcache_questions DROP COLUMN partition", ())
+        await before.aclose()
+        index = await make_index()
+        await index.add(tenant, make_row("new", direction("old")))
+        old, new = digest("key", "old"), digest("key", "new")
+        # Of what has no partition nobody can say whose answer it has: it is left as it is.
+        await index.repeat(tenant, new, old)
+        await index.doubt(tenant, old)
+        found = await index.nearest(tenant, digest("partition", "p"), EMBEDDER, direction("old"))
+        assert {one.key: one.repeats for one in found} == {old: b"", new: b""}
+        await index.aclose()
 
 
 class TestSealedPgvectorIndex(Sealed, TestPgvectorIndex):

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from django.db import Error
 
 from agentcache.engine.entries import Entry
+from agentcache.engine.semantic.index.port import IndexUnavailable, NeighbourIndex
 from agentcache.gateway.inside import Inside, Standing, Told
 from agentcache.gateway.semantic.answers import answer_text, stored_answer
 from agentcache.jobs.database import DatabaseThreads
@@ -58,6 +59,7 @@ class AskJudges:
         threads: DatabaseThreads,
         secrets: ServerSecrets,
         open_inside: OpenInside,
+        index: NeighbourIndex,
         clock: Clock,
         *,
         encrypt_entries: bool,
@@ -65,6 +67,7 @@ class AskJudges:
         self._threads = threads
         self._secrets = secrets
         self._open_inside = open_inside
+        self._index = index
         self._clock = clock
         self._encrypt_entries = encrypt_entries
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -121,9 +124,21 @@ class AskJudges:
             verdicts = [_verdict(one, told, day) for one, told in zip(asked, tolds, strict=True)]
             # What was paid is on record before the verdict is.
             await inside.flush()
-        if await self._database(partial(services.note_verdicts, begun, verdicts)):
+        decided = await self._database(partial(services.note_verdicts, begun, verdicts))
+        await self._tell_index(begun, {one.row_id for one in decided if one.agreed})
+        if decided:
             await self._database(partial(services.learn_due, self._now()))
         await self._note_health(begun, tolds)
+
+    async def _tell_index(self, begun: BegunJudge, same: set[str]) -> None:
+        """Have the rows of pairs with one answer speak for each other; where one is gone, or the index is away, none do."""
+        for pair in begun.pairs:
+            if pair.row_id not in same:
+                continue
+            try:
+                await self._index.repeat(begun.principal.tenant, pair.asked_key, pair.matched_key)
+            except IndexUnavailable as error:
+                _log.warning("judged_pair_not_told", team_id=begun.team_id, reason=error.message)
 
     async def _questions(self, inside: Inside, begun: BegunJudge) -> list[_Question]:
         """Return what the judge is asked about each pair; those that cannot be judged are noted.

@@ -22,6 +22,7 @@ from agentcache.design import formats
 from agentcache.design.charts import Chart
 from agentcache.engine.semantic.settings import OFF, settings_for
 from agentcache.engine.semantic.verifier import load_verifier
+from agentcache.engine.semantic.weighing import AGREEMENT_UNKNOWN
 from agentcache.gateway.semantic.looking import NORMALISED
 from agentcache.kit.errors import AgentCacheError, BadRequest
 from agentcache.kit.money import NANOS_PER_USD
@@ -372,6 +373,7 @@ def _compared(found: Comparison) -> dict[str, Any]:
         "veto": words.VETOES.get(found.veto, found.veto) if found.veto else "",
         "trap": words.feature(found.trap) if found.trap else "",
         "cosine_note": f"the plain rule of {found.cosine_threshold:g} would {'' if found.is_cosine_hit else 'not '}have served it",
+        "agreement": AGREEMENT_UNKNOWN,
         "risk_note": f"risk, from a score of {found.threshold:.3f} on" if found.threshold is not None else "",
         "features": [_shown(one) for one in found.features if one.value or one.effect],
         "silent": [_shown(one) for one in found.features if not one.value and not one.effect],

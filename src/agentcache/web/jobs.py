@@ -282,4 +282,7 @@ async def open_judging(settings: Settings, clock: Clock | None = None) -> AsyncI
         stack.callback(threads.close)
         inside = LazyInside(settings, clock, threads)
         stack.push_async_callback(inside.close)
-        yield AskJudges(threads, ServerSecrets.of(settings), inside, clock, encrypt_entries=settings.encrypt_entries)
+        index = open_index(settings, clock)
+        stack.push_async_callback(index.aclose)
+        secrets = ServerSecrets.of(settings)
+        yield AskJudges(threads, secrets, inside, index, clock, encrypt_entries=settings.encrypt_entries)

@@ -188,6 +188,24 @@ def test_questions_with_one_answer_speak_for_each_other(team, provider):
     assert (events[3].agreement < 0.5) == (events[3].entry_key == alone)
 
 
+def test_a_report_ends_what_known_answers_say_for_each_other_at_once(team, provider):
+    team.key = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
+    provider.script(text="Use the link on the sign-in page.", times=3)
+    entry_keys = [team.send(question).headers["x-agentcache-key"] for question in (ASKED, NEAR, MORE[0])]
+
+    def agreements() -> list[float]:
+        request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": MORE[1]}]}
+        near = team.api("explain", {"provider": "openai", "request": request}).json()["near"]
+        return [one["agreement"] for one in near["candidates"]]
+
+    assert agreements() == [1.0, 1.0, 1.0]
+    # Of any of them: the answer is what somebody calls wrong.
+    assert team.api("feedback", {"key": entry_keys[1], "verdict": "wrong"}).json()["quarantined"]
+    left = agreements()
+    assert len(left) == 2
+    assert max(left) < 0.7
+
+
 def test_what_is_placed_is_found_under_the_same_rules(team, provider):
     value = team.send(FAR).json()
     value["choices"][0]["message"]["content"] = "Placed by hand."

@@ -160,7 +160,7 @@ def test_evidence_is_asked_for_by_namespace_and_only_of_ones_own_team(team, view
 
 
 def test_near_questions_are_shown_side_by_side_as_text(team, viewer, stranger):
-    hit = near_event(team, asked=f"Asked {HOSTILE}", matched=f"Matched {HOSTILE}", model=HOSTILE)
+    hit = near_event(team, asked=f"Asked {HOSTILE}", matched=f"Matched {HOSTILE}", model=HOSTILE, agreement=0.75)
     take([hit, near_event(team, "judged", agreed=False, veto="numbers", asked="Below")])
     page = text(viewer.get("/dashboard/semantic/hits"))
     assert HOSTILE not in page and "Asked &lt;script&gt;" in page and "Matched &lt;script&gt;" in page
@@ -173,7 +173,9 @@ def test_near_questions_are_shown_side_by_side_as_text(team, viewer, stranger):
     assert (status, [one["asked"] for one in shown["near_questions"]], shown["next"]) == (
         200, [f"Asked {HOSTILE}"], "",
     )  # fmt: skip
-    assert call(viewer, "get", f"/near-questions/{hit.id}")[1]["matched"] == f"Matched {HOSTILE}"
+    told = call(viewer, "get", f"/near-questions/{hit.id}")[1]
+    assert (told["matched"], told["agreement"]) == (f"Matched {HOSTILE}", 0.75)
+    assert "Of the near questions, up to eight, 75.0 % are known to have this answer" in page
     assert call(stranger, "get", f"/near-questions/{hit.id}")[0] == 404
     assert call(viewer, "get", "/near-questions?kind=some")[0] == 400
     assert call(viewer, "get", "/near-questions?before=x")[0] == 400

@@ -59,6 +59,8 @@ async def give_feedback(exchange: Exchange) -> None:
         raise NearAnswerUnknown
     if not is_right:
         await tier.index.quarantine(principal.tenant, key, until=None, reason="reported")
+        # Others that have its answer speak for it no more.
+        await tier.index.doubt(principal.tenant, key)
     event = tier.report(
         principal,
         key,
@@ -162,6 +164,7 @@ def _candidate(candidate: Candidate, look: Look, tier: SemanticTier) -> NearCand
         verifier=candidate.verifier,
         veto=candidate.veto,
         risk=round(candidate.risk, 4) if candidate.risk is not None else None,
+        agreement=round(candidate.agreement, 4) if candidate.agreement is not None else None,
         trap=candidate.trap,
         verdict=verdict,
         features={name: round(value, 4) for name, value in candidate.named_features().items()},

@@ -61,6 +61,16 @@ class NearCandidate(msgspec.Struct, kw_only=True):
         ]
         | None
     )
+    agreement: (
+        Annotated[
+            float,
+            Meta(
+                description="Which share of the nearest eight is known to have its answer, 0 to 1, each by how near it is; "
+                "null where both are the same question."
+            ),
+        ]
+        | None
+    )
     trap: Annotated[
         str, Meta(description="What differs that no evidence opens below the balanced threshold; empty for nothing.")
     ]

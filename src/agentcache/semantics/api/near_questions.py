@@ -136,6 +136,9 @@ class NearQuestionShown(Schema):
     #: How likely it was to want another answer by the rule in force, and the highest risk that answered; null without a rule.
     risk: float | None
     risk_limit: float | None
+    #: Which share of its neighbours, up to eight, was known to have the entry's answer, 0 to 1, each by how near it is; null
+    #: where nobody looked.
+    agreement: float | None
     verifier: str
     veto: str
     #: (feature, value, effect on the score in log-odds), strongest first.
@@ -168,6 +171,7 @@ class NearQuestionShown(Schema):
             threshold=row.threshold,
             risk=row.risk,
             risk_limit=row.risk_limit,
+            agreement=row.agreement,
             verifier=row.verifier,
             veto=row.veto,
             reasons=[tuple(reason) for reason in row.reasons],
@@ -274,7 +278,8 @@ class ComparisonShown(Schema):
     balanced_threshold: float
     #: A difference that no evidence opens below the balanced threshold; "" for none.
     trap: str
-    #: How likely the pair is to want two answers, and up to what the namespace serves; null without such a rule in force.
+    #: How likely the pair is to want two answers, and up to what the namespace serves; null without such a rule in force. A pair
+    #: alone has no neighbours: their agreement counts as a quarter.
     risk: float | None
     risk_limit: float | None
     verifier: str

@@ -159,10 +159,10 @@ def set_aside(begun: BegunJudge, bounds: Mapping[str, int], now: datetime) -> tu
     return day, granted
 
 
-def note_verdicts(begun: BegunJudge, verdicts: Sequence[Verdict]) -> int:
-    """Note what came of asking; return how many pairs are decided by it."""
+def note_verdicts(begun: BegunJudge, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Note what came of asking; return the verdicts by which a pair is decided."""
     with transaction.atomic():
-        return sum(_note_verdict(Team(id=begun.team_id), begun.namespace, one) for one in verdicts)
+        return [one for one in verdicts if _note_verdict(Team(id=begun.team_id), begun.namespace, one)]
 
 
 def _note_verdict(team: Team, namespace: str, one: Verdict) -> bool:

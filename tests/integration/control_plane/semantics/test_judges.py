@@ -1,5 +1,6 @@
 """Judges of near questions: what they are asked, what counts as a verdict, for how much money, and what happens when it goes wrong."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,15 +12,19 @@ import pytest
 from django.utils import timezone
 
 from agentcache.audit.models import AuditEvent
+from agentcache.engine.semantic.index.opening import open_index
 from agentcache.gateway import inside
 from agentcache.gateway.usage_spool import read_events, spool_dir, waiting_files
+from agentcache.kit.clock import SystemClock
 from agentcache.kit.egress.upstream import UpstreamTimeouts
 from agentcache.semantics import judging, services
 from agentcache.semantics.drafts import JudgeDraft
 from agentcache.semantics.models import DayFigures, Evidence, Judge, JudgeDay, NearQuestion
+from agentcache.teams.secrets import current_secrets
 from tests.support.gateway import MovableClock
 from tests.support.judging import MODEL, SYSTEM, answers, ask, asked_of, leave, material_of, set_judge, undecided
 from tests.support.prewarming import CREDENTIAL, keep_credential
+from tests.support.questions import EMBEDDER, digest, direction, make_row, near
 from tests.support.sessions import browser_of, program_of
 from tests.support.teams import join, make_team
 
@@ -81,6 +86,41 @@ def test_verdicts_are_evidence_and_what_is_no_verdict_stays_undecided(settings, 
     assert day.held_usd_nanos == 0
     ask(settings)
     assert len(asked_of(provider)) == 3
+
+
+def test_a_verdict_that_one_answer_serves_both_reaches_the_index_and_no_other_verdict_does(settings, team, provider):
+    set_judge(settings, team)
+    rows = undecided(settings, team, *PAIRS)
+    for (asked, _), said in zip(PAIRS, (YES, NO, YES), strict=True):
+        say(provider, asked, said)
+    of_pairs = [(bytes.fromhex(row.asked_key), bytes.fromhex(row.entry_key)) for row in rows]
+    tenant = current_secrets().tenant(team.pk, bytes(team.wrapped_data_key), encrypt_entries=settings.encrypt_entries)
+
+    async def in_index(work):
+        index = open_index(settings, SystemClock())
+        try:
+            return await work(index)
+        finally:
+            await index.aclose()
+
+    async def keep(index):
+        for number, key in enumerate(key for pair in of_pairs for key in pair):
+            vector = near(direction("asked"), 0.9, f"{number}")
+            await index.add(tenant, make_row(f"{number}", vector, key=key, expires_at=time.time() + 3600))
+        # Somebody called the third one's answer wrong while the judge was asked.
+        await index.quarantine(tenant, of_pairs[2][1], until=None, reason="reported")
+
+    async def repeated(index):
+        found = await index.nearest(tenant, digest("partition", "p"), EMBEDDER, direction("asked"))
+        return {one.key: one.repeats for one in found}
+
+    asyncio.run(in_index(keep))
+    ask(settings)
+    assert [agreed for agreed, _, _ in state(rows)] == [True, False, True]
+    asked, matched = zip(*of_pairs, strict=True)
+    assert asyncio.run(in_index(repeated)) == {
+        asked[0]: matched[0], matched[0]: b"", asked[1]: b"", matched[1]: b"", asked[2]: b"",
+    }  # fmt: skip
 
 
 def test_an_answer_that_speaks_to_the_judge_is_material_and_no_verdict(settings, team, provider):

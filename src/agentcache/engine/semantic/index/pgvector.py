@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.index.port import (
     COSINE_MIN,
+    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
@@ -38,7 +42,7 @@ _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS agentcache_questions (
         tenant bytea NOT NULL, key bytea NOT NULL, scope bytea NOT NULL, normal_scope bytea NOT NULL,
         normal bytea NOT NULL, embedder text NOT NULL, stored_at float8 NOT NULL, expires_at float8 NOT NULL,
-        kept bytea NOT NULL, vector vector NOT NULL, PRIMARY KEY (tenant, key))""",
+        kept bytea NOT NULL, vector vector NOT NULL, partition bytea, PRIMARY KEY (tenant, key))""",
     "CREATE INDEX IF NOT EXISTS agentcache_questions_scope ON agentcache_questions (scope)",
     "CREATE INDEX IF NOT EXISTS agentcache_questions_normal ON agentcache_questions (normal_scope)",
     "CREATE INDEX IF NOT EXISTS agentcache_questions_expiry ON agentcache_questions (expires_at)",
@@ -46,6 +50,11 @@ _TABLES: Final = (
         tenant bytea NOT NULL, key bytea NOT NULL, until float8, reason text NOT NULL, at float8 NOT NULL,
         PRIMARY KEY (tenant, key))""",
 )
+#: Rows of earlier releases have no partition; asked first, for to add a column locks the table, if it is there or not.
+_HAS_PARTITION: Final = (
+    "SELECT FROM pg_attribute WHERE attrelid = 'agentcache_questions'::regclass AND attname = 'partition'"
+)
+_ADD_PARTITION: Final = "ALTER TABLE agentcache_questions ADD COLUMN partition bytea"
 _NEAREST: Final = """
     SELECT key, normal, stored_at, kept, 1 - (vector <=> %(asked)s::vector) AS cosine FROM agentcache_questions r
     WHERE scope = %(scope)s AND expires_at > %(now)s AND NOT EXISTS (
@@ -59,10 +68,11 @@ _NORMALISED: Final = """
         WHERE q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s))
     ORDER BY stored_at DESC LIMIT 1"""
 _ADD: Final = (
-    "INSERT INTO agentcache_questions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::vector) "
+    "INSERT INTO agentcache_questions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::vector, %s) "
     "ON CONFLICT (tenant, key) DO UPDATE SET scope = excluded.scope, normal_scope = excluded.normal_scope, "
     "normal = excluded.normal, embedder = excluded.embedder, stored_at = excluded.stored_at, "
-    "expires_at = excluded.expires_at, kept = excluded.kept, vector = excluded.vector"
+    "expires_at = excluded.expires_at, kept = excluded.kept, vector = excluded.vector, "
+    "partition = excluded.partition"
 )
 _EXPIRED: Final = (
     "DELETE FROM agentcache_questions WHERE ctid IN (SELECT ctid FROM agentcache_questions WHERE expires_at <= %s "
@@ -73,9 +83,33 @@ _OLDEST: Final = (
     "DELETE FROM agentcache_questions WHERE (tenant, key) IN (SELECT tenant, key FROM agentcache_questions "
     "WHERE tenant = %s ORDER BY stored_at LIMIT %s)"
 )
+_ROW: Final = """
+    SELECT r.partition, embedder, normal, kept, scope, vector::text, expires_at > %(now)s AND q.key IS NULL AS is_found
+    FROM agentcache_questions r LEFT JOIN agentcache_question_quarantine q
+    ON q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s)
+    WHERE r.tenant = %(tenant)s AND r.key = %(key)s AND r.partition IS NOT NULL"""
+#: Only where nobody else changed it meanwhile.
+_SET_KEPT: Final = "UPDATE agentcache_questions SET kept = %s WHERE tenant = %s AND key = %s AND kept = %s"
 _CONNECTIONS: Final = 8
 _CONNECT_SECONDS: Final = 5
 _ADDED_BETWEEN_LOOKS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as it stands in the table."""
+
+    key: bytes
+    partition: bytes
+    embedder_id: str
+    normal: bytes
+    stored: bytes
+    scope: bytes
+    #: Its vector, as this server sees it.
+    shown: str
+    kept: Kept
+    #: Whether a search may find it.
+    is_found: bool
 
 
 class PgvectorIndex:
@@ -103,18 +137,8 @@ class PgvectorIndex:
         cosine_min: float = COSINE_MIN,
     ) -> list[Neighbour]:
         """Return the nearest rows of the scope."""
-        values = {
-            "scope": scope_of(tenant, partition, embedder_id, len(vector)),
-            "asked": _literal(shown_vector(tenant, vector)),
-            "now": self._clock.now(),
-            "limit": limit,
-        }
-        neighbours = []
-        for key, normal, stored_at, stored, cosine in await self._run(_NEAREST, values):
-            kept = self._open(tenant, stored, key, partition, embedder_id, normal) if cosine >= cosine_min else None
-            if kept is not None:
-                neighbours.append(kept.as_neighbour(bytes(key), min(1.0, cosine), stored_at))
-        return neighbours
+        scope, shown = scope_of(tenant, partition, embedder_id, len(vector)), _literal(shown_vector(tenant, vector))
+        return await self._nearest(tenant, partition, embedder_id, scope, shown, limit, cosine_min)
 
     async def find_normalised(self, tenant: Tenant, partition: bytes, normal_digest: bytes) -> bytes | None:
         """Return the key of the newest row with this normal form."""
@@ -142,6 +166,7 @@ class PgvectorIndex:
             row.expires_at,
             stored,
             _literal(shown_vector(tenant, row.vector)),
+            row.partition,
         )
         await self._run(_ADD, values)
         self._added += 1
@@ -153,6 +178,28 @@ class PgvectorIndex:
         query = "DELETE FROM agentcache_questions WHERE tenant = %s AND key = ANY(%s)"
         if keys:
             await self._run(query, (tenant_scope_of(tenant), list(keys)))
+
+    async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Note that a row has the answer of another one."""
+        row, repeated = await self._find_row(tenant, key), await self._find_row(tenant, other)
+        if row is None or repeated is None or not (row.is_found and repeated.is_found):
+            return
+        if row.scope == repeated.scope:
+            await self._set_repeats(tenant, row, repeated.kept.repeats or other)
+
+    async def doubt(self, tenant: Tenant, key: bytes) -> None:
+        """Let a row, and those near it that have its answer, repeat nobody."""
+        row = await self._find_row(tenant, key)
+        if row is None:
+            return
+        answer = row.kept.repeats or key
+        near = await self._nearest(
+            tenant, row.partition, row.embedder_id, row.scope, row.shown, DOUBTED_MAX, COSINE_MIN
+        )
+        for one in (key, *(each.key for each in near if each.repeats == answer)):
+            alike = await self._find_row(tenant, one)
+            if alike is not None and alike.kept.repeats == answer:
+                await self._set_repeats(tenant, alike, b"")
 
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more."""
@@ -191,6 +238,39 @@ class PgvectorIndex:
         self._is_closed = True
         while self._idle:
             await self._idle.pop().close()
+
+    async def _nearest(
+        self,
+        tenant: Tenant,
+        partition: bytes,
+        embedder_id: str,
+        scope: bytes,
+        shown: str,
+        limit: int,
+        cosine_min: float,
+    ) -> list[Neighbour]:
+        """Return the rows nearest to a vector as this server sees it."""
+        values = {"scope": scope, "asked": shown, "now": self._clock.now(), "limit": limit}
+        neighbours = []
+        for key, normal, stored_at, stored, cosine in await self._run(_NEAREST, values):
+            kept = self._open(tenant, stored, key, partition, embedder_id, normal) if cosine >= cosine_min else None
+            if kept is not None:
+                neighbours.append(kept.as_neighbour(bytes(key), min(1.0, cosine), stored_at))
+        return neighbours
+
+    async def _find_row(self, tenant: Tenant, key: bytes) -> _Row | None:
+        """Return a row; None where it is gone, or an earlier release put it there."""
+        values = {"tenant": tenant_scope_of(tenant), "key": key, "now": self._clock.now()}
+        for partition, embedder_id, normal, stored, scope, shown, is_found in await self._run(_ROW, values):
+            kept = self._open(tenant, stored, key, partition, embedder_id, normal)
+            if kept is not None:
+                return _Row(key, partition, embedder_id, normal, stored, scope, shown, kept, is_found=is_found)
+        return None
+
+    async def _set_repeats(self, tenant: Tenant, row: _Row, repeats: bytes) -> None:
+        changed = msgspec.structs.replace(row.kept, repeats=b"" if repeats == row.key else repeats)
+        stored = pack_kept(tenant, changed, row.key, row.partition, row.embedder_id, row.normal)
+        await self._run(_SET_KEPT, (stored, tenant_scope_of(tenant), row.key, row.stored))
 
     def _open(
         self, tenant: Tenant, stored: bytes, key: bytes, partition: bytes, embedder_id: str, normal: bytes
@@ -252,6 +332,8 @@ class PgvectorIndex:
                 async with connection.transaction():
                     for statement in _TABLES:
                         await connection.execute(statement)
+                    if await (await connection.execute(_HAS_PARTITION)).fetchone() is None:
+                        await connection.execute(_ADD_PARTITION)
             except BaseException:
                 await connection.close()
                 raise

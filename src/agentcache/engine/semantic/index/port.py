@@ -14,6 +14,8 @@ from agentcache.kit.errors import AgentCacheError
 #: them have one answer tells how far it reaches.
 NEIGHBOURS: Final = 8
 COSINE_MIN: Final = 0.60
+#: So many of the nearest repeat an answer no more that is doubted.
+DOUBTED_MAX: Final = 256
 
 
 class IndexUnavailable(AgentCacheError):
@@ -112,6 +114,18 @@ class NeighbourIndex(Protocol):
 
     async def remove(self, tenant: Tenant, keys: Sequence[bytes]) -> None:
         """Remove the rows of these keys; those that have none do not matter."""
+
+    async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Note that the row of a key has the answer of another row of its partition, as `IndexRow.repeats` says it.
+
+        Nothing happens where one of them is not to be found: gone, expired or in quarantine.
+        """
+
+    async def doubt(self, tenant: Tenant, key: bytes) -> None:
+        """Let the row of a key, and the `DOUBTED_MAX` nearest that are known to have its answer, repeat nobody any more.
+
+        Also where the key is in quarantine; where it has no row, nothing happens.
+        """
 
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more, also one that is added later; replaces an earlier quarantine of the key."""

@@ -21,6 +21,7 @@ from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.index.port import (
     COSINE_MIN,
+    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
@@ -41,6 +42,10 @@ _ASKED_MAX: Final = 1000
 #: So many rows are added between two looks at how many there are.
 _ADDED_BETWEEN_LOOKS: Final = 200
 _REMOVED_AT_ONCE: Final = 500
+#: What a row keeps is changed only where nobody else changed or removed it meanwhile.
+_SET_IF_SAME: Final = (
+    "if redis.call('HGET', KEYS[1], 'k') == ARGV[1] then redis.call('HSET', KEYS[1], 'k', ARGV[2]) end return 1"
+)
 #: Callers have a budget of their own; writes may wait.
 _POOL_WAIT_SECONDS: Final = 2.0
 _SOCKET_SECONDS: Final = 2.0
@@ -80,27 +85,8 @@ class RedisIndex:
         cosine_min: float = COSINE_MIN,
     ) -> list[Neighbour]:
         """Return the nearest rows of the scope."""
-        asked = limit + _SPARE
         shown = shown_vector(tenant, vector).astype("<f4").tobytes()
-        where = (
-            f"(@w:{{{scope_of(tenant, partition, embedder_id, len(vector)).hex()}}} @x:[({self._clock.now()!r} +inf])"
-        )
-        while True:
-            query = f"{where}=>[KNN {asked} @v{len(vector)} $asked HYBRID_POLICY ADHOC_BF AS d]"
-            found = await self._query(
-                len(vector), query, "PARAMS", 2, "asked", shown, "SORTBY", "d", "LIMIT", 0, asked,
-                "RETURN", 5, "d", "key", "n", "k", "s",
-            )  # fmt: skip
-            barred = await self._barred(tenant, [row[b"key"] for row in found])
-            neighbours = []
-            for row in found:
-                cosine = max(-1.0, min(1.0, 1 - float(row[b"d"])))
-                kept = self._open(tenant, row, partition, embedder_id) if cosine >= cosine_min else None
-                if kept is not None and row[b"key"] not in barred:
-                    neighbours.append(kept.as_neighbour(row[b"key"], cosine, float(row[b"s"])))
-            if len(neighbours) >= limit or len(found) < asked or asked >= _ASKED_MAX:
-                return neighbours[:limit]
-            asked = min(4 * asked, _ASKED_MAX)
+        return await self._nearest(tenant, partition, embedder_id, shown, limit, cosine_min)
 
     async def find_normalised(self, tenant: Tenant, partition: bytes, normal_digest: bytes) -> bytes | None:
         """Return the key of the newest row with this normal form."""
@@ -130,7 +116,7 @@ class RedisIndex:
             "w", scope_of(tenant, row.partition, row.embedder_id, len(row.vector)).hex(),
             "m", normal_scope_of(tenant, row.partition, row.normal_digest).hex(),
             "x", repr(row.expires_at), "s", repr(row.stored_at), "key", row.key, "n", row.normal_digest,
-            "e", row.embedder_id, "k", stored,
+            "e", row.embedder_id, "p", row.partition, "k", stored,
             f"v{dimensions}", shown_vector(tenant, row.vector).astype("<f4").tobytes(),
         )  # fmt: skip
         await self._transact(
@@ -148,6 +134,29 @@ class RedisIndex:
     async def remove(self, tenant: Tenant, keys: Sequence[bytes]) -> None:
         """Remove rows."""
         await self._remove(tenant_scope_of(tenant).hex(), keys)
+
+    async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Note that a row has the answer of another one."""
+        found, repeated = await self._find_row(tenant, key), await self._find_row(tenant, other)
+        if found is None or repeated is None or await self._barred(tenant, [key, other]):
+            return
+        is_expired = min(float(found[0][b"x"]), float(repeated[0][b"x"])) <= self._clock.now()
+        # One scope: partition, embedder and dimensions.
+        if not is_expired and found[0][b"w"] == repeated[0][b"w"]:
+            await self._set_repeats(tenant, key, *found, repeated[1].repeats or other)
+
+    async def doubt(self, tenant: Tenant, key: bytes) -> None:
+        """Let a row, and those near it that have its answer, repeat nobody."""
+        found = await self._find_row(tenant, key)
+        if found is None:
+            return
+        row, kept = found
+        answer, shown = kept.repeats or key, next(value for name, value in row.items() if name[:1] == b"v")
+        near = await self._nearest(tenant, row[b"p"], row[b"e"].decode(), shown, DOUBTED_MAX, COSINE_MIN)
+        for one in (key, *(each.key for each in near if each.repeats == answer)):
+            alike = await self._find_row(tenant, one)
+            if alike is not None and alike[1].repeats == answer:
+                await self._set_repeats(tenant, one, *alike, b"")
 
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more."""
@@ -193,6 +202,46 @@ class RedisIndex:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._link.close()
+
+    async def _nearest(
+        self, tenant: Tenant, partition: bytes, embedder_id: str, shown: bytes, limit: int, cosine_min: float
+    ) -> list[Neighbour]:
+        """Return the rows nearest to a vector as this server sees it."""
+        asked, dimensions = limit + _SPARE, len(shown) // 4
+        where = (
+            f"(@w:{{{scope_of(tenant, partition, embedder_id, dimensions).hex()}}} @x:[({self._clock.now()!r} +inf])"
+        )
+        while True:
+            query = f"{where}=>[KNN {asked} @v{dimensions} $asked HYBRID_POLICY ADHOC_BF AS d]"
+            found = await self._query(
+                dimensions, query, "PARAMS", 2, "asked", shown, "SORTBY", "d", "LIMIT", 0, asked,
+                "RETURN", 5, "d", "key", "n", "k", "s",
+            )  # fmt: skip
+            barred = await self._barred(tenant, [row[b"key"] for row in found])
+            neighbours = []
+            for row in found:
+                cosine = max(-1.0, min(1.0, 1 - float(row[b"d"])))
+                kept = self._open(tenant, row, partition, embedder_id) if cosine >= cosine_min else None
+                if kept is not None and row[b"key"] not in barred:
+                    neighbours.append(kept.as_neighbour(row[b"key"], cosine, float(row[b"s"])))
+            if len(neighbours) >= limit or len(found) < asked or asked >= _ASKED_MAX:
+                return neighbours[:limit]
+            asked = min(4 * asked, _ASKED_MAX)
+
+    async def _find_row(self, tenant: Tenant, key: bytes) -> tuple[dict[bytes, bytes], Kept] | None:
+        """Return a row's members and what is kept of it; None where it is gone, or an earlier release put it there."""
+        (flat,) = await self._ask(("HGETALL", self._row(tenant_scope_of(tenant).hex(), key)))
+        row = dict(zip(flat[::2], flat[1::2], strict=True))
+        kept = self._open(tenant, row, row[b"p"], row[b"e"].decode()) if b"p" in row else None
+        return None if kept is None else (row, kept)
+
+    async def _set_repeats(
+        self, tenant: Tenant, key: bytes, row: dict[bytes, bytes], kept: Kept, repeats: bytes
+    ) -> None:
+        changed = msgspec.structs.replace(kept, repeats=b"" if repeats == key else repeats)
+        stored = pack_kept(tenant, changed, key, row[b"p"], row[b"e"].decode(), row[b"n"])
+        name = self._row(tenant_scope_of(tenant).hex(), key)
+        await self._ask(("EVAL", _SET_IF_SAME, 1, name, row[b"k"], stored))
 
     @staticmethod
     def _row(tag: str, key: bytes) -> str:

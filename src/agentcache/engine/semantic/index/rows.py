@@ -61,6 +61,13 @@ def quantised(vector: Vector) -> tuple[Bytes8, float]:
     return np.rint(vector / np.float32(scale)).astype(np.int8), scale
 
 
+def vector_of(kept: Kept) -> Vector:
+    """Return the vector of a row that keeps its values, as near as they tell it."""
+    import numpy as np
+
+    return np.frombuffer(kept.values, np.int8).astype(np.float32) * np.float32(kept.scale)
+
+
 def pack(tenant: Tenant, row: IndexRow) -> bytes:
     """Return what is stored of a row."""
     values, scale = quantised(row.vector)

@@ -19,16 +19,18 @@ import apsw
 
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
+from agentcache.engine.semantic.index import sqlite_answers as answers
 from agentcache.engine.semantic.index import sqlite_layout as layout
 from agentcache.engine.semantic.index.port import (
     COSINE_MIN,
+    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
     Neighbour,
     Quarantined,
 )
-from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack, unpack
+from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack, unpack, vector_of
 from agentcache.engine.stores.counting import StoreCounters
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.engine.stores.sqlite_file import CacheFile, Link, all_rows
@@ -174,6 +176,16 @@ class SqliteIndex:
         if keys:
             await self._write(job)
 
+    async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Note that a row has the answer of another one."""
+        await self._write(lambda connection: answers.repeat(connection, tenant, key, other, self._clock.now()))
+
+    async def doubt(self, tenant: Tenant, key: bytes) -> None:
+        """Let a row, and those near it that have its answer, repeat nobody."""
+        answer, keys = await self._search(lambda link: self._answered_alike(link, tenant, key))
+        if keys:
+            await self._write(lambda connection: answers.forget(connection, tenant, keys, answer))
+
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more."""
         row = (key, layout.FOR_EVER if until is None else until, reason, self._clock.now())
@@ -318,6 +330,15 @@ class SqliteIndex:
             neighbours = self._confirmed(connection, copy, tenant, name, vector, limit, cosine_min)
         self._bound_copies(name, copy)
         return neighbours
+
+    def _answered_alike(self, link: Link, tenant: Tenant, key: bytes) -> tuple[bytes, list[bytes]]:
+        """Return what a row's answer goes by, and the keys of the rows near it that repeat that; its own among them."""
+        row = answers.find_row(link.connection(), tenant, key)
+        if row is None:
+            return b"", []
+        name = (tenant.id, row.partition, row.embedder_id)
+        near = self._nearest(link, tenant, name, vector_of(row.kept), DOUBTED_MAX, COSINE_MIN)
+        return row.answer, [key, *(one.key for one in near if one.repeats == row.answer)]
 
     def _bring_up_to_date(
         self, connection: apsw.Connection, copy: _Copy, tenant: Tenant, name: _Name, embedder: int

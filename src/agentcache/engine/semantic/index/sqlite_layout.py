@@ -33,7 +33,7 @@ CREATE TABLE places (
     UNIQUE (tenant, digest)
 );
 
--- id: grows with every row, and a row is never changed, only replaced: what is above the id last seen is new.
+-- id: grows with every row, and a row's vector never changes, it is replaced as a whole: what is above the id last seen is new.
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant INTEGER NOT NULL,
