@@ -51,6 +51,7 @@ _TOGETHER = (
         "tests/faults/test_invalidation_races.py",
         "tests/faults/test_single_flight.py",
         "tests/faults/observing/test_metrics.py",
+        "tests/faults/semantic/test_poisoning.py",
         "tests/integration/native/",
     ),
 )
@@ -187,7 +188,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _two_on_sqlite(tmp_path_factory: pytest.TempPathFactory, _provider: FakeProvider) -> Iterator[FullGateway]:
-    settings = PATIENCE | {"AGENTCACHE_METRICS_PORT": str(free_port())}
+    settings = PATIENCE | {"AGENTCACHE_METRICS_PORT": str(free_port()), "AGENTCACHE_SEMANTIC_BUDGET_MS": "10000"}
     teams = ("acme", "globex", "native")
     with FullGateway(tmp_path_factory.mktemp("sqlite"), _provider, workers=2, teams=teams, **settings) as gateway:
         yield gateway
