@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch bench-semantic train-verifier soak-watch build lock docs
+.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch bench-semantic calibration-set train-verifier soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -46,6 +46,9 @@ bench-watch: ## measure how late 10,000 watched sources are checked, for ten min
 
 bench-semantic: ## measure hits and false hits of the semantic tier, beside a plain cosine
 	@scripts/bench-semantic
+
+calibration-set: ## draw the texts by which other embedders are calibrated, and measure them
+	@scripts/calibration-set
 
 train-verifier: ## train the verifier of the semantic tier, and write its model file and card
 	@scripts/train-verifier

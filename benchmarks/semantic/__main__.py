@@ -11,7 +11,7 @@ import numpy as np
 from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import Verifier, load_verifier
-from benchmarks.semantic import conversing, rivals, stream
+from benchmarks.semantic import calibrated, conversing, rivals, stream
 from benchmarks.semantic.drawing import draw
 from benchmarks.semantic.measuring import Rule, at_hit_rate_of, curve, row, share
 from benchmarks.semantic.sets import Scored, held_out_set, other_sets, trained_sets
@@ -28,9 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=ROOT / "build/semantic")
+    parser.add_argument("--models", type=Path, help="folder of other embedders, see benchmarks/semantic/embedders.py")
     parser.add_argument("--pictures", type=Path, default=ROOT / "docs/images")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--only-streams", action="store_true", help="measure the controller alone")
+    only.add_argument("--only-embedders", action="store_true", help="measure what is served by other embedders alone")
     only.add_argument("--only-conversations", action="store_true", help="measure conversations alone")
     given = parser.parse_args()
     if given.only_conversations:
@@ -41,6 +43,9 @@ def main() -> None:
         parser.error(f"there is no stream in {given.data}; name the folder with --data")
     cache, verifier = VectorCache(given.work), load_verifier()
     print(f"verifier {verifier.version}: safe {verifier.safe_threshold}, balanced {verifier.balanced_threshold}\n")
+    if given.only_embedders:
+        _embedders(given.data, cache, given.models)
+        return
     if given.only_streams:
         _streams(questions, cache, verifier)
         return
@@ -121,6 +126,20 @@ def _streams(questions: list[tuple[str, str]], cache: VectorCache, verifier: Ver
             outcome = stream.run(questions, cache, verifier, target=target, seed=seed)
             _line((f"{target:.2f}", str(seed), *outcome.told))
     print()
+
+
+def _embedders(data: Path, cache: VectorCache, models: Path | None) -> None:
+    columns = [
+        f"{name}: {what} %"
+        for name in [name for name, *_ in calibrated.SETS] + [calibrated.HELD_OUT]
+        for what in ("hit", "false")
+    ]
+    _table(
+        "What is served by other embedders, without word pieces, at the safe threshold",
+        "|".join(["embedder", "cosines", *columns]),
+    )
+    for cells in calibrated.run(data, cache, models):
+        _line(cells)
 
 
 def _conversations() -> None:

@@ -141,6 +141,11 @@ class Settings:
         return self.data_dir / "models"
 
     @property
+    def calibrations_dir(self) -> Path:
+        """Where it is kept how the cosines of other embedders are read."""
+        return self.data_dir / "calibrations"
+
+    @property
     def secret_key_file(self) -> Path:
         """Where the secret lives when no setting gives one."""
         return self.data_dir / "secret.key"

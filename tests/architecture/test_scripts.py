@@ -25,6 +25,7 @@ TARGETS = (
     "bench-policies",
     "bench-watch",
     "bench-semantic",
+    "calibration-set",
     "train-verifier",
     "soak-watch",
     "build",

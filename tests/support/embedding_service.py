@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.asgi_server import ASGIServer
@@ -17,6 +19,10 @@ class EmbeddingService:
         self.answers = "well"
         self.model = "model-1"
         self.dimensions = 384
+        #: What a text's vector is; unless told otherwise one that says nothing of it.
+        self.vector_of: Callable[[str], Any] = lambda text: direction(f"{self.model} {text}", self.dimensions)
+        #: More texts in one request are refused, or wait until `released`.
+        self.texts_max = self.texts_at_once = 1000
         self.requests: list[dict[str, Any]] = []
         self.authorization: list[str] = []
         self.released = threading.Event()
@@ -42,7 +48,10 @@ class EmbeddingService:
             while not self.released.is_set() and (await receive())["type"] != "http.disconnect":
                 pass
             return
-        status, answer = (500, b"{}") if self.answers == "error" else (200, self._answer(asked))
+        while len(asked["input"]) > self.texts_at_once and not self.released.is_set():
+            await asyncio.sleep(0.01)
+        is_refused = self.answers == "error" or len(asked["input"]) > self.texts_max
+        status, answer = (500, b"{}") if is_refused else (200, self._answer(asked))
         await send(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         )
@@ -51,10 +60,11 @@ class EmbeddingService:
     def _answer(self, asked: dict[str, Any]) -> bytes:
         if self.answers == "garbage":
             return b"<html>"
-        size = self.dimensions - (self.answers == "short")
         items: list[dict[str, Any]] = []
         for index, text in enumerate(asked["input"]):
-            vector: list[Any] = [float(x) for x in direction(f"{self.model} {text}", size)]
+            vector: list[Any] = [float(x) for x in self.vector_of(text)]
+            if self.answers == "short":
+                vector.pop()
             if self.answers in ("nan", "null", "huge"):
                 vector[3] = {"nan": float("nan"), "null": None, "huge": 1e300}[self.answers]
             items.append({"object": "embedding", "index": index, "embedding": vector})

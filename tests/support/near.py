@@ -24,7 +24,8 @@ class NearGateway(LightGateway):
     def __init__(self, folder: Path, provider: FakeProvider, **settings: str) -> None:
         ensure_files(_MODELS)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "models").symlink_to(_MODELS)
+        if not (folder / "models").exists():
+            (folder / "models").symlink_to(_MODELS)
         super().__init__(folder, provider, **{"AGENTCACHE_SEMANTIC_BUDGET_MS": "10000", **settings})
 
     @property

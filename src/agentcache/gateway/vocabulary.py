@@ -109,7 +109,11 @@ FURTHER_REPLY_HEADERS = (
         "What near questions came to, with `mode`, `threshold`, `verifier`, `risk`, `risk-limit`, `veto` and `reason` where there are such; "
         "where the namespace has them on, or the request named the header.",
     ),
-    HeaderField("X-AgentCache-Similarity", "decimal", "Cosine of the asked and the nearest stored question."),
+    HeaderField(
+        "X-AgentCache-Similarity",
+        "decimal",
+        "Cosine of the asked and the nearest stored question; of another embedder than the built-in one, on the scale of that.",
+    ),
     HeaderField(
         "X-AgentCache-Score",
         "0 to 1",

@@ -59,7 +59,7 @@ class Comparison:
     embedder: str
     #: What moved the score most first.
     features: Sequence[FeatureValue]
-    #: Why there is no cosine; "" where there is one.
+    #: Why there is no cosine, or why nothing is served by it; "" where there is one that is served by.
     problem: str
     #: A difference that no evidence opens below the balanced threshold; "" for none.
     trap: str = ""
@@ -81,8 +81,14 @@ class Comparison:
     def verdict(self) -> str:
         """`same`, `left_out`, `vetoed`, `unknown` (for want of an embedder), `hit_safe`, `hit_balanced` or `no_hit`.
 
-        By the evidence of a namespace: `hit_risk`, `trapped` or `risky` in place of the last three.
+        By the evidence of a namespace: `hit_risk`, `trapped` or `risky` in place of the last three. What would be a hit is `held`
+        where nothing is served by the embedder.
         """
+        found = self._judged
+        return "held" if found.startswith("hit_") and self.problem else found
+
+    @property
+    def _judged(self) -> str:
         if self.is_same:
             return "same"
         if self.asked_left_out or self.stored_left_out:

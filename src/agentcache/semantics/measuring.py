@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from agentcache.engine.semantic.calibration.standing import Standing, standing_of
 from agentcache.engine.semantic.embedders.opening import make_ready, open_embedder, why_not
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, estimated_tokens
 from agentcache.settings import Settings
@@ -19,7 +20,7 @@ _WITHIN_SECONDS: Final = 10.0
 class Measured:
     """How near two prompts are, and how long each is."""
 
-    #: None where there is no embedder, or it could not be used; then `problem` says why.
+    #: On the scale of the built-in embedder. None where there is none, or it could not be used or read; then `problem` says why.
     cosine: float | None
     token_counts: tuple[int, int]
     #: Names model, version and digest; "" without one.
@@ -33,6 +34,12 @@ class Measured:
 def missing() -> str:
     """Return why near questions cannot be looked up on this server, in one sentence; "" where they can."""
     return why_not(current_settings()) or ""
+
+
+def held_back() -> str:
+    """Return why nothing is served by this server's embedder, and what can be done, in two sentences; "" where it is."""
+    settings = current_settings()
+    return _told(standing_of(settings) if why_not(settings) is None else None)
 
 
 def measure(asked: str, stored: str) -> Measured:
@@ -58,9 +65,22 @@ async def _measure(settings: Settings, asked: str, stored: str) -> Measured:
     if embedder is None:
         raise EmbedderUnavailable
     try:
-        return await _with(embedder, asked, stored)
+        return _on_scale(settings, await _with(embedder, asked, stored))
     finally:
         await embedder.aclose()
+
+
+def _on_scale(settings: Settings, measured: Measured) -> Measured:
+    """Return what was measured by another embedder as look-ups read it."""
+    standing = standing_of(settings, measured.embedder)
+    if standing is None or measured.cosine is None:
+        return measured
+    kept = standing.calibration
+    return replace(measured, cosine=None if kept is None else kept.scale.of(measured.cosine), problem=_told(standing))
+
+
+def _told(standing: Standing | None) -> str:
+    return "" if standing is None or standing.word == "fit" else f"{standing.found} {standing.mend}"
 
 
 async def _with(embedder: Embedder, asked: str, stored: str) -> Measured:

@@ -33,7 +33,7 @@ from agentcache.semantics.diversity import DIVERSITY_MAX, PROMPTS_MIN, WINDOW_DA
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.semantics.forms import PairForm, SettingsForm
 from agentcache.semantics.index_access import tell_now
-from agentcache.semantics.measuring import missing
+from agentcache.semantics.measuring import held_back, missing
 from agentcache.semantics.models import EVERY_NAMESPACE, EventKind, Mode, NearQuestion
 from agentcache.semantics.queries import Figures, HitFilters, NamespaceView
 from agentcache.semantics.sealed_texts import Pair, TeamTexts
@@ -66,6 +66,7 @@ def index(request: TeamRequest) -> HttpResponse:
     context = {
         "tabs": tabs(),
         "problem": missing(),
+        "held_back": held_back(),
         "rows": [NamespaceRow(view) for view in views],
         "chosen": namespace,
         "days": days,
@@ -189,7 +190,13 @@ def _edit(request: TeamRequest, form: SettingsForm, namespace: str) -> HttpRespo
             shown = "Every other namespace" if name.strip() == EVERY_NAMESPACE else name.strip()
             messages.success(request, f"{shown}: kept. {_IN_FORCE}")
             return redirect("semantics:index")
-    context = {"form": form, "namespace": namespace, "problem": missing(), "exclusions": words.EXCLUSIONS}
+    context = {
+        "form": form,
+        "namespace": namespace,
+        "problem": missing(),
+        "held_back": held_back(),
+        "exclusions": words.EXCLUSIONS,
+    }
     return render(request, "semantics/settings.html", context, status=422 if form.errors else 200)
 
 

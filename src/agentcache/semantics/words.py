@@ -129,9 +129,13 @@ VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
         "bad", "No hit",
         "They differ in a way that no evidence opens below the balanced threshold: the provider is asked.",
     ),
+    "held": (
+        "warn", "No hit with this embedder",
+        "The score would do, but the embedder tells like questions from the same ones too badly to be served by: the provider is asked.",
+    ),
     "vetoed": ("bad", "No hit", "A literal differs. No score outweighs that: the provider is asked."),
     "left_out": ("quiet", "Not looked up", "Prompts like this take no part: the provider is asked."),
-    "unknown": ("quiet", "No score", "Without an embedder there is no cosine, and so no score."),
+    "unknown": ("quiet", "No score", "Without an embedder whose cosine can be read there is no score."),
 })  # fmt: skip
 
 #: Feature -> what it measures. One that is not named is shown by its name.

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import socket
 
@@ -10,6 +11,7 @@ from agentcache.cli.checks import machine, stores
 from agentcache.cli.checks.finding import Verdict
 from agentcache.engine.semantic.embedders.minilm_files import MODEL_NAME, TOKENS_NAME
 from agentcache.settings import SETTINGS, Settings
+from tests.support.calibrations import kept_as
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +189,24 @@ def test_an_embedding_service_or_an_index_that_is_away_is_named(monkeypatch):
     assert "hunter2" not in json.dumps(report)
     monkeypatch.setenv("AGENTCACHE_SEMANTIC_INDEX_URL", f"postgresql://127.0.0.1:{port}/x")
     assert examine()[2]["index"]["verdict"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [(lambda cosine: cosine / 10 + 0.9, "ok"), (lambda cosine: math.sin(1e6 * cosine), "warn"), (None, "skip")],
+)
+def test_an_embedder_is_named_that_nothing_is_served_by(tmp_path, monkeypatch, own, verdict):
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_EMBEDDER", "openai:some-model@http://127.0.0.1:9")
+    if own is not None:
+        embedder = "openai:some-model@http://127.0.0.1:9/v1/embeddings:0123abcd"
+        kept_as(embedder, own, tmp_path / "data" / "calibrations")
+    exit_code, _, findings = examine()
+    assert (exit_code, findings["calibration"]["verdict"]) == (0, verdict)
+    assert ("another model" in findings["calibration"]["mend"]) == (verdict == "warn")
+    monkeypatch.setenv("AGENTCACHE_SEMANTIC_EMBEDDER", "openai:other-model@http://127.0.0.1:9")
+    assert examine()[2]["calibration"]["verdict"] == "skip"
+    monkeypatch.delenv("AGENTCACHE_SEMANTIC_EMBEDDER")
+    assert "calibration" not in examine()[2]
 
 
 def test_a_cluster_for_the_index_is_refused_with_what_to_take_instead(monkeypatch):

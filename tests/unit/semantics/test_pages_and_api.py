@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,12 +17,15 @@ from agentcache.jobs.database import DatabaseThreads
 from agentcache.kit.clock import SystemClock
 from agentcache.quotas.models import TeamPlan
 from agentcache.quotas.plans import PlanName
-from agentcache.semantics import measuring, queries, services
+from agentcache.semantics import measuring, queries, services, verifier_version
 from agentcache.semantics.drafts import SettingsDraft
 from agentcache.semantics.jobs import Taking
+from agentcache.semantics.models import NamespaceSettings
 from agentcache.teams.secrets import current_secrets, current_settings
 from agentcache.teams.services import create_api_key
 from tests.support import usage
+from tests.support.calibrations import kept_as
+from tests.support.embedding_service import EmbeddingService
 from tests.support.semantics import ENTRY_KEY, near_event, take, tenant_of
 from tests.support.teams import join, make_team
 from tests.support.usage import usage_event
@@ -323,6 +327,28 @@ def test_a_server_without_an_embedder_says_so(team, admin, viewer, monkeypatch):
     assert (answer.status_code, "switched semantic look-ups off" in text(answer)) == (422, True)
     assert call(admin, "put", "/settings/prod", {"mode": "off"})[0] == 200
     assert "Not available." in text(viewer.get("/dashboard/semantic"))
+
+
+def test_an_embedder_that_nothing_is_served_by_is_named(team, admin, viewer, monkeypatch):
+    pair = {"stored": "How do I reset my password?", "asked": "How can I reset my password?"}
+    with EmbeddingService().server as service:
+        own = replace(current_settings(), semantic_embedder=f"openai:m@{service.url}")
+        monkeypatch.setattr(measuring, "current_settings", lambda: own)
+        shown = call(viewer, "post", "/compare", pair)[1]
+        assert (shown["verdict"], shown["score"], shown["cosine"]) == ("unknown", None, None)
+        for page in ("/dashboard/semantic", "/dashboard/semantic/playground"):
+            assert "not calibrated yet" in text(viewer.post(page, pair) if "play" in page else viewer.get(page))
+        kept_as(shown["embedder"], lambda cosine: math.sin(1e6 * cosine), own.calibrations_dir)
+        assert call(viewer, "post", "/compare", pair)[1]["verdict"] == "held", "their frames alone differ"
+        assert "The embedder is not fit" in text(viewer.get("/dashboard/semantic"))
+        assert "The embedder is not fit" in text(admin.get("/dashboard/semantic/new"))
+        assert "No hit with this embedder" in text(viewer.post("/dashboard/semantic/playground", pair))
+        kept_as(shown["embedder"], lambda cosine: cosine, own.calibrations_dir)
+        assert call(viewer, "post", "/compare", pair)[1]["verdict"] == "hit_safe"
+        assert "Nothing is served by the embedder" not in text(viewer.get("/dashboard/semantic"))
+        monkeypatch.setattr(verifier_version, "current_settings", lambda: own)
+        rows = NamespaceSettings(), NamespaceSettings(verifier="cosine")
+        assert {verifier_version.version_for(row).partition("+")[2] for row in rows} == {"calibrated"}
 
 
 def test_a_key_with_the_scope_of_statistics_reads_no_questions(team, sqlite_project):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from agentcache.cli.checks.finding import Finding, fail, ok, skip, warn
+from agentcache.engine.semantic.calibration.standing import standing_of
 from agentcache.engine.semantic.embedders.minilm_files import are_whole
 from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
 from agentcache.engine.semantic.embedders.port import EmbedderUnavailable
@@ -28,6 +29,7 @@ def check_semantic(settings: Settings, *, network: bool) -> Iterator[Finding]:
         )
         return
     yield _embedder(settings, network=network)
+    yield from _calibration(settings)
     yield _index(settings)
 
 
@@ -51,6 +53,18 @@ def _embedder(settings: Settings, *, network: bool) -> Finding:
             return fail(PART, "embedder", f"{settings.semantic_embedder}: {error.message}", mend)
         return ok(PART, "embedder", f"{settings.semantic_embedder}, {dimensions} dimensions")
     return ok(PART, "embedder", settings.semantic_embedder)
+
+
+def _calibration(settings: Settings) -> Iterator[Finding]:
+    """Say whether another embedder than the built-in one is served by, as the server last found; nothing is measured here."""
+    standing = standing_of(settings)
+    if standing is None:
+        return
+    if standing.word == "fit":
+        yield ok(PART, "calibration", standing.found)
+    else:
+        tell = warn if standing.word == "unfit" else skip
+        yield tell(PART, "calibration", standing.found, standing.mend)
 
 
 async def _dimensions(settings: Settings) -> int:

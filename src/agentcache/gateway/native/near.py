@@ -145,7 +145,7 @@ def _explained(look: Look, tier: SemanticTier | None) -> NearExplained:
     settings = look.asking.settings
     return NearExplained(
         result=result,
-        reason=reason or None,
+        reason=reason or look.held or None,
         mode=str(look.asking.mode),
         threshold=look.threshold if tier is not None else None,
         risk_limit=look.risk_limit,

@@ -51,7 +51,10 @@ class NearCandidate(msgspec.Struct, kw_only=True):
 
     key: str
     question: str
-    similarity: Annotated[float, Meta(description="Cosine of both questions' vectors.")]
+    similarity: Annotated[
+        float,
+        Meta(description="Cosine of both questions' vectors; of another embedder on the scale of the built-in one."),
+    ]
     score: Annotated[float, Meta(description="The verifier's, 0 to 1; 0 where a veto came first.")]
     verifier: str
     veto: Annotated[str, Meta(description="What differs that no likeness outweighs; empty for nothing.")]
@@ -90,7 +93,15 @@ class NearExplained(msgspec.Struct, kw_only=True):
     """What near questions come to for a request."""
 
     result: Annotated[str, Meta(description="A word as in the header X-AgentCache-Semantic.")]
-    reason: Annotated[str, Meta(description="Why the request takes no part.")] | None
+    reason: (
+        Annotated[
+            str,
+            Meta(
+                description="Why the request takes no part, or why nothing is served by the embedder: uncalibrated, unfit-embedder."
+            ),
+        ]
+        | None
+    )
     mode: str
     threshold: (
         Annotated[

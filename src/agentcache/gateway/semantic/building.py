@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.calibration.calibrator import Calibrator
+from agentcache.engine.semantic.embedders.opening import BUILT_IN, open_embedder, why_not
 from agentcache.engine.semantic.index.examining import examine
 from agentcache.engine.semantic.index.opening import open_index
 from agentcache.engine.semantic.verifier import load_verifier
@@ -66,6 +67,9 @@ def open_semantic(
     if embedder is None:
         return None
     index, verifier = open_index(settings, clock), load_verifier()
+    calibrator = None
+    if settings.semantic_embedder != BUILT_IN:
+        calibrator = Calibrator(embedder, settings.calibrations_dir, clock=clock)
     learner = Learner(
         embedder=embedder, index=index, verifier=verifier, entries=entries, events=events, meter=meter, clock=clock
     )
@@ -79,6 +83,7 @@ def open_semantic(
         meter=meter,
         clock=clock,
         budget_seconds=settings.semantic_budget_ms / 1000,
+        calibrator=calibrator,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentcache.engine.entries import EntryMeta, Tenant
 from agentcache.engine.semantic.analyses import pack_analysis
+from agentcache.engine.semantic.calibration.fitting import CALIBRATED
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable
 from agentcache.engine.semantic.index.port import IndexRow, IndexUnavailable, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode
@@ -152,7 +153,7 @@ class Learner:
             threshold=look.threshold,
             risk=candidate.risk,
             risk_limit=look.risk_limit,
-            verifier=candidate.verifier,
+            verifier=candidate.verifier + (CALIBRATED if look.scale is not None else ""),
             veto=candidate.veto,
             features=candidate.named_features(),
             reasons=candidate.reasons(self._verifier),
@@ -199,7 +200,7 @@ class Learner:
 
     async def _learn(self, filled: Filled, look: Look) -> None:
         was_looked_up = look.result not in ("unasked", "skipped")
-        if not was_looked_up:
+        if not was_looked_up and look.vector is None:
             look = prepare(look.asking, self.embedder, self._verifier)
         text = answer_text(filled.endpoint.name, filled.answer) if filled.answer is not None else None
         if look.question is None or text is None:
@@ -248,7 +249,7 @@ class Learner:
         share = 1.0 if is_would_be or len(self._waiting) < _BUSY else _BUSY_SHARE
         if share < 1 and self._chance() >= share:
             return b""
-        if is_would_be and look.asking.mode is not SemanticMode.SHADOW:
+        if is_would_be and not look.is_only_compared:
             share = look.asking.settings.shadow_share
         entry = candidate.entry or (await self._entries.get(filled.tenant, candidate.key)).entry
         answer = stored_answer(filled.endpoint, entry) if entry is not None else None
@@ -261,7 +262,9 @@ class Learner:
             ours, theirs = await self.embedder.embed(
                 [text[:COMPARED_CHARS_MAX], other[:COMPARED_CHARS_MAX]], seconds=_EMBED_SECONDS
             )
-            agreed, judged_by = compare_by_meaning(text, other, float(ours @ theirs), self._verifier)
+            cosine = float(ours @ theirs)
+            cosine = cosine if look.scale is None else look.scale.of(cosine)
+            agreed, judged_by = compare_by_meaning(text, other, cosine, self._verifier)
         self.note(
             filled,
             look,

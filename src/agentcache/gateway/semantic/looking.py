@@ -10,6 +10,7 @@ from typing import Final
 from agentcache.engine.entries import Entry, Tenant
 from agentcache.engine.keys import KeyMaterial
 from agentcache.engine.semantic.analyses import recall
+from agentcache.engine.semantic.calibration.fitting import Scale
 from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.embedders.port import Embedder, Vector
 from agentcache.engine.semantic.features import pair_features
@@ -161,6 +162,15 @@ class Look:
     found: Candidate | None = None
     #: Whether the provider is to be asked all the same, so that both answers can be compared.
     is_shadowed: bool = False
+    #: Of an embedder that is not the one that ships: how its cosines are read; None for that one.
+    scale: Scale | None = None
+    #: Why nothing near is served by this embedder, a word of `HELD`; "" where it may be.
+    held: str = ""
+
+    @property
+    def is_only_compared(self) -> bool:
+        """Whether nothing of it is served: by its mode, or because the embedder is not fit for it."""
+        return self.asking.mode is SemanticMode.SHADOW or self.held != ""
 
     def why_not(self, candidate: Candidate, verifier: Verifier) -> str:
         """Return why a candidate does not answer, a word of `RESULTS`; "" where it may."""
@@ -186,9 +196,17 @@ RESULTS: Final = {
     "veto": "the nearest question differs in a number, an id or a literal",
     "none": "nothing near was asked before",
     "unfit": "the request takes no part: its form or its question is of an excluded kind",
-    "skipped": "the tier was over its budget, or is paused after trouble",
+    "skipped": "the tier was over its budget, is paused after trouble, or its embedder is not calibrated yet",
     "off": "the namespace or the caller has it off",
     "not_installed": "this server has no embedder",
+}
+
+#: What is served by no embedder of which this holds -> what it means.
+UNCALIBRATED: Final = "uncalibrated"
+UNFIT_EMBEDDER: Final = "unfit-embedder"
+HELD: Final = {
+    UNCALIBRATED: "the embedder is not calibrated yet, so that its cosines cannot be read",
+    UNFIT_EMBEDDER: "the embedder tells like questions from the same ones too badly to be served by",
 }
 
 

@@ -39,6 +39,7 @@ def passed_headers(look: Look, result: str) -> HeaderList:
 def result_value(result: str, look: Look, candidate: Candidate | None) -> bytes:
     """Return the value of `X-AgentCache-Semantic` in replies: a word of `RESULTS`, and what it was measured by."""
     word, _, reason = result.partition(":")
+    reason = reason or look.held
     value = f"{word}; mode={look.asking.mode}"
     if reason:
         value += f"; reason={reason}"

@@ -16,8 +16,9 @@ import msgspec
 
 from agentcache.engine.entries import EntryMeta, Tenant
 from agentcache.engine.freshness import may_serve
-from agentcache.engine.semantic.embedders.port import Embedder
-from agentcache.engine.semantic.index.port import IndexUnavailable, NeighbourIndex
+from agentcache.engine.semantic.calibration.calibrator import Calibrator
+from agentcache.engine.semantic.embedders.port import Embedder, Vector
+from agentcache.engine.semantic.index.port import COSINE_MIN, IndexUnavailable, Neighbour, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode, settings_for
 from agentcache.engine.semantic.verifier import Verifier
 from agentcache.engine.stores.port import EntryStore
@@ -26,7 +27,17 @@ from agentcache.gateway.limit_headers import with_headers
 from agentcache.gateway.meter import Meter
 from agentcache.gateway.ports import Principal, SemanticEvent
 from agentcache.gateway.semantic.learning import TROUBLE, Filled, Learner
-from agentcache.gateway.semantic.looking import NORMALISED, Asking, Candidate, Look, judge, prepare, result_of
+from agentcache.gateway.semantic.looking import (
+    NORMALISED,
+    UNCALIBRATED,
+    UNFIT_EMBEDDER,
+    Asking,
+    Candidate,
+    Look,
+    judge,
+    prepare,
+    result_of,
+)
 from agentcache.gateway.semantic.replies import near_headers, passed_headers
 from agentcache.gateway.semantic.reported import Served, ServedRecently
 from agentcache.gateway.semantic.spool import SemanticEvents, open_texts, seal_note, seal_texts
@@ -68,6 +79,7 @@ class SemanticTier:
         meter: Meter,
         clock: Clock,
         budget_seconds: float,
+        calibrator: Calibrator | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.index = index
@@ -80,6 +92,7 @@ class SemanticTier:
         self._meter = meter
         self._clock = clock
         self._budget_seconds = budget_seconds
+        self._calibrator = calibrator
         self._chance = chance
         self._looking: dict[object, asyncio.Task[Look]] = {}
         self._failures = 0
@@ -100,7 +113,7 @@ class SemanticTier:
         candidate = look.found
         if candidate is not None and look.is_shadowed and may_ask(call):
             look, candidate = replace(look, result="shadow"), None
-        if candidate is not None and look.asking.mode is SemanticMode.SHADOW:
+        if candidate is not None and look.is_only_compared:
             candidate = None
         self._meter.count_look(look.result.partition(":")[0], int((self._clock.monotonic() - started) * 1e6))
         if candidate is None:
@@ -182,13 +195,29 @@ class SemanticTier:
         found = await self._normalised(look)
         if found is not None:
             look.candidates = [found]
+        elif self._calibrator is not None and self._calibrator.is_busy:
+            # Its vector would wait behind the texts that are embedded, beyond its budget; nothing could be served by it.
+            look.held, look.result = UNCALIBRATED, "skipped"
+            return look
         else:
             (look.vector,) = await self._embedder.embed([look.question.text], seconds=seconds)
             look.pieces = self._embedder.pieces(look.question.text)
+            if self._calibrator is not None and not self._calibrated(look, self._calibrator):
+                look.result = "skipped"
+                return look
             found = await self._nearest(look)
         look.found = found
         look.result = result_of(look, self.verifier) if found is None else self._result_of_found(look)
         return look
+
+    def _calibrated(self, look: Look, calibrator: Calibrator) -> bool:
+        """Tell the look-up how the embedder's cosines are read, and whether they may be served by; False while nobody knows."""
+        found = calibrator.of(self._embedder.id)
+        if found is None:
+            look.held = UNCALIBRATED
+            return False
+        look.scale, look.held = found.scale, UNFIT_EMBEDDER if found.unfit else ""
+        return True
 
     async def forget(self, tenant: Tenant, keys: tuple[bytes, ...]) -> None:
         """Drop the rows of entries that were removed; what fails is dropped when it is next found."""
@@ -199,8 +228,10 @@ class SemanticTier:
             self.learner.trouble.met(error)
 
     async def settle(self) -> None:
-        """Return once everything that was taken to learn from is learned."""
+        """Return once everything that was taken to learn from is learned, and the embedder is calibrated or has failed to be."""
         await self.learner.settle()
+        if self._calibrator is not None:
+            await self._calibrator.settle()
 
     async def close(self) -> None:
         """Stop what is under way and release everything."""
@@ -208,6 +239,8 @@ class SemanticTier:
             task.cancel()
         await asyncio.gather(*self._looking.values(), return_exceptions=True)
         await self.learner.close()
+        if self._calibrator is not None:
+            await self._calibrator.close()
         await self._embedder.aclose()
         await self.index.aclose()
 
@@ -275,7 +308,7 @@ class SemanticTier:
         asking = look.asking
         assert look.text is not None and look.vector is not None
         for _ in range(_ROUNDS_MAX):
-            neighbours = await self.index.nearest(asking.tenant, look.partition, self._embedder.id, look.vector)
+            neighbours = await self._neighbours(look, look.vector)
             others = [one for one in neighbours if one.key != asking.key]
             look.candidates = judge(look.text, others, asking.settings, self.verifier, asking.rule, look.pieces)
             gone = []
@@ -291,6 +324,15 @@ class SemanticTier:
             await self.index.remove(asking.tenant, gone)
         return None
 
+    async def _neighbours(self, look: Look, vector: Vector) -> list[Neighbour]:
+        """Return the nearest, with cosines on the scale of the embedder that ships."""
+        tenant, partition, scale = look.asking.tenant, look.partition, look.scale
+        if scale is None:
+            return await self.index.nearest(tenant, partition, self._embedder.id, vector)
+        least = scale.least(COSINE_MIN)
+        found = await self.index.nearest(tenant, partition, self._embedder.id, vector, cosine_min=least)
+        return [replace(one, cosine=scale.of(one.cosine)) for one in found]
+
     async def _fetched(self, asking: Asking, candidate: Candidate) -> bool:
         """Fetch the entry through the store, where every invalidation holds; say whether it may be served now."""
         candidate.entry = (await self._entries.get(asking.tenant, candidate.key)).entry
@@ -301,11 +343,11 @@ class SemanticTier:
 
     def _result_of_found(self, look: Look) -> str:
         assert look.found is not None
-        settings, mode = look.asking.settings, look.asking.mode
-        look.is_shadowed = mode is SemanticMode.SHADOW or (
+        settings = look.asking.settings
+        look.is_shadowed = look.is_only_compared or (
             look.found.verifier != NORMALISED and self._chance() < settings.shadow_share
         )
-        return "shadow" if mode is SemanticMode.SHADOW else "hit"
+        return "shadow" if look.is_only_compared else "hit"
 
 
 class NoSemanticTier:

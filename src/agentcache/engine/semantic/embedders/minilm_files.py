@@ -95,7 +95,7 @@ def make_files(folder: Path) -> None:
     """Make both files in `folder`, each under its name only when it is whole. Takes 3 s and 300 MB of memory."""
     from agentcache.engine.semantic.embedders.minilm_export import export_int8, read_safetensors
 
-    weights, tokens = _read_package()
+    weights, tokens = read_package()
     if hashlib.sha256(weights).hexdigest() != WEIGHTS_DIGEST or hashlib.sha256(tokens).hexdigest() != TOKENS_DIGEST:
         raise EmbedderUnavailable("the installed weights are not those of all-MiniLM-L6-v2 as published")
     model = export_int8(read_safetensors(weights))
@@ -137,7 +137,8 @@ def _weights_package() -> Path | None:
     return None
 
 
-def _read_package() -> tuple[bytes, bytes]:
+def read_package() -> tuple[bytes, bytes]:
+    """Return the published weights and word pieces of the first package that has them. Raises `SemanticNotInstalled`."""
     place = _weights_package()
     if place is None:
         raise SemanticNotInstalled(_install_hint(missing_parts(Path("/nonexistent"))))

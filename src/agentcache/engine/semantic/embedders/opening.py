@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Final
 
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
@@ -12,6 +13,9 @@ from agentcache.engine.semantic.embedders.threaded import ThreadedEmbedder
 from agentcache.kit.clock import Clock, SystemClock
 from agentcache.settings import Settings
 
+#: The embedder on whose scale of cosines the verifier was trained; every other one is calibrated to it.
+BUILT_IN: Final = "minilm"
+
 
 def why_not(settings: Settings) -> str | None:
     """Return why semantic look-ups cannot work as the server is set and installed, as one sentence; None if they can."""
@@ -19,7 +23,7 @@ def why_not(settings: Settings) -> str | None:
     if kind == "off":
         return "This server's operator has switched semantic look-ups off (AGENTCACHE_SEMANTIC_EMBEDDER=off)."
     needed = {"openai": ("numpy",), "sentence-transformers": ("numpy", "sentence_transformers")}
-    if kind == "minilm":
+    if kind == BUILT_IN:
         missing = missing_parts(settings.models_dir)
     else:
         missing = [name for name in needed[kind] if find_spec(name) is None]

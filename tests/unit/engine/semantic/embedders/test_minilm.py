@@ -175,7 +175,7 @@ def test_a_damaged_model_is_not_used_and_made_again(tmp_path: Path) -> None:
 
 
 def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm_files, "_read_package", lambda: (b"other weights", b"{}"))
+    monkeypatch.setattr(minilm_files, "read_package", lambda: (b"other weights", b"{}"))
     with pytest.raises(EmbedderUnavailable, match="as published"):
         minilm_files.make_files(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Other embedders' cosines on the scale of the one that ships, and whether an embedder is fit to be served by."""

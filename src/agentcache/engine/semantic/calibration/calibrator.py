@@ -1,0 +1,142 @@
+"""Has an embedder calibrated in the background, once for all workers of a machine. No call ever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from agentcache.engine.semantic.calibration.fitting import fit_scale
+from agentcache.engine.semantic.calibration.keeping import Calibration, keep, read_kept
+from agentcache.engine.semantic.calibration.pairs import load_pairs
+from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vector
+from agentcache.kit.clock import Clock
+from agentcache.kit.logs import get_logger
+
+#: Texts in one call: a service takes as many, and a model in this process is kept from other texts for a moment only.
+BATCH: Final = 8
+#: A batch may take so long; nobody waits for it.
+_BATCH_SECONDS: Final = 30.0
+#: After a failure so long until the next try, and twice as long after each further one.
+_PAUSE_SECONDS: Final = 5.0
+_PAUSE_SECONDS_MAX: Final = 300.0
+#: While another worker calibrates, so often it is looked whether it is done.
+_LOOK_SECONDS: Final = 0.25
+_log = get_logger(__name__)
+
+
+class Calibrator:
+    """The calibrations of one embedder, whose id changes with its model; of one process."""
+
+    def __init__(self, embedder: GuardedEmbedder, folder: Path, *, clock: Clock) -> None:
+        self._embedder = embedder
+        self._folder = folder
+        self._clock = clock
+        self._known: dict[str, Calibration] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._pause_seconds = _PAUSE_SECONDS
+        self._paused_until = float("-inf")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the embedder is being calibrated."""
+        return self._task is not None and not self._task.done()
+
+    def of(self, embedder_id: str) -> Calibration | None:
+        """Return the calibration of the model with this id; where there is none yet, begin to make it and return None."""
+        found = self._known.get(embedder_id)
+        if found is not None:
+            return found
+        # Read at once: after a restart not even the first look-up is held back.
+        found = read_kept(self._folder, embedder_id)
+        if found is not None:
+            self._take(found)
+        elif not self.is_busy and self._clock.monotonic() >= self._paused_until:
+            self._task = asyncio.get_running_loop().create_task(self._calibrate(), name="semantic-calibrating")
+        return found
+
+    async def settle(self) -> None:
+        """Return once nothing is under way."""
+        while self.is_busy:
+            assert self._task is not None
+            await asyncio.wait({self._task})
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _take(self, found: Calibration) -> None:
+        # One model at a time is behind a name; what it was before is in its file.
+        self._known = {found.embedder: found}
+
+    async def _calibrate(self) -> None:
+        try:
+            await self._embedder.warm()
+            embedder_id = self._embedder.id
+            async with _turn(self._folder, embedder_id) as kept:
+                found = kept or await self._made(embedder_id)
+        except (EmbedderUnavailable, OSError) as error:
+            reason = error.message if isinstance(error, EmbedderUnavailable) else f"{self._folder}: {error.strerror}"
+            self._failed(reason)
+        except Exception:  # noqa: BLE001 - a defect of ours: calls go on, and nothing is served by cosines that nobody can read
+            _log.exception("calibration_failed")
+            self._failed("an error of ours")
+        else:
+            self._pause_seconds = _PAUSE_SECONDS
+            self._take(found)
+
+    def _failed(self, reason: str) -> None:
+        _log.warning("embedder_not_calibrated", reason=reason, again_in_seconds=self._pause_seconds)
+        self._paused_until = self._clock.monotonic() + self._pause_seconds
+        self._pause_seconds = min(2 * self._pause_seconds, _PAUSE_SECONDS_MAX)
+
+    async def _made(self, embedder_id: str) -> Calibration:
+        chosen = load_pairs()
+        texts, vectors = chosen.texts, list[Vector]()
+        for start in range(0, len(texts), BATCH):
+            vectors += await self._embedder.embed(texts[start : start + BATCH], seconds=_BATCH_SECONDS)
+            if self._embedder.id != embedder_id:
+                raise EmbedderUnavailable("the embedder became another model while it was calibrated")
+        at = dict(zip(texts, vectors, strict=True))
+        # Both are of length 1. Rounding may take the same direction a little beyond.
+        cosines = [max(-1.0, min(1.0, float(at[pair.one] @ at[pair.other]))) for pair in chosen.pairs]
+        scale, agreement = fit_scale(chosen.pairs, cosines)
+        made = Calibration(embedder_id, chosen.digest, scale, agreement, self._clock.now())
+        try:
+            await asyncio.to_thread(keep, self._folder, made)
+        except OSError as error:
+            # It holds for this process all the same; the next one makes it again.
+            _log.warning("calibration_not_kept", folder=str(self._folder), reason=error.strerror)
+        tell = _log.warning if made.unfit else _log.info
+        figures = {name: round(getattr(agreement, name), 3) for name in agreement.__slots__}
+        tell(
+            "embedder_unfit" if made.unfit else "embedder_calibrated",
+            embedder=embedder_id,
+            **figures,
+            reason=made.unfit,
+        )
+        return made
+
+
+@contextlib.asynccontextmanager
+async def _turn(folder: Path, embedder_id: str) -> AsyncIterator[Calibration | None]:
+    """Wait for the turn of this process, and yield what another one has made in the meantime; None for nothing."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                # Given back by the system, too, where the process that holds it is killed.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        yield await asyncio.to_thread(read_kept, folder, embedder_id)
+    finally:
+        os.close(lock)
