@@ -8,10 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from agentcache.engine.semantic.calibration.pairs import load_pairs
 from agentcache.engine.semantic.embedders.minilm import MinilmModel
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
+from agentcache.engine.semantic.texts import analyse
+from agentcache.kit.logs import FIELDS
 from tests.support.embedding_service import EmbeddingService
 from tests.support.near import NearGateway, NearTeam, result, text
 from tests.support.questions import direction
@@ -124,22 +127,40 @@ def test_a_model_is_calibrated_once_for_all_workers_and_restarts(service, tmp_pa
     assert asked_of(service).count(one) == 1
 
 
+def test_every_field_of_the_log_is_allowed(team, service):
+    with structlog.testing.capture_logs() as told:
+        service.texts_max = 4
+        team.send(ASKED)
+        team.gateway.run(team.gateway.tier.settle())
+        service.texts_max = 1000
+        team.gateway.clock.move(60)
+        team.send(NEAR)
+        team.gateway.run(team.gateway.tier.settle())
+    lines = [line for line in told if line["event"] in ("embedder_not_calibrated", "embedder_calibrated")]
+    assert len(lines) == 2
+    assert {field for line in lines for field in line} - {"log_level"} <= FIELDS
+
+
 def test_another_model_behind_the_name_is_calibrated_anew_and_held_back_where_it_is_unfit(team, service, provider):
     calibrated(team)
     hit = team.send(NEAR)
     assert result(hit) == "hit"
-    common = 30 * direction("common")
-    service.model, service.vector_of = "model-2", lambda asked: direction(asked) + common
+    # Only which words both have: what looks alike is the same to it.
+    word = cache(direction)
+    service.model, service.vector_of = "model-2", lambda asked: sum(map(word, analyse(asked).normal.split()))
     team.gateway.clock.move(3600)
     team.send("Which planets have rings?")
     team.gateway.run(team.gateway.tier.settle())
-    one = load_pairs().texts[0]
-    assert asked_of(service).count(one) == 2
+    assert asked_of(service).count(load_pairs().texts[0]) == 2
     first = team.send("How do I bake bread?")
-    near = team.send("How do I bake a bread?")
-    assert (result(near), reason(near)) == (result(near), "unfit-embedder")
+    near = team.send("How can I bake bread?")
+    assert (result(near), reason(near)) == ("shadow", "unfit-embedder"), "a hit, were the embedder fit"
     assert text(near) != text(first)
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How do I bake some bread?"}]}
+    event = team.gateway.near_events[-1]
+    assert (event.kind, event.share, event.verifier.partition("+")[2]) == ("shadow", 1.0, "unfit")
+    only = {"cache-control": "only-if-cached"}
+    assert team.send("How could I bake bread?", headers=only).status_code == 504
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How should I bake bread?"}]}
     told = team.api("explain", {"provider": "openai", "request": body}).json()
-    assert told["near"]["reason"] == "unfit-embedder"
+    assert (told["near"]["result"], told["near"]["reason"]) == ("shadow", "unfit-embedder")
     assert team.send("how do I bake   bread").headers["cache-status"].endswith("detail=semantic-normalised")

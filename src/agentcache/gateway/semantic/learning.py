@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentcache.engine.entries import EntryMeta, Tenant
 from agentcache.engine.semantic.analyses import pack_analysis
-from agentcache.engine.semantic.calibration.fitting import CALIBRATED
+from agentcache.engine.semantic.calibration.fitting import CALIBRATED, UNFIT
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable
 from agentcache.engine.semantic.index.port import IndexRow, IndexUnavailable, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode
@@ -89,6 +89,13 @@ class Filled:
         )
 
 
+def _scored_by(candidate: Candidate, look: Look) -> str:
+    """Return what gave the score, under a name of its own where another embedder gave the cosine."""
+    if look.scale is None:
+        return candidate.verifier
+    return candidate.verifier + (UNFIT if look.held else CALIBRATED)
+
+
 class Learner:
     """Keeps rows and compares answers, behind the calls."""
 
@@ -153,7 +160,7 @@ class Learner:
             threshold=look.threshold,
             risk=candidate.risk,
             risk_limit=look.risk_limit,
-            verifier=candidate.verifier + (CALIBRATED if look.scale is not None else ""),
+            verifier=_scored_by(candidate, look),
             veto=candidate.veto,
             features=candidate.named_features(),
             reasons=candidate.reasons(self._verifier),

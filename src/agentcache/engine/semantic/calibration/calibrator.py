@@ -93,7 +93,7 @@ class Calibrator:
             self._take(found)
 
     def _failed(self, reason: str) -> None:
-        _log.warning("embedder_not_calibrated", reason=reason, again_in_seconds=self._pause_seconds)
+        _log.warning("embedder_not_calibrated", reason=reason, retry_seconds=self._pause_seconds)
         self._paused_until = self._clock.monotonic() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, _PAUSE_SECONDS_MAX)
 
@@ -113,15 +113,11 @@ class Calibrator:
             await asyncio.to_thread(keep, self._folder, made)
         except OSError as error:
             # It holds for this process all the same; the next one makes it again.
-            _log.warning("calibration_not_kept", folder=str(self._folder), reason=error.strerror)
-        tell = _log.warning if made.unfit else _log.info
-        figures = {name: round(getattr(agreement, name), 3) for name in agreement.__slots__}
-        tell(
-            "embedder_unfit" if made.unfit else "embedder_calibrated",
-            embedder=embedder_id,
-            **figures,
-            reason=made.unfit,
-        )
+            _log.warning("calibration_not_kept", path=str(self._folder), reason=error.strerror)
+        if made.unfit:
+            _log.warning("embedder_unfit", model=embedder_id, reason=f"{made.unfit} ({agreement.told})")
+        else:
+            _log.info("embedder_calibrated", model=embedder_id, reason=agreement.told)
         return made
 
 

@@ -30,6 +30,8 @@ CORRELATION_MIN: Final = 0.87
 
 #: Stands behind the name of what gave a score where the cosine was read by a scale: such evidence is weighed apart from other.
 CALIBRATED: Final = "+calibrated"
+#: The same of an embedder that is not fit: such evidence is shown, and teaches nothing about others.
+UNFIT: Final = "+unfit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Agreement:
     correlation: float
     #: Standard deviation of what the map leaves unexplained, of near pairs.
     spread: float
+
+    @property
+    def told(self) -> str:
+        """The figures in a few words."""
+        return (
+            f"rewordings nearer than other questions {self.over_others:.0%}, than traps {self.over_traps:.0%}; "
+            f"agreement with the built-in one {self.correlation:.2f}, spread {self.spread:.3f}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

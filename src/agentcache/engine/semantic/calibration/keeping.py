@@ -62,6 +62,9 @@ def read_kept(folder: Path, embedder_id: str) -> Calibration | None:
 def keep(folder: Path, calibration: Calibration) -> None:
     """Keep a calibration in place of a former one. Blocks; raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".making-*"):
+        # Of a process that was killed: one writes at a time.
+        leftover.unlink(missing_ok=True)
     with NamedTemporaryFile("wb", dir=folder, prefix=".making-", delete=False) as draft:
         draft.write(msgspec.json.encode(calibration))
         draft.flush()

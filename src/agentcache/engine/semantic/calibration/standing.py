@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from agentcache.engine.semantic.calibration.fitting import Agreement
 from agentcache.engine.semantic.calibration.keeping import Calibration, last_used, read_kept
 from agentcache.engine.semantic.embedders.opening import BUILT_IN, open_embedder
 from agentcache.settings import Settings
@@ -48,16 +47,8 @@ def standing_of(settings: Settings, embedder_id: str = "") -> Standing | None:
     if kept.unfit:
         return Standing(
             "unfit",
-            f"The embedder is not fit: {kept.unfit} ({told(kept.agreement)}). Near questions are compared, and none is served by it.",
+            f"The embedder is not fit: {kept.unfit} ({kept.agreement.told}). Near questions are compared, and none is served by it.",
             f"Take another model for {_ABOUT}, or the built-in one ({BUILT_IN}).",
             kept,
         )
-    return Standing("fit", f"The embedder is calibrated and fit ({told(kept.agreement)}).", calibration=kept)
-
-
-def told(agreement: Agreement) -> str:
-    """Return the figures in a few words."""
-    return (
-        f"rewordings nearer than other questions {agreement.over_others:.0%}, than traps {agreement.over_traps:.0%}; "
-        f"agreement with the built-in one {agreement.correlation:.2f}, spread {agreement.spread:.3f}"
-    )
+    return Standing("fit", f"The embedder is calibrated and fit ({kept.agreement.told}).", calibration=kept)
