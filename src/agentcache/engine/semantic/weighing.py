@@ -27,6 +27,8 @@ WEIGHTS: Final = len(_PRIOR)
 _PRECISION: Final = (1.0, 10.0, 10.0, 10.0, 10.0)
 _STEPS_MAX: Final = 25
 _STEP_MIN: Final = 1e-5
+#: What a step is to gain at least of what the slope at its beginning promises; near the optimum it is half of that.
+_GAIN_MIN: Final = 0.25
 _LOG_ODDS_MAX: Final = 30.0
 
 
@@ -75,9 +77,10 @@ def fit(signals: Sequence[Signals], agreed: Sequence[bool], start: Weighing | No
         if max(map(abs, step)) < _STEP_MIN:
             break
         following = at.moved(step)
-        # Far from the optimum a whole step may go beyond it, uphill no more.
-        while following.likelihood < at.likelihood and max(map(abs, step)) > _STEP_MIN:
-            step = [change / 2 for change in step]
+        promised = sum(map(mul, step, at.gradient))
+        # Far from the optimum a whole step goes beyond it: steps that gain next to nothing would go to and fro for ever.
+        while following.likelihood < at.likelihood + _GAIN_MIN * promised and max(map(abs, step)) > _STEP_MIN:
+            step, promised = [change / 2 for change in step], promised / 2
             following = at.moved(step)
         at = following
     return Weighing(tuple(at.weights))

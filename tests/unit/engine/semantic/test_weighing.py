@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentcache.engine.semantic.binomial import at_most, is_below
@@ -43,6 +43,7 @@ def test_little_evidence_hardly_moves_it() -> None:
 
 
 @given(st.lists(st.tuples(_signals, st.booleans()), max_size=40))
+@example([(Signals(0.0, 1.0, 1.0, 1.0), True), (Signals(0.0, 1.0, 0.5, 0.875), True)])
 def test_it_settles_at_the_one_optimum(pairs: list[tuple[Signals, bool]]) -> None:
     signals, agreed = [one for one, _ in pairs], [same for _, same in pairs]
     found = fit(signals, agreed)
