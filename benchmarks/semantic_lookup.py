@@ -122,7 +122,6 @@ async def measure_index(
     """Fill an index with one partition of `rows`, and print what searching, adding, memory and a whole look-up come to."""
     from agentcache.engine.semantic.analyses import recall
     from agentcache.engine.semantic.index.opening import open_index
-    from agentcache.engine.semantic.pieces import read_pieces
     from agentcache.engine.semantic.settings import OFF
     from agentcache.engine.semantic.texts import analyse
     from agentcache.engine.semantic.verifier import load_verifier
@@ -145,7 +144,7 @@ async def measure_index(
         question = ASKED[number]
         embedder.count_tokens(question)
         # Met in an earlier measurement.
-        for cached in (analyse, recall, read_pieces):
+        for cached in (analyse, recall):
             cached.cache_clear()
         text = analyse(question)
         await embedder.embed([question], seconds=60)

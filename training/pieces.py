@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from agentcache.engine.semantic.interaction import INTERACTION, interaction
-from agentcache.engine.semantic.pieces import PlacedPieces, Projection, unpack
+from agentcache.engine.semantic.interaction import INTERACTION, interactions
+from agentcache.engine.semantic.pieces import Projection
 from training.hidden import HiddenCache
 from training.judging import Floats, folds_of
 from training.late import Scale, fit_projection, fitted
@@ -21,18 +21,19 @@ UNFIT_SOURCES: Final = frozenset({"checklist"})
 def pieces_of(pairs: Sequence[Pair], cache: HiddenCache, by: Projection) -> Floats:
     """Return the values of `INTERACTION` for each pair; reads what of their texts was not read yet."""
     cache.add(text for pair in pairs for text in (pair.stored, pair.asked))
-    placed: dict[str, PlacedPieces | None] = {}
+    kept: dict[str, bytes] = {}
 
-    def read(text: str) -> PlacedPieces | None:
-        if text not in placed:
-            placed[text] = unpack(by.pack(cache.of(text)))
-        return placed[text]
+    def read(text: str) -> bytes:
+        if text not in kept:
+            hidden = cache.of(text)
+            kept[text] = by.pack(hidden) if len(hidden) else b""
+        return kept[text]
 
     rows = np.zeros((len(pairs), len(INTERACTION)))
     for place, pair in enumerate(pairs):
         ours, theirs = read(pair.asked), read(pair.stored)
-        if ours is not None and theirs is not None:
-            rows[place] = interaction(ours, theirs)
+        if ours and theirs:
+            rows[place] = interactions(ours, [theirs])[0]
     return rows
 
 

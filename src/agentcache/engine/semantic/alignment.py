@@ -39,15 +39,16 @@ _SYNONYM_ALIKE: Final = 0.8
 _PAIRED_MAX: Final = 24
 
 
+@lru_cache(maxsize=20_000)
 def weight(word: str) -> float:
     """Return what a word counts: 0.25 for the most frequent ones to 1.25."""
     return 0.25 + rarity(word)
 
 
 @lru_cache(maxsize=4096)
-def weight_of_all(words: tuple[str, ...]) -> float:
-    """Return what words count together."""
-    return sum(map(weight, words))
+def weights_of(words: tuple[str, ...]) -> list[float]:
+    """Return what each word counts."""
+    return list(map(weight, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class _Words:
 
     rows: Floats
     weights: Floats
+    #: The same weights.
+    counts: list[float]
     total: float
     whole: _Sum
 
@@ -82,8 +85,8 @@ class _Words:
 def _words(content: tuple[str, ...]) -> _Words:
     import numpy as np
 
-    rows, weights = rows_of(content), np.array([weight(word) for word in content], np.float32)
-    return _Words(rows, weights, float(weights.sum()), _Sum.of(weights @ rows))
+    rows, weights = rows_of(content), np.array(weights_of(content), np.float32)
+    return _Words(rows, weights, weights.tolist(), float(weights.sum()), _Sum.of(weights @ rows))
 
 
 Nearness = tuple[list[float], list[float]]
@@ -104,52 +107,66 @@ def alignment(
         return [*NEUTRAL[:-3], ours.whole.cosine(theirs.whole), 1.0, functions], ([], [])
     left, right = list(left[:_PAIRED_MAX]), list(right[:_PAIRED_MAX])
     our_rows, their_rows = ours.rows.take(left, axis=0), theirs.rows.take(right, axis=0)
-    our_weights, their_weights = ours.weights.take(left), theirs.weights.take(right)
-    cosines = our_rows @ theirs.rows.T
-    best = _best(first, second, left, right, cosines, their_rows @ ours.rows.T)
-    weights = our_weights.tolist(), their_weights.tolist()
-    gaps = [[of * (1 - near) for of, near in zip(*side, strict=True)] for side in zip(weights, best, strict=True)]
+    cosines = (our_rows @ theirs.rows.T).tolist()
+    best = _best(first, second, left, right, cosines, (their_rows @ ours.rows.T).tolist())
+    gaps = [
+        [of.counts[place] * (1 - near) for place, near in zip(places, side, strict=True)]
+        for of, places, side in zip((ours, theirs), (left, right), best, strict=True)
+    ]
     total = ours.total + theirs.total
     likest = sorted([*best[0], *best[1], 1.0])
     values = [
         1 - sum(map(sum, gaps)) / total if total else 1.0,
         likest[0],
         likest[1],
-        *_paired(cosines.take(right, axis=1)),
+        *_paired([row[place] for row in cosines for place in right], len(right)),
         *sorted(map(sum, gaps)),
         max(0.0, *gaps[0], *gaps[1]),
         ours.whole.cosine(theirs.whole),
         # What either prompt has alone, as a whole: "get rid of" and "remove".
-        _Sum.of(our_weights @ our_rows).cosine(_Sum.of(their_weights @ their_rows)) if left and right else -0.5,
+        _Sum.of(ours.weights.take(left) @ our_rows).cosine(_Sum.of(theirs.weights.take(right) @ their_rows))
+        if left and right
+        else -0.5,
         functions,
     ]
     return values, best
 
 
 def _best(
-    first: Text, second: Text, left: list[int], right: list[int], ours_to: Floats, theirs_to: Floats
-) -> tuple[list[float], list[float]]:
+    first: Text, second: Text, left: list[int], right: list[int],
+    ours_to: list[list[float]], theirs_to: list[list[float]],
+) -> tuple[list[float], list[float]]:  # fmt: skip
     """Return for each word that the other prompt lacks how near the nearest one there is, 0 to 1."""
-    ours = ours_to.max(axis=1, initial=0.0).tolist()
-    theirs = theirs_to.max(axis=1, initial=0.0).tolist()
-    for here, one in enumerate(left):
-        for there, other in enumerate(right):
-            if relation(first.content[one], second.content[other]) == SYNONYM:
+    ours = [max(row, default=0.0) for row in ours_to]
+    theirs = [max(row, default=0.0) for row in theirs_to]
+    others = [second.content[place] for place in right]
+    for here, place in enumerate(left):
+        word = first.content[place]
+        for there, other in enumerate(others):
+            if relation(word, other) == SYNONYM:
                 ours[here] = max(ours[here], _SYNONYM_ALIKE)
                 theirs[there] = max(theirs[there], _SYNONYM_ALIKE)
-    return ours, theirs
+    return [max(0.0, near) for near in ours], [max(0.0, near) for near in theirs]
 
 
-def _paired(rest: Floats) -> tuple[float, float]:
-    """Return the mean and the least of the cosines in `rest` of words that are paired one to one, the nearest first; uses `rest` up."""
-    if not rest.size:
+def _paired(values: list[float], width: int) -> tuple[float, float]:
+    """Return the mean and the least of the cosines of words that are paired one to one, the nearest first; `width` to a row."""
+    count = min(width, len(values) // width) if values else 0
+    if not count:
         return 0.0, 0.0
-    found = []
-    for _ in range(min(rest.shape)):
-        row, column = divmod(int(rest.argmax()), rest.shape[1])
-        found.append(float(rest[row, column]))
-        rest[row], rest[:, column] = -2, -2
-    return sum(found) / len(found), found[-1]
+    found: list[float] = []
+    rows, columns = set[int](), set[int]()
+    # Of equal ones the first, as sorting keeps their order.
+    for place in sorted(range(len(values)), key=values.__getitem__, reverse=True):
+        row, column = divmod(place, width)
+        if row in rows or column in columns:
+            continue
+        found.append(values[place])
+        if len(found) == count:
+            break
+        rows.add(row)
+        columns.add(column)
+    return sum(found) / count, found[-1]
 
 
 def _functions(first: Text, second: Text) -> float:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import lru_cache
-from typing import Final, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import msgspec
 
 from agentcache.engine.semantic.texts import ANALYSIS, Text, analyse, trigrams_of
 
-_FOLLOWS: Final = "trigrams"
-_KEPT: Final = tuple(field.name for field in fields(Text) if field.name != _FOLLOWS)
+_FIELDS: Final = tuple(field.name for field in fields(Text))
+_TRIGRAMS_AT: Final = _FIELDS.index("trigrams")
+_WORDS_AT: Final = _FIELDS.index("words")
+_KEPT: Final = (*_FIELDS[:_TRIGRAMS_AT], *_FIELDS[_TRIGRAMS_AT + 1 :])
 _HINTS: Final = get_type_hints(Text)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _version_of: Final = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw]).decode
@@ -34,8 +36,9 @@ def recall(question: str, analysis: bytes) -> Text:
     try:
         version, raw = _version_of(analysis)
         if version == ANALYSIS:
-            values = dict(zip(_KEPT, _decode(raw), strict=True))
-            return Text(**values, trigrams=trigrams_of(values["words"]))
+            values = _decode(raw)
+            made: list[Any] = [*values[:_TRIGRAMS_AT], trigrams_of(values[_WORDS_AT]), *values[_TRIGRAMS_AT:]]
+            return Text(*made)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Older rows have none; what no longer opens tells nothing.
         pass

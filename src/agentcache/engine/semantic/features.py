@@ -8,7 +8,7 @@ from itertools import pairwise
 from operator import lt
 from typing import Final
 
-from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight, weight_of_all
+from agentcache.engine.semantic.alignment import ALIGNMENT, alignment, weight, weights_of
 from agentcache.engine.semantic.asking import distance
 from agentcache.engine.semantic.lexicon import ANTONYM, KIND, SYNONYM, relation
 from agentcache.engine.semantic.roles import ROLES, role_features, turns
@@ -21,7 +21,6 @@ from agentcache.engine.semantic.words import (
     MODALS,
     OPPOSITE_DIRECTIONS,
     ORDERS,
-    PEOPLE,
     SCOPES,
 )  # fmt: skip
 
@@ -94,11 +93,13 @@ _RUN_MAX: Final = 128
 
 def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> list[float]:
     """Return the values of `FEATURES`; `margin` is the best cosine less the next best distinct one, 0 where there is none."""
-    first, second = sorted((asked, stored), key=lambda text: (text.normal, text.raw))
+    is_after = asked.normal > stored.normal or (asked.normal == stored.normal and asked.raw > stored.raw)
+    first, second = (stored, asked) if is_after else (asked, stored)
     ours, theirs = list(first.content), list(second.content)
     links, left, right = _match(ours, theirs)
-    total = weight_of_all(first.content) + weight_of_all(second.content) or 1.0
-    same = total - sum(weight(ours[index]) for index in left) - sum(weight(theirs[index]) for index in right)
+    our_weights, their_weights = weights_of(first.content), weights_of(second.content)
+    total = sum(our_weights) + sum(their_weights) or 1.0
+    same = total - sum(our_weights[index] for index in left) - sum(their_weights[index] for index in right)
     left_words, right_words = [ours[index] for index in left], [theirs[index] for index in right]
     related, pairs, antonyms, kinds, open_words = _relate(left_words, right_words)
     # "Less smart" is told as "stupid": that stands against whatever is no synonym of it.
@@ -154,6 +155,7 @@ def pair_features(asked: Text, stored: Text, cosine: float, margin: float) -> li
 def _small_words(first: Text, second: Text, open_words: list[str]) -> list[float]:
     """Return the features from `scopes` to `tense`."""
     function = first.function_words ^ second.function_words
+    ours, theirs = _others(first.persons), _others(second.persons)
     return [
         float(len(function & SCOPES) + _open(open_words, SCOPES)),
         float(len(function & ORDERS) + _open(open_words, ORDERS)),
@@ -162,7 +164,7 @@ def _small_words(first: Text, second: Text, open_words: list[str]) -> list[float
         float(len(function & CONNECTORS)),
         float(len(function & CONDITIONS) + _open(open_words, CONDITIONS)),
         float(len(function & DEGREES) + _open(open_words, DEGREES) + 2 * len(first.degrees ^ second.degrees)),
-        float(bool(_people(first) and _people(second)) and _people(first) != _people(second)),
+        float(bool(ours and theirs) and ours != theirs),
         float(bool(first.tense and second.tense and first.tense != second.tense) + ("used" in function)),
     ]
 
@@ -203,24 +205,26 @@ def _relate(ours: Sequence[str], theirs: Sequence[str]) -> tuple[float, list[tup
     alone = list(ours[_PAIRED_MAX:])
     taken: set[int] = set()
     opposed: set[int] = set()
+    free = list(enumerate(theirs[:_PAIRED_MAX]))
     for place, word in enumerate(ours[:_PAIRED_MAX]):
-        found = [
-            (index, relation(word, other)) for index, other in enumerate(theirs[:_PAIRED_MAX]) if index not in taken
-        ]
-        opposite = next((index for index, how in found if how == ANTONYM), None)
+        found = [relation(word, other) for _, other in free]
+        if not any(found):
+            alone.append(word)
+            continue
+        opposite = free[found.index(ANTONYM)][0] if ANTONYM in found else None
         if opposite is not None and opposite not in opposed:
             antonyms += 1
             opposed.add(opposite)
             alone.append(word)
             continue
-        synonym = next((index for index, how in found if how == SYNONYM), None)
-        if synonym is not None:
+        if SYNONYM in found:
+            synonym, other = free.pop(found.index(SYNONYM))
             synonyms.append((place, synonym))
             taken.add(synonym)
-            total += weight(word) + weight(theirs[synonym])
+            total += weight(word) + weight(other)
             continue
         alone.append(word)
-        kinds += any(how == KIND for _, how in found)
+        kinds += KIND in found
     alone += [word for index, word in enumerate(theirs) if index not in taken]
     return total, synonyms, antonyms, kinds, alone
 
@@ -369,8 +373,8 @@ def _open(words: list[str], of: frozenset[str]) -> int:
     return sum(word in of for word in words)
 
 
-def _people(text: Text) -> list[str]:
-    return [person for word in text.words if (person := PEOPLE.get(word)) and person != "speaker"]
+def _others(persons: tuple[str, ...]) -> list[str]:
+    return [person for person in persons if person != "speaker"]
 
 
 def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> float:

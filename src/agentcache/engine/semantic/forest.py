@@ -50,15 +50,15 @@ class Forest:
         self._leaves = np.array(leaves)
         self._none, self._one, self._all = word(0), word(1), word(np.iinfo(word).max)
 
-    def leaves(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
-        """Return for each row of features the value of each tree's leaf, in the order of the trees."""
-        goes_left = np.array(rows, np.float64).take(self._features, axis=1) <= self._thresholds
+    def sums(self, rows: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+        """Return for each row of features the sum of the values of all trees' leaves."""
+        goes_left = rows.take(self._features, axis=1) <= self._thresholds
         kept = np.where(goes_left, self._all, self._none).take(self._conditions, axis=1)
         kept |= self._masks
         left_over: np.ndarray[Any, Any] = np.bitwise_and.reduceat(kept, self._starts, axis=1)
         # As many bits stand below the lowest that is set as there are leaves before it.
         places = np.bitwise_count(~left_over & (left_over - self._one))
-        found: list[list[float]] = self._leaves.take(self._first_leaves + places).tolist()
+        found: list[float] = self._leaves.take(self._first_leaves + places).sum(axis=1).tolist()
         return found
 
 

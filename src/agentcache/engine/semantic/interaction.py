@@ -6,10 +6,9 @@ Each number is the same for (a, b) and (b, a).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from agentcache.engine.semantic.pieces import PlacedPieces
+from collections.abc import Sequence
+from itertools import compress
+from typing import Final
 
 #: Names in the order of the values, with the directions that `features.DIRECTION_OF` explains.
 INTERACTION: Final[dict[str, int]] = {
@@ -24,20 +23,44 @@ INTERACTION: Final[dict[str, int]] = {
 
 def kept_interaction(asked: bytes, stored: bytes) -> list[float]:
     """Return the values of `INTERACTION` for what is kept of two prompts; nothing where either has no pieces that can be read."""
-    if not asked or not stored:
+    return kept_interactions(asked, [stored])[0]
+
+
+def kept_interactions(asked: bytes, stored: Sequence[bytes]) -> list[list[float]]:
+    """Return `kept_interaction` of a prompt with each of several, to the last bit; of three in the time of one and a half."""
+    if not asked or not any(stored):
+        return [[] for _ in stored]
+    from agentcache.engine.semantic.pieces import is_readable
+
+    readable = [is_readable(kept) for kept in stored] if is_readable(asked) else [False] * len(stored)
+    found = iter(interactions(asked, list(compress(stored, readable))))
+    return [next(found) if is_so else [] for is_so in readable]
+
+
+def interactions(asked: bytes, stored: Sequence[bytes]) -> list[list[float]]:
+    """Return for each stored prompt the values of `INTERACTION`: of each piece its weight times how far its nearest counterpart is.
+
+    All of them have pieces of one projection, whichever it is.
+    """
+    if not stored:
         return []
-    from agentcache.engine.semantic.pieces import read_pieces
+    import numpy as np
 
-    ours, theirs = read_pieces(asked), read_pieces(stored)
-    return [] if ours is None or theirs is None else interaction(ours, theirs)
+    from agentcache.engine.semantic.pieces import unpack
+
+    placed, starts = unpack([asked, *stored])
+    first = starts[1]
+    # Of whole numbers, so that a product does not depend on what else is multiplied with it.
+    cosines = placed.rows[:first] @ placed.rows[first:].T
+    cosines *= placed.scales[:first, None] * placed.scales[first:]
+    begins = [start - first for start in starts[1:]]
+    ours = placed.weights[:first, None] * (1 - np.maximum.reduceat(cosines, begins, axis=1))
+    theirs = (placed.weights[first:] * (1 - cosines.max(axis=0))).tolist()
+    ends = [*begins[1:], len(theirs)]
+    return [_values(one, theirs[begin:end]) for one, begin, end in zip(ours.T.tolist(), begins, ends, strict=True)]
 
 
-def interaction(asked: PlacedPieces, stored: PlacedPieces) -> list[float]:
-    """Return the values of `INTERACTION`, in some 20 µs: of each piece its weight times how far its nearest counterpart is."""
-    cosines = asked.rows @ stored.rows.T
-    ours = asked.weights * (1 - cosines.max(axis=1))
-    theirs = stored.weights * (1 - cosines.max(axis=0))
-    less, more = sorted((float(ours.sum()), float(theirs.sum())))
-    losses = sorted([*ours.tolist(), *theirs.tolist()])
-    second = losses[-2] if len(losses) > 1 else 0.0
-    return [less + more, less, more, losses[-1], second, min(float(ours.max()), float(theirs.max()))]
+def _values(ours: list[float], theirs: list[float]) -> list[float]:
+    less, more = sorted((sum(ours), sum(theirs)))
+    losses = sorted([*ours, *theirs])
+    return [less + more, less, more, losses[-1], losses[-2], min(max(ours), max(theirs))]

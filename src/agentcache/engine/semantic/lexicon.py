@@ -138,18 +138,25 @@ def relation(first: str, second: str) -> str:
     return SYNONYM if _is_misspelt(first, second) else UNRELATED
 
 
-@lru_cache(maxsize=50_000)
-def are_opposites_of_a_kind(first: str, second: str) -> bool:
-    """Tell whether a synonym of one is an opposite of the other: "raise" and "decrease", by "increase"; opposites themselves are none."""
-    if relation(first, second) in {SAME, ANTONYM, SYNONYM}:
-        return False
+@lru_cache(maxsize=20_000)
+def opposites_by_synonym(word: str) -> frozenset[str]:
+    """Return the words of which a synonym is an opposite of this one, or the other way round: of "raise" "decrease", by "increase".
+
+    Opposites and synonyms themselves are none.
+    """
     lists = lexicon()
-    return any(
-        not lists.opposites[other].isdisjoint(lists.members[group])
-        for word, other in ((first, second), (second, first))
-        if other in lists.opposites
-        for group in lists.groups.get(word, ())
-    )
+    found = set[str]()
+    for synonym in _synonyms(word):
+        found |= lists.opposites.get(synonym, set())
+    for opposite in lists.opposites.get(word, ()):
+        found |= _synonyms(opposite)
+    return frozenset(other for other in found if relation(word, other) not in {SAME, ANTONYM, SYNONYM})
+
+
+def _synonyms(word: str) -> set[str]:
+    """Return the words of all groups that a word is in, itself among them."""
+    lists = lexicon()
+    return set[str]().union(*(lists.members[group] for group in lists.groups.get(word, ())))
 
 
 def _is_misspelt(first: str, second: str) -> bool:

@@ -34,7 +34,7 @@ class Networks:
         #: Features of a row beyond so many are none of theirs.
         self._count = len(self._mean)
 
-    def log_odds(self, rows: Sequence[Sequence[float]]) -> list[float]:
+    def log_odds(self, rows: Sequence[Sequence[float]] | Floats) -> list[float]:
         """Return for each row of features the mean of what the networks say; of three rows in some 40 us where numpy is installed."""
         if len(rows) == 0:
             return []
@@ -42,7 +42,8 @@ class Networks:
             return [sum(_walked(net, self._scaled(row)) for net in self._nets) / len(self._nets) for row in rows]
         import numpy as np
 
-        wide = (np.array(rows, np.float64)[:, : self._count] - self._mean) / self._scale
+        mean, scale = self._units
+        wide = (np.asarray(rows, np.float64)[:, : self._count] - mean) / scale
         # Rows and networks one by one within one operation: a row's value does not depend on what comes with it.
         values = wide.clip(-CLIP, CLIP)[:, None, None, :]
         for place, (weights, biases) in enumerate(self._layers):
@@ -59,6 +60,12 @@ class Networks:
             min(CLIP, max(-CLIP, (value - mean) / scale))
             for value, mean, scale in zip(row[: self._count], self._mean, self._scale, strict=True)
         ]
+
+    @cached_property
+    def _units(self) -> tuple[Floats, Floats]:
+        import numpy as np
+
+        return np.array(self._mean), np.array(self._scale)
 
     @cached_property
     def _layers(self) -> list[tuple[Floats, Floats]] | None:

@@ -7,9 +7,11 @@ it matters: 32 bytes a piece, small enough to be kept beside a question. They be
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -27,10 +29,11 @@ _DIGEST_SIZE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PlacedPieces:
-    """The pieces of one prompt in their order."""
+    """The pieces of prompts in their order."""
 
-    #: Of length 1, one a row.
+    #: Whole numbers, one piece a row, and what makes each row one of length 1.
     rows: Floats
+    scales: Floats
     #: What it costs, in log-odds, when the other prompt has nothing like the piece.
     weights: Floats
 
@@ -39,32 +42,30 @@ class PlacedPieces:
 class Projection:
     """From the embedder's hidden vectors, `[pieces, hidden]`, to what is kept."""
 
-    #: Taken away before both, and `[hidden, DIMENSIONS]`.
-    mean: Floats
-    axes: Floats
-    #: `[hidden]`, and what is added to the product: the weight is the soft positive part of it.
-    weigher: Floats
-    offset: float
+    #: `[hidden, DIMENSIONS + 1]`, and what is taken away from the product. The last column makes the weight: the soft positive part.
+    columns: Floats
+    shift: Floats
     digest: bytes
 
     @classmethod
     def read(cls, raw: bytes) -> Projection:
         """Return the projection of a file."""
         values = np.frombuffer(raw, "<f2").astype(np.float32)
-        rows = values[:-1].reshape(DIMENSIONS + 2, -1)
-        return cls(
-            rows[0], np.ascontiguousarray(rows[2:].T), rows[1], float(values[-1]),
-            hashlib.sha256(raw).digest()[:_DIGEST_SIZE],
-        )  # fmt: skip
+        mean, weigher, *axes = values[:-1].reshape(DIMENSIONS + 2, -1)
+        columns = np.ascontiguousarray(np.stack([*axes, weigher], axis=1))
+        shift = mean.astype(np.float64) @ columns
+        shift[-1] -= values[-1]
+        return cls(columns, shift.astype(np.float32), hashlib.sha256(raw).digest()[:_DIGEST_SIZE])
 
     def pack(self, hidden: Floats) -> bytes:
         """Return what is kept of a prompt."""
-        centred = hidden[:PIECES_MAX] - self.mean
-        rows = centred @ self.axes
+        product = hidden[:PIECES_MAX] @ self.columns
+        product -= self.shift
+        rows = product[:, :DIMENSIONS]
         peaks = np.maximum(np.abs(rows).max(axis=1, keepdims=True, initial=0), np.float32(1e-6))
         kept = np.empty(len(rows), _PIECE)
         kept["values"] = np.rint(rows * (np.float32(127) / peaks))
-        weights = np.logaddexp(0, centred @ self.weigher + np.float32(self.offset))
+        weights = np.logaddexp(0, product[:, DIMENSIONS])
         kept["weight"] = np.minimum(np.rint(weights * _WEIGHT_STEPS), 255)
         return self.digest + kept.tobytes()
 
@@ -76,19 +77,18 @@ def projection() -> Projection | None:
     return Projection.read(path.read_bytes()) if path.is_file() else None
 
 
-@lru_cache(maxsize=1024)
-def read_pieces(kept: bytes) -> PlacedPieces | None:
-    """Return the pieces that were kept; None where another projection made them, or there are none."""
+def is_readable(kept: bytes) -> bool:
+    """Tell whether it holds pieces, and this release's projection made them."""
     by = projection()
-    return None if by is None or kept[:_DIGEST_SIZE] != by.digest else unpack(kept)
+    whole, rest = divmod(len(kept) - _DIGEST_SIZE, _PIECE.itemsize)
+    return by is not None and kept[:_DIGEST_SIZE] == by.digest and whole > 0 and not rest
 
 
-def unpack(kept: bytes) -> PlacedPieces | None:
-    """Return the pieces that `Projection.pack` kept, whichever projection it was; None where there are none."""
-    count, rest = divmod(len(kept) - _DIGEST_SIZE, _PIECE.itemsize)
-    if count < 1 or rest:
-        return None
-    found = np.frombuffer(kept, _PIECE, offset=_DIGEST_SIZE)
+def unpack(kept: Sequence[bytes]) -> tuple[PlacedPieces, list[int]]:
+    """Return the pieces of prompts as `Projection.pack` kept them, one prompt after the other, and where each begins."""
+    found = np.frombuffer(b"".join([one[_DIGEST_SIZE:] for one in kept]), _PIECE)
     rows = found["values"].astype(np.float32)
-    rows /= np.sqrt(np.square(rows).sum(axis=1, keepdims=True)) + np.float32(1e-6)
-    return PlacedPieces(rows, found["weight"].astype(np.float32) / np.float32(_WEIGHT_STEPS))
+    lengths = np.sqrt(np.add.reduce(rows * rows, axis=1)) + np.float32(1e-6)
+    weights = found["weight"].astype(np.float32) / np.float32(_WEIGHT_STEPS)
+    counts = [(len(one) - _DIGEST_SIZE) // _PIECE.itemsize for one in kept]
+    return PlacedPieces(rows, 1 / lengths, weights), [0, *accumulate(counts[:-1])]

@@ -7,9 +7,7 @@ order of their ranks, then in that of the text.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,11 +15,10 @@ from operator import lt
 from typing import Final
 
 from agentcache.engine.semantic.alignment import Nearness, weight
-from agentcache.engine.semantic.lexicon import ANTONYM, KIND, are_opposites_of_a_kind, lexicon, relation
-from agentcache.engine.semantic.subjects import asked_turned
+from agentcache.engine.semantic.lexicon import ANTONYM, KIND, lexicon, opposites_by_synonym, relation
 from agentcache.engine.semantic.texts import Text
-from agentcache.engine.semantic.word_vectors import rows_of, word_vectors
-from agentcache.engine.semantic.words import ANCHORS, PEOPLE
+from agentcache.engine.semantic.word_vectors import nearness_of
+from agentcache.engine.semantic.words import ANCHORS
 
 #: Names in the order of the values, with the directions that `features.DIRECTION_OF` explains.
 ROLES: Final[dict[str, int]] = {
@@ -63,21 +60,6 @@ _ALIKE_SENSES: Final = frozenset(
 )
 #: With these, which of two words they govern is all that says which is which.
 _STRONG: Final = frozenset({"aim", "start", "than", "instead", "before", "after", "by", "on"})
-_RATE_ADVERBS: Final = {
-    "hourly": "hour", "daily": "day", "nightly": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year",
-    "annual": "year", "annually": "year", "biweekly": "fortnight", "fortnightly": "fortnight",
-}  # fmt: skip
-_RATE_UNITS: Final = frozenset("second minute hour day night week month quarter year".split())
-_RATE_WORDS: Final = frozenset("per a an each every".split())
-_PAST_STATE: Final = re.compile(
-    r"(?<!get )(?<!getting )(?<!got )(?<!am )(?<!is )(?<!are )(?<!be )\b(?:used|use) to\b(?! (?:store|make|do|describe|build))"
-    r"|\b(?:formerly|former|previously|no longer|anymore|any more|in the past|at one time)\b"
-    r"|\b(?:was|were|been) (?:\w+ ){0,3}?once\b|\bonce (?:was|were|been)\b"
-)
-#: One of these is part of whatever that matches.
-_PAST_HINTS: Final = (
-    "used to", "use to", "former", "previously", "no longer", "anymore", "any more", "in the past", "at one time", "once",
-)  # fmt: skip
 #: Two words whose vectors are at least so near are things of one sort: either could stand in the place of the other.
 _OF_ONE_SORT: Final = 0.3
 #: As in `features`: beyond so many words nothing is paired.
@@ -104,7 +86,7 @@ def role_features(
         0.0 if undone else times_changed(first, second, links),
         *narrowed(first, second, links, *unmatched),
         rates_changed(first, second),
-        past_state(first, second),
+        float(first.is_past != second.is_past),
         persons_exchanged(first, second),
         units_lost(first, second),
         *sorted(added),
@@ -204,10 +186,7 @@ def _alike(text: Text, one: int, other: int) -> float:
         return 1.0
     if relation(first, second) in {KIND, ANTONYM}:
         return 1.0
-    if word_vectors() is None:
-        return 0.0
-    rows = rows_of((first, second))
-    return max(0.0, float(rows[0] @ rows[1]))
+    return max(0.0, nearness_of(first, second))
 
 
 def times_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
@@ -239,42 +218,31 @@ def _narrowing(text: Text, unmatched: Sequence[int]) -> set[int]:
 
 def rates_changed(first: Text, second: Text) -> float:
     """Return 2 where both name a rate and another one ("monthly", "a year"), 1 where only one does."""
-    ours, theirs = _rates(first.words), _rates(second.words)
-    if ours == theirs:
+    if first.rates == second.rates:
         return 0.0
-    return 2.0 if ours and theirs else 1.0
-
-
-@lru_cache(maxsize=4096)
-def _rates(words: tuple[str, ...]) -> frozenset[str]:
-    found = {_RATE_ADVERBS[word] for word in words if word in _RATE_ADVERBS}
-    found |= {word for before, word in pairwise(words) if word in _RATE_UNITS and before in _RATE_WORDS}
-    return frozenset(found)
-
-
-def past_state(first: Text, second: Text) -> float:
-    """Return 1 where one alone speaks of what is over: "used to be", "former", "no longer"."""
-    return float(_speaks_of_past(first.words) != _speaks_of_past(second.words))
-
-
-@lru_cache(maxsize=4096)
-def _speaks_of_past(words: tuple[str, ...]) -> bool:
-    text = " ".join(words)
-    return any(map(text.__contains__, _PAST_HINTS)) and bool(_PAST_STATE.search(text))
+    return 2.0 if first.rates and second.rates else 1.0
 
 
 def persons_exchanged(first: Text, second: Text) -> float:
     """Return how many times one person stands for another: "my app", "their app"."""
-    ours, theirs = _persons(first.words), _persons(second.words)
-    if ours == theirs:
+    if first.persons == second.persons:
         return 0.0
-    gone, new = Counter(ours), Counter(theirs)
-    return float(min((gone - new).total(), (new - gone).total()))
+    gone, new = list(first.persons), list(second.persons)
+    for person in first.persons:
+        if person in new:
+            gone.remove(person)
+            new.remove(person)
+    return float(min(len(gone), len(new)))
 
 
-@lru_cache(maxsize=4096)
-def _persons(words: tuple[str, ...]) -> list[str]:
-    return sorted(PEOPLE[word] for word in words if word in PEOPLE)
+def asked_turned(first: Text, second: Text) -> float:
+    """Return 1 where one prompt asks who does what the other one asks to whom it is done, else 0."""
+    if first.asks_object == second.asks_object:
+        # "What roses attract", "what attracts roses".
+        ours, theirs = first.asks_who, second.asks_who
+        return float(ours != theirs and ours in second.content and theirs in first.content)
+    verb, other = (second.asks_who, first) if first.asks_object else (first.asks_who, second)
+    return float(bool(verb) and verb in other.content)
 
 
 def units_lost(first: Text, second: Text) -> float:
@@ -288,9 +256,11 @@ def units_lost(first: Text, second: Text) -> float:
 def phrases_added(text: Text, unmatched: Sequence[int], nearness: Sequence[float]) -> float:
     """Return what those phrases of a prompt weigh of whose words the other prompt has none: "for free", "on a phone"."""
     near = dict(zip(unmatched, nearness, strict=False))
+    if not near:
+        return 0.0
     total = 0.0
-    for phrase in _phrases(text):
-        if text.anchors[phrase[0]] and all(place in near for place in phrase):
+    for phrase in _phrases(text.anchors, text.follows):
+        if text.anchors[phrase[0]] and near.keys() >= {*phrase}:
             total += max(weight(text.content[place]) * (1 - near[place]) for place in phrase)
     return total
 
@@ -305,7 +275,7 @@ def opposites_of_a_kind(texts: tuple[Text, Text], unmatched: tuple[Sequence[int]
     ours, theirs = (
         [text.content[place] for place in of[:_PAIRED_MAX]] for text, of in zip(texts, unmatched, strict=True)
     )
-    return float(sum(any(are_opposites_of_a_kind(one, other) for other in theirs) for one in ours))
+    return float(sum(not opposites_by_synonym(word).isdisjoint(theirs) for word in ours))
 
 
 def case_changed(first: Text, second: Text) -> float:
@@ -314,13 +284,10 @@ def case_changed(first: Text, second: Text) -> float:
     return float(len(ours) == len(theirs) == 1 and ours != theirs)
 
 
-def _phrases(text: Text) -> Iterator[list[int]]:
-    """Yield the places of the words of each phrase: what follows an anchor without a break."""
-    phrase: list[int] = []
-    for place in range(len(text.content)):
-        if phrase and (not text.follows[place] or text.anchors[place] != text.anchors[phrase[0]]):
-            yield phrase
-            phrase = []
-        phrase.append(place)
-    if phrase:
-        yield phrase
+@lru_cache(maxsize=4096)
+def _phrases(anchors: tuple[str, ...], follows: tuple[bool, ...]) -> list[range]:
+    """Return the places of the words of each phrase: what follows an anchor without a break."""
+    starts = [
+        place for place, anchor in enumerate(anchors) if not place or not follows[place] or anchor != anchors[place - 1]
+    ]
+    return [range(*ends) for ends in pairwise([*starts, len(anchors)])]

@@ -1,24 +1,40 @@
-"""Whether a question asks who does it or to whom it is done: "which things eat roses", "which things do roses eat"."""
+"""What a prompt says of who and whom, how often and when, read off its words once.
+
+"Which things eat roses" asks who does it, "which things do roses eat" to whom it is done.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from agentcache.engine.semantic.lexicon import base_form
-from agentcache.engine.semantic.texts import Text
-from agentcache.engine.semantic.words import STOP
+from agentcache.engine.semantic.words import PEOPLE, STOP
 
 _OBJECT: Final = re.compile(r"\b(?:who|whom|what|(?:what|which)(?: \w+){0,2}) (?:does|do|did) ")
 _SUBJECT: Final = re.compile(
     r"\b(?:(?:what|which) (?:kind|type|sort)s? of \w+|(?:what|which) things?|who|what|which \w+) (?P<verb>[a-z]+)\b"
 )
 _HINT: Final = re.compile(r"\bwh(?:o|at|ich)")
+_RATE_ADVERBS: Final = {
+    "hourly": "hour", "daily": "day", "nightly": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year",
+    "annual": "year", "annually": "year", "biweekly": "fortnight", "fortnightly": "fortnight",
+}  # fmt: skip
+_RATE_UNITS: Final = frozenset("second minute hour day night week month quarter year".split())
+_RATE_WORDS: Final = frozenset("per a an each every".split())
+_PAST_STATE: Final = re.compile(
+    r"(?<!get )(?<!getting )(?<!got )(?<!am )(?<!is )(?<!are )(?<!be )\b(?:used|use) to\b(?! (?:store|make|do|describe|build))"
+    r"|\b(?:formerly|former|previously|no longer|anymore|any more|in the past|at one time)\b"
+    r"|\b(?:was|were|been) (?:\w+ ){0,3}?once\b|\bonce (?:was|were|been)\b"
+)
+#: One of these is part of whatever that matches.
+_PAST_HINTS: Final = (
+    "used to", "use to", "former", "previously", "no longer", "anymore", "any more", "in the past", "at one time", "once",
+)  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
-def _asked(normal: str) -> tuple[bool, str]:
+def asked_for(normal: str) -> tuple[bool, str]:
     """Return whether a question asks for the object by "do"; else what stands in the verb's place, or ""."""
     lower = normal.lower()
     if not _HINT.search(lower):
@@ -29,11 +45,20 @@ def _asked(normal: str) -> tuple[bool, str]:
     return False, next(verbs, "")
 
 
-def asked_turned(first: Text, second: Text) -> float:
-    """Return 1 where one prompt asks who does what the other one asks to whom it is done, else 0."""
-    ours, theirs = _asked(first.normal), _asked(second.normal)
-    if ours[0] == theirs[0]:
-        # "What roses attract", "what attracts roses".
-        return float(ours[1] != theirs[1] and ours[1] in second.content and theirs[1] in first.content)
-    verb, other = (theirs[1], first) if ours[0] else (ours[1], second)
-    return float(bool(verb) and verb in other.content)
+def rates_of(words: tuple[str, ...]) -> frozenset[str]:
+    """Return how often something is, by the units: "weekly", "a week"."""
+    found = {_RATE_ADVERBS[word] for word in words if word in _RATE_ADVERBS}
+    if not _RATE_UNITS.isdisjoint(words):
+        found |= {word for before, word in pairwise(words) if word in _RATE_UNITS and before in _RATE_WORDS}
+    return frozenset(found)
+
+
+def speaks_of_past(words: tuple[str, ...]) -> bool:
+    """Tell whether words speak of what is over: "used to be", "former", "no longer"."""
+    text = " ".join(words)
+    return any(map(text.__contains__, _PAST_HINTS)) and bool(_PAST_STATE.search(text))
+
+
+def persons_of(words: tuple[str, ...]) -> list[str]:
+    """Return of whom words speak: "mine" and "I" are one person."""
+    return [PEOPLE[word] for word in words if word in PEOPLE]

@@ -14,6 +14,7 @@ from agentcache.engine.semantic.lexicon import base_form, lexicon, rarity
 from agentcache.engine.semantic.literals import find_literals
 from agentcache.engine.semantic.normalising import expand_contractions, fold, plain, strip_politeness
 from agentcache.engine.semantic.spelling import respelt
+from agentcache.engine.semantic.subjects import asked_for, persons_of, rates_of, speaks_of_past
 from agentcache.engine.semantic.words import (
     ALIKE_DIRECTIONS,
     ANCHORS,
@@ -89,7 +90,7 @@ _HELD: Final = frozenset({"than", "before", "after", "since", "until", "instead"
 
 
 #: Of what `analyse` returns. Raise it with every change of that: analyses are kept beside stored questions.
-ANALYSIS: Final = 1
+ANALYSIS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,15 @@ class Text:
     trigrams: frozenset[str]
     #: How many times content words stand in a coordination ("a and b", "a or b").
     coordinations: int
+    #: Of whom it speaks, in order.
+    persons: tuple[str, ...]
+    #: How often something is: units of time.
+    rates: frozenset[str]
+    #: Whether it speaks of what is over.
+    is_past: bool
+    #: Whether it asks to whom it is done, and else what stands in the place of the verb, if it asks who does it.
+    asks_object: bool
+    asks_who: str
 
 
 @lru_cache(maxsize=512)
@@ -172,6 +182,7 @@ def analyse(text: str) -> Text:
     letters = _letters(tokens)
     content, before, anchors, follows, coordinations = _content(tokens, WORDS_OF.get(question, frozenset()), letters)
     function_words = frozenset(word for word in words if word not in content)
+    asks_object, asks_who = asked_for(normal)
     return Text(
         raw=text, normal=normal, framed=framed(normal), words=words, content=tuple(content), before=tuple(before),
         anchors=tuple(anchors), follows=tuple(follows),
@@ -180,6 +191,7 @@ def analyse(text: str) -> Text:
         preventions=len(_PREVENTION.findall(lower)) if any(map(lower.__contains__, _PREVENTION_HINTS)) else 0, question=question, tense=_tense(words),
         degrees=degrees, lessened=lessened,
         is_passive=_is_passive(words), trigrams=trigrams_of(words), coordinations=coordinations,
+        persons=tuple(persons_of(words)), rates=rates_of(words), is_past=speaks_of_past(words), asks_object=asks_object, asks_who=asks_who,
     )  # fmt: skip
 
 

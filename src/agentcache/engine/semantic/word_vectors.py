@@ -61,3 +61,10 @@ def rows_of(words: tuple[str, ...]) -> Floats:
     vectors = word_vectors()
     assert vectors is not None
     return vectors.rows(words)
+
+
+@lru_cache(maxsize=20_000)
+def nearness_of(first: str, second: str) -> float:
+    """Return the cosine of two words' vectors; 0 without vectors."""
+    vectors = word_vectors()
+    return 0.0 if vectors is None else float(vectors.of(first) @ vectors.of(second))

@@ -15,7 +15,7 @@ from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.embedders.port import Embedder, Vector
 from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.index.port import Neighbour
-from agentcache.engine.semantic.interaction import kept_interaction
+from agentcache.engine.semantic.interaction import kept_interaction, kept_interactions
 from agentcache.engine.semantic.partition import NoQuestion, Question, normal_digest, partition_of, question_of
 from agentcache.engine.semantic.risk_rule import RiskRule, may_open, signals_of, trap_in
 from agentcache.engine.semantic.settings import (
@@ -106,8 +106,13 @@ class Candidate:
     def features(self) -> list[float]:
         """What both questions differ in; of one with a veto nobody asks on the way of a call, so that it is worked out late."""
         if self._features is None:
-            self._features = [] if self.pair is None else pair_features(*self.pair[:2], self.cosine, self.pair[2])
-            self._features += [] if self.pair is None else kept_interaction(*self.pieces)
+            self._features = [] if self.pair is None else self.measured(kept_interaction(*self.pieces))
+        return self._features
+
+    def measured(self, interaction: list[float]) -> list[float]:
+        """Take what the word pieces differ in, and return all features."""
+        assert self.pair is not None
+        self._features = pair_features(*self.pair[:2], self.cosine, self.pair[2]) + interaction
         return self._features
 
     @property
@@ -277,7 +282,8 @@ def judge(
         for one, _ in passed:
             one.score = one.cosine
     else:
-        scores = verifier.scores([one.features for one, _ in passed])
+        placed = kept_interactions(pieces, [one.pieces[1] for one, _ in passed])
+        scores = verifier.scores([one.measured(of) for (one, _), of in zip(passed, placed, strict=True)])
         for (one, stored), score in zip(passed, scores, strict=True):
             one.score = framed_score(asked, stored, score)
     if rule is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 
 from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, Vector
@@ -129,9 +130,9 @@ class GuardedEmbedder:
                 raise EmbedderUnavailable(
                     f"the embedder gave {row.shape[0]} dimensions where {self.dimensions} were expected"
                 )
-            with np.errstate(all="ignore"):
-                length = float(np.linalg.norm(row))
-            if not np.isfinite(length) or length < _LENGTH_SLACK:
+            # Says nothing of numbers that are too large or none, as other ways to a length do.
+            length = math.sqrt(float(np.dot(row, row)))
+            if not math.isfinite(length) or length < _LENGTH_SLACK:
                 raise EmbedderUnavailable("the embedder gave a vector that is not finite, or zero")
             checked.append(row if abs(length - 1) <= _LENGTH_SLACK else row / np.float32(length))
         return checked

@@ -17,6 +17,11 @@ from agentcache.engine.semantic.index.rows import quantised
 _RESCORED: Final = 64
 #: Up to here every row is compared exactly: that is as quick as looking at sketches first.
 _FEW: Final = 256
+#: From so many rows on, one of so many tells where the smallest distances end.
+_SAMPLED: Final = 4096
+_STEP: Final = 16
+#: Bits that differ in so many words of 64 are counted in one byte.
+_WORDS_PER_BYTE: Final = 3
 #: Most partitions hold a handful of questions.
 _ROWS_AT_FIRST: Final = 8
 
@@ -68,17 +73,10 @@ class PartitionArrays:
         """Return up to `limit` (position, cosine) pairs, nearest first; expired rows and positions `without` left out."""
         if vector.shape[0] != self.dimensions or not self.rows:
             return []
-        alive = self._expires[: self.rows] > now
-        if without:
-            alive[list(without)] = False
-        wanted = max(_RESCORED, 8 * limit)
         if self.rows <= _FEW:
-            positions = np.flatnonzero(alive)
+            positions = np.flatnonzero(self._alive(now, without))
         else:
-            distances = self._distances(vector)
-            distances[~alive] = self.dimensions + 1
-            positions = _smallest(distances, wanted, self.dimensions + 1)
-            positions = positions[alive[positions]]
+            positions = self._promising(self._distances(vector), now, max(_RESCORED, 8 * limit), without)
         # Both sides in int8, or a row would not be exactly as near to itself as can be.
         components, scale = quantised(vector)
         exact = self._values[positions].astype(np.float32) @ components.astype(np.float32)
@@ -86,11 +84,36 @@ class PartitionArrays:
         order = np.argsort(-cosines, kind="stable")[:limit]
         return [(int(positions[i]), min(1.0, float(cosines[i]))) for i in order]
 
+    def _alive(self, now: float, without: set[int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        alive: np.ndarray[Any, np.dtype[np.bool_]] = self._expires[: self.rows] > now
+        if without:
+            alive[list(without)] = False
+        return alive
+
+    def _promising(
+        self, distances: np.ndarray[Any, np.dtype[np.uint16]], now: float, wanted: int, without: set[int]
+    ) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """Return the positions of the `wanted` smallest distances among rows that are alive; uses `distances` up."""
+        most = self.dimensions + 1
+        if not without:
+            # Mostly all of them are alive, and those that are not need not be looked for.
+            positions = _smallest(distances, wanted, most)
+            if (self._expires[positions] > now).all():
+                return positions
+        alive = self._alive(now, without)
+        distances[~alive] = most
+        positions = _smallest(distances, wanted, most)
+        return positions.compress(alive[positions])
+
     def _distances(self, vector: Vector) -> np.ndarray[Any, np.dtype[np.uint16]]:
         asked = self._sketch(vector)
         total = np.zeros(self.rows, np.uint16)
-        for word in range(self._words):
-            total += np.bitwise_count(self._sketches[word, : self.rows] ^ asked[word])
+        differing = np.empty(self.rows, np.uint64)
+        for start in range(0, self._words, _WORDS_PER_BYTE):
+            part = np.zeros(self.rows, np.uint8)
+            for word in range(start, min(start + _WORDS_PER_BYTE, self._words)):
+                part += np.bitwise_count(np.bitwise_xor(self._sketches[word, : self.rows], asked[word], out=differing))
+            total += part
         return total
 
     def _sketch(self, components: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -111,12 +134,22 @@ class PartitionArrays:
 def _smallest(
     distances: np.ndarray[Any, np.dtype[np.uint16]], wanted: int, most: int
 ) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Return where the `wanted` smallest of distances up to `most` are; of equal ones the oldest rows.
+    """Return where the `wanted` smallest of distances up to `most` are, smallest first; of equal ones the oldest rows.
 
-    Distances are few different numbers: to count each takes a sixth of the time that a partition of 100,000 rows does.
+    Distances are few different numbers: counting them takes a sixth of the time that a partition does. Of a large one, a
+    sample tells nearly as well how small the smallest are.
     """
-    limit = np.searchsorted(np.cumsum(np.bincount(distances, minlength=most + 1)), wanted)
-    positions = np.flatnonzero(distances <= limit)
-    if len(positions) > wanted:
-        positions = positions[np.argsort(distances[positions], kind="stable")[:wanted]]
-    return positions
+    sample, rank = (distances, wanted) if len(distances) < _SAMPLED else (distances[::_STEP], 2 * wanted // _STEP + 6)
+    positions = _up_to(distances, _limit(sample, rank, most))
+    if len(positions) < min(wanted, len(distances)):
+        positions = _up_to(distances, _limit(distances, wanted, most))
+    return positions[np.argsort(distances[positions], kind="stable")[:wanted]]
+
+
+def _limit(distances: np.ndarray[Any, np.dtype[np.uint16]], rank: int, most: int) -> np.intp:
+    """Return the smallest number that at least `rank` of the distances are not above."""
+    return np.searchsorted(np.cumsum(np.bincount(distances, minlength=most + 1)), rank)
+
+
+def _up_to(distances: np.ndarray[Any, np.dtype[np.uint16]], limit: np.intp) -> np.ndarray[Any, np.dtype[np.intp]]:
+    return np.flatnonzero(distances <= limit)
