@@ -8,7 +8,10 @@ from tests.support.browser.near_questions import leave_near_questions
 from tests.support.browser.people import program_of
 from tests.support.browser.team_member import notices, wait_until
 
+#: One word, longer than any window is wide, as namespaces and prompts may be.
+LONG = "w" * 128
 PAIRS = (
+    (LONG * 4, f"{LONG} كيف أعيد تعيين كلمة السر؟"),
     ("How do I reset my password?", "how can i reset the password"),
     ("Explain in two sentences what a load balancer does.", "What does a load balancer do? Two sentences, please."),
     (
@@ -47,6 +50,11 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     ada.fill(model="gpt-4o-mini")
     ada.press("Save")
     notices(page, "The judge of every other namespace: kept")
+    with program_of(ada) as program:
+        program.put(f"/api/semantics/settings/{LONG}", json={"mode": "shadow"}).raise_for_status()
+        judge = {"provider": "openai", "model": "gpt-4o-mini", "daily_budget_usd": "1"}
+        program.put(f"/api/semantics/judges/{LONG}", json=judge).raise_for_status()
+    ada.open("/dashboard/semantic/judges")
     inspect(page, "semantic-judges")
     request_id = leave_near_questions(sqlite_site, team_id, PAIRS)[0]
     wait_until(page, "/dashboard/semantic", lambda page: page.locator(".chart").count() == 2)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from django import forms
 
 from agentcache.kit.money import parse_usd, usd
+from agentcache.providers.registry import title_of
 from agentcache.semantics.comparing import PROMPT_CHARS_MAX
 from agentcache.semantics.drafts import JUDGE_BUDGET_USD_MAX, JUDGE_MODEL_CHARS_MAX, JudgeDraft, SettingsDraft
 from agentcache.semantics.models import Mode, VerifierKind
@@ -106,7 +107,7 @@ class JudgeForm(forms.Form):
 
     def __init__(self, *args: Any, providers: Sequence[str], is_new: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        cast("forms.ChoiceField", self.fields["provider"]).choices = [(name, name) for name in providers]
+        cast("forms.ChoiceField", self.fields["provider"]).choices = [(name, title_of(name)) for name in providers]
         if not is_new:
             del self.fields["namespace"]
 

@@ -336,6 +336,12 @@ def reported_requests(team: Team, request_ids: Iterable[str]) -> set[str]:
     return set(rows.values_list("request_id", flat=True))
 
 
+def held_entries(team: Team, entry_keys: Iterable[str]) -> set[str]:
+    """Return those of some entries that answer no near questions now."""
+    rows = rows_of(team, QuarantinedEntry).filter(entry_key__in=list(entry_keys), released_at__isnull=True)
+    return set(rows.values_list("entry_key", flat=True))
+
+
 def quarantine_of(team: Team, *, is_ended: bool = False, limit: int = 200) -> list[QuarantinedEntry]:
     """Return the entries that answer no near questions, or those that were released, newest first."""
     rows = rows_of(team, QuarantinedEntry).filter(released_at__isnull=not is_ended)

@@ -63,6 +63,7 @@ def index(request: TeamRequest) -> HttpResponse:
     views = queries.namespaces_of(team, today - timedelta(days=days - 1))
     chosen = [view for view in views if not namespace or view.namespace == namespace]
     total = Figures.total(view.figures for view in chosen)
+    shadow = Figures.total(view.figures for view in chosen if view.settings and view.settings.mode == Mode.SHADOW)
     context = {
         "tabs": tabs(),
         "problem": missing(),
@@ -74,7 +75,8 @@ def index(request: TeamRequest) -> HttpResponse:
         "names": [view.namespace for view in views if view.namespace != EVERY_NAMESPACE],
         "total": total,
         "wrong_note": _interval(total),
-        "shadow": any(view.settings is not None and view.settings.mode == "shadow" for view in chosen),
+        "shadow": shadow,
+        "shadow_missed": shadow.missed_usd_nanos / NANOS_PER_USD,
         "saved": total.saved_usd_nanos / NANOS_PER_USD,
         "missed": total.missed_usd_nanos / NANOS_PER_USD,
         "charts": _charts(team, namespace, days, today, chosen) if total.near or total.below else (),
@@ -133,10 +135,16 @@ class NamespaceRow:
             f"{formats.number(learned.compared)} comparisons, {formats.number(learned.wrong_share, 'percent')} wrong"
         )
         if learned.rule.opens:
-            title = f"Score, cosine and length decide together, by what was compared here: {counted} up to this risk."
+            title = f"Score, cosine, length and neighbours decide together, by what was compared here: {counted} up to this risk."
         else:
             title = f"Asked beside the score, for what was compared here does not prove more yet: {counted} up to this risk."
         return RiskShown(title, max(load_verifier().safe_threshold, self.view.learned_threshold or 0.0))
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether what was compared has no say in its mode."""
+        settings = self.view.settings
+        return settings is not None and settings.mode in (Mode.OFF, Mode.CUSTOM)
 
     @property
     def is_closed(self) -> bool:
@@ -255,6 +263,8 @@ class NearRow:
     note: str = ""
     #: Name of the API key that placed the answer; "" where it is not known.
     writer: str = ""
+    #: Whether its entry answers no near questions now.
+    is_held: bool = False
 
     @property
     def kind(self) -> str:
@@ -292,9 +302,15 @@ def near_rows(team: Team, rows: Sequence[NearQuestion]) -> list[NearRow]:
     texts = TeamTexts.of(current_secrets(), team)
     reported = queries.reported_requests(team, {row.request_id for row in rows if row.request_id})
     writers = labels_of(team, "api_key", {row.writer for row in rows if row.writer})
+    held = queries.held_entries(team, {row.entry_key for row in rows})
     return [
         NearRow(
-            row, texts.find_pair(row), row.request_id in reported, texts.find_note(row), writers.get(row.writer, "")
+            row,
+            texts.find_pair(row),
+            row.request_id in reported,
+            texts.find_note(row),
+            writers.get(row.writer, ""),
+            row.entry_key in held,
         )
         for row in rows
     ]

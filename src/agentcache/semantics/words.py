@@ -14,8 +14,8 @@ MODES: Final[Mapping[str, str]] = MappingProxyType({
     Mode.OFF.value: "Off: only the very same request is a hit.",
     Mode.SHADOW.value: "Shadow: looked up and compared, nothing is served. Begin here.",
     Mode.SAFE.value: "Safe: served from a fixed, high score on; raised where the evidence is against it.",
-    Mode.BALANCED.value: "Balanced: as safe until the evidence shows that your target holds with more; then score, cosine and length decide "
-    "together, by the risk that was seen in this namespace. Never for negations, opposites, names and other traps.",
+    Mode.BALANCED.value: "Balanced: as safe until the evidence shows that your target holds with more; then score, cosine, length and "
+    "known answers of neighbours decide together, by the risk that was seen in this namespace. Never for negations, opposites, names and other traps.",
     Mode.CUSTOM.value: "Custom: served from a score of your own on, whatever the evidence says.",
 })  # fmt: skip
 

@@ -211,6 +211,7 @@ def test_a_bad_hit_is_reported_on_its_requests_page_and_released_by_an_admin(tea
     assert stranger.post(release).status_code == 404
     assert "Nothing is in quarantine" in text(stranger.get("/dashboard/semantic/quarantine"))
     assert admin.post(release).status_code == 302
+    assert "released since" in text(member.get(address))
     page = text(admin.get("/dashboard/semantic/quarantine"))
     assert "Nothing is in quarantine" in page and "Released" in page
     assert admin.post(release).status_code == 404
