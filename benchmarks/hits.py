@@ -6,8 +6,12 @@ Runs alternate (A B A B …) and medians of the ratios are shown, because machin
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
+import urllib.request
+from http.client import HTTPResponse
+from itertools import count
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +27,10 @@ CHAT = (
     '{"model":"gpt-4o-mini","messages":[{"role":"system","content":"' + SYSTEM + '"},'
     '{"role":"user","content":"Where is my parcel? Order %s."}],"temperature":0}'
 )
+SCOPES = ("admin", "cache:read", "cache:write")
+NAMESPACE = "X-AgentCache-Namespace"
+#: The namespace in which misses look near questions up.
+LOOKED_UP = "near"
 #: A realistic few hundred different requests that come again and again.
 HIT_BODIES = [CHAT % number for number in range(300)]
 
@@ -34,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     given = parser.parse_args()
     table = Table("what", "figure", "detail", title="AgentCache against the same server doing nothing")
-    with fake_provider() as provider, agentcache(provider) as served:
+    with fake_provider() as provider, agentcache(provider, scopes=SCOPES) as served:
         body_bytes = fill(served)
         table.add_row("ready after the first start", f"{served.ready_seconds:.1f} s", "")
         memory = memory_mib(served.process)
@@ -42,25 +50,28 @@ def main() -> None:
         table.add_row("resident memory, all processes", f"{sum(memory.values()):.0f} MiB", detail)
         with empty_server(body_bytes) as empty:
             _measure_hits(table, served, empty, given.rounds, given.seconds)
+        _measure_hits_beside_near_questions(table, served, given.rounds, given.seconds)
         wait_until_kept(served)
         _measure_misses(table, served, provider, given.rounds, given.seconds)
     Console(width=120).print(table)
 
 
-def fill(served: Served) -> int:
-    """Ask everything once; return the size of an answer."""
-    import urllib.request
-
+def fill(served: Served, namespace: str = "default") -> int:
+    """Ask everything once in a namespace; return the size of an answer."""
     size = 0
     for body in HIT_BODIES:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{served.port}{PATH}",
-            data=body.encode(),
-            headers={**served.headers, "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
+        with _send(served, "POST", PATH, body, namespace) as answer:
             size = len(answer.read())
     return size
+
+
+def _send(served: Served, method: str, path: str, body: str, namespace: str = "default") -> HTTPResponse:
+    headers = {**served.headers, "Content-Type": "application/json", NAMESPACE: namespace}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{served.port}{path}", data=body.encode(), headers=headers, method=method
+    )
+    answer: HTTPResponse = urllib.request.urlopen(request)
+    return answer
 
 
 def wait_until_kept(served: Served, seconds: float = 120.0) -> None:
@@ -93,6 +104,56 @@ def _measure_hits(table: Table, served: Served, empty: int, rounds: int, seconds
     )
     table.add_row(
         "hit p50 added, one connection", f"{added_us:.0f} µs", ", ".join(f"{h:.0f}−{b:.0f}" for _, h, b in added)
+    )
+
+
+def _learned(served: Served) -> int:
+    with _send(served, "GET", "/metrics", "") as answer:
+        found = re.search(rb"^agentcache_semantic_learned_total (\d+)", answer.read(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _measure_hits_beside_near_questions(table: Table, served: Served, rounds: int, seconds: float) -> None:
+    """Compare the hits of a namespace in which misses look near questions up with those of one in which they do not."""
+    _send(served, "PUT", f"/api/semantics/settings/{LOOKED_UP}", '{"mode": "safe"}').close()
+    deadline = time.monotonic() + 60
+    for number in count():
+        with _send(served, "POST", PATH, CHAT % f"on {number}", LOOKED_UP) as answer:
+            said = answer.headers.get("X-AgentCache-Semantic", "")
+        if "mode=safe" in said and not said.startswith("skipped"):
+            break
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"near questions are not looked up: {said!r}")
+        time.sleep(0.5)
+    for namespace in (LOOKED_UP, "plain"):
+        fill(served, namespace)
+    # Learning goes on beside what is served, and is no part of it.
+    while _learned(served) < len(HIT_BODIES):
+        if time.monotonic() > deadline + 60:
+            raise RuntimeError("the questions are not learned")
+        time.sleep(0.2)
+
+    def hits(namespace: str, connections: int) -> dict[str, Any]:
+        headers = {**served.headers, NAMESPACE: namespace}
+        return run_load(Load(served.port, PATH, HIT_BODIES, headers, connections, seconds, cpu=LOAD_CPU))
+
+    many, one = [], []
+    for _ in range(rounds):
+        near, plain = hits(LOOKED_UP, 32), hits("plain", 32)
+        if near["hits"] != near["requests"] or plain["hits"] != plain["requests"]:
+            raise RuntimeError("not every answer was a hit")
+        many.append((near["per_second"] / plain["per_second"], near["per_second"], plain["per_second"]))
+        single, single_plain = hits(LOOKED_UP, 1), hits("plain", 1)
+        one.append((single["p50_us"] / single_plain["p50_us"], single["p50_us"], single_plain["p50_us"]))
+    table.add_row(
+        "hits/s where near questions are on ÷ off",
+        f"{statistics.median(ratio for ratio, _, _ in many):.2f}",
+        ", ".join(f"{on:,.0f}/{off:,.0f}" for _, on, off in many),
+    )
+    table.add_row(
+        "hit p50 where they are on ÷ off, one connection",
+        f"{statistics.median(ratio for ratio, _, _ in one):.2f}",
+        ", ".join(f"{on:.0f}/{off:.0f} µs" for _, on, off in one),
     )
 
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import uvloop
+
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Embedder, Vector
 from agentcache.engine.semantic.index.port import IndexRow, NeighbourIndex
@@ -147,6 +149,7 @@ async def measure_index(
         for cached in (analyse, recall):
             cached.cache_clear()
         text = analyse(question)
+        await index.find_normalised(tenant, partition, digest("normal", question))
         await embedder.embed([question], seconds=60)
         found = await index.nearest(tenant, partition, EMBEDDER, asked[number])
         judge(text, found, OFF, verifier, pieces=embedder.pieces(question))
@@ -181,4 +184,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pgvector", metavar="URL", help="a PostgreSQL with pgvector")
     parser.add_argument("--redis", metavar="URL", help="a Redis with the query engine")
-    asyncio.run(main(parser.parse_args()))
+    # The loop of the server.
+    uvloop.run(main(parser.parse_args()))
