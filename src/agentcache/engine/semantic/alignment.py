@@ -142,9 +142,12 @@ def _best(
     others = [second.content[place] for place in right]
     for here, place in enumerate(left):
         word = first.content[place]
-        for there, other in enumerate(others):
-            if relation(word, other) == SYNONYM:
-                ours[here] = max(ours[here], _SYNONYM_ALIKE)
+        found = [relation(word, other) for other in others]
+        if SYNONYM not in found:
+            continue
+        ours[here] = max(ours[here], _SYNONYM_ALIKE)
+        for there, how in enumerate(found):
+            if how == SYNONYM:
                 theirs[there] = max(theirs[there], _SYNONYM_ALIKE)
     return [max(0.0, near) for near in ours], [max(0.0, near) for near in theirs]
 

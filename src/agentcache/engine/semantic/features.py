@@ -257,8 +257,12 @@ def _names(first: Text, second: Text, left: list[str], right: list[str]) -> tupl
 
 def _arrangement(first: Text, second: Text, links: list[tuple[int, int]]) -> list[float]:
     """Return the features from `inversions` to `passive_conflict`."""
-    inversions, rest, breaks = _order(links)
-    exchanged, conflicts, unexplained = _exchanges(first, second, links)
+    inversions, rest, breaks = 0.0, 0.0, 0
+    exchanged = conflicts = unexplained = 0
+    paired = links[:_PAIRED_MAX]
+    if not _is_rising([there for _, there in paired]):
+        inversions, rest, breaks = _order(paired)
+        exchanged, conflicts, unexplained = _exchanges(first, second, paired)
     passive = _passive(first, second, links)
     if passive < 0:
         # The same doer in active and passive explains the order.
@@ -283,12 +287,8 @@ def _order(links: list[tuple[int, int]]) -> tuple[float, float, int]:
     That is the share of pairs whose order differs, the same when the one word that moved most is left out (a verb goes to
     the end of a passive), and how many neighbours are no longer so.
     """
-    places = [there for _, there in links][:_PAIRED_MAX]
+    places = [there for _, there in links]
     count = len(places)
-    if count < 2:
-        return 0.0, 0.0, 0
-    if _is_rising(places):
-        return 0.0, 0.0, 0
     ranks = {place: rank for rank, place in enumerate(sorted(places))}
     breaks = sum(ranks[places[index + 1]] - ranks[places[index]] != 1 for index in range(count - 1))
     moves = [0] * count
@@ -340,9 +340,6 @@ def _exchanges(first: Text, second: Text, links: list[tuple[int, int]]) -> tuple
     enough that one did ("in winter").
     """
     exchanged = conflicts = unexplained = 0
-    links = links[:_PAIRED_MAX]
-    if _is_rising([there for _, there in links]):
-        return 0, 0, 0
     for number, (here, there) in enumerate(links):
         for other_here, other_there in links[number + 1 :]:
             if there < other_there:

@@ -77,13 +77,15 @@ def role_features(
     """
     first, second = texts
     added = (phrases_added(*of) for of in zip(texts, unmatched, nearness, strict=True))
+    # Most common words are governed by the same one in both.
+    moved = [pair for pair in links if first.anchors[pair[0]] != second.anchors[pair[1]]]
     return [
         turned.most,
         float(turned.count),
         float(turned.aims),
         float(turned.is_explained),
-        anchors_changed(first, second, links),
-        0.0 if undone else times_changed(first, second, links),
+        anchors_changed(first, second, moved),
+        0.0 if undone else times_changed(first, second, moved),
         *narrowed(first, second, links, *unmatched),
         rates_changed(first, second),
         float(first.is_past != second.is_past),
@@ -166,9 +168,9 @@ class _Placed:
         return ours[0] != ours[1] and ours == theirs[::-1] and bool(_STRONG & {*ours})
 
 
-def anchors_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
-    """Return how many common words are governed by words of different senses: "to Rome", "via Rome"."""
-    pairs = ((_SENSES.get(first.anchors[here]), _SENSES.get(second.anchors[there])) for here, there in links)
+def anchors_changed(first: Text, second: Text, moved: Sequence[tuple[int, int]]) -> float:
+    """Return how many common words, of those with other anchors, are governed by words of different senses: "to Rome", "via Rome"."""
+    pairs = ((_SENSES.get(first.anchors[here]), _SENSES.get(second.anchors[there])) for here, there in moved)
     return float(
         sum(bool(one and other) and one != other and {one, other} not in _ALIKE_SENSES for one, other in pairs)
     )
@@ -189,12 +191,12 @@ def _alike(text: Text, one: int, other: int) -> float:
     return max(0.0, nearness_of(first, second))
 
 
-def times_changed(first: Text, second: Text, links: Sequence[tuple[int, int]]) -> float:
-    """Return how many common words are placed in time another way: "in 2019", "since 2019"."""
+def times_changed(first: Text, second: Text, moved: Sequence[tuple[int, int]]) -> float:
+    """Return how many common words, of those with other anchors, are placed in time another way: "in 2019", "since 2019"."""
     count = 0
-    for here, there in links:
+    for here, there in moved:
         one, other = first.anchors[here], second.anchors[there]
-        if one != other and {one, other} & _TIMES:
+        if one in _TIMES or other in _TIMES:
             # "After the fight" and "had a fight" may be the same time, "before six" and "at six" are not.
             count += (
                 (one in _TIMES and other in _TIMES) or first.content[here][0].isdigit() or first.content[here] in _DATES
@@ -207,6 +209,8 @@ def narrowed(
 ) -> tuple[float, float]:
     """Return how many common words stand behind a word of one prompt alone ("a *partial* refund"), and behind one in either."""
     ours, theirs = _narrowing(first, left), _narrowing(second, right)
+    if not ours and not theirs:
+        return 0.0, 0.0
     alone = sum((here in ours) != (there in theirs) for here, there in links)
     both = sum(here in ours and there in theirs for here, there in links)
     return float(alone), float(both)
