@@ -43,6 +43,8 @@ def main() -> None:
         parser.error(f"there is no stream in {given.data}; name the folder with --data")
     cache, verifier = VectorCache(given.work), load_verifier()
     print(f"verifier {verifier.version}: safe {verifier.safe_threshold}, balanced {verifier.balanced_threshold}\n")
+    if given.only_embedders and not given.data.is_dir():
+        parser.error(f"there is no folder {given.data}; name it with --data")
     if given.only_embedders:
         _embedders(given.data, cache, given.models)
         return

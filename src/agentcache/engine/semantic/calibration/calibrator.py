@@ -107,7 +107,8 @@ class Calibrator:
         at = dict(zip(texts, vectors, strict=True))
         # Both are of length 1. Rounding may take the same direction a little beyond.
         cosines = [max(-1.0, min(1.0, float(at[pair.one] @ at[pair.other]))) for pair in chosen.pairs]
-        scale, agreement = fit_scale(chosen.pairs, cosines)
+        # Some 30 ms of Python, during which calls go on.
+        scale, agreement = await asyncio.to_thread(fit_scale, chosen.pairs, cosines)
         made = Calibration(embedder_id, chosen.digest, scale, agreement, self._clock.now())
         try:
             await asyncio.to_thread(keep, self._folder, made)
