@@ -83,13 +83,16 @@ _OLDEST: Final = (
     "DELETE FROM agentcache_questions WHERE (tenant, key) IN (SELECT tenant, key FROM agentcache_questions "
     "WHERE tenant = %s ORDER BY stored_at LIMIT %s)"
 )
-_ROW: Final = """
-    SELECT r.partition, embedder, normal, kept, scope, vector::text, expires_at > %(now)s AND q.key IS NULL AS is_found
+_ROWS: Final = """
+    SELECT r.key, r.partition, embedder, normal, kept, scope, vector::text, expires_at > %(now)s AND q.key IS NULL AS is_found
     FROM agentcache_questions r LEFT JOIN agentcache_question_quarantine q
     ON q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s)
-    WHERE r.tenant = %(tenant)s AND r.key = %(key)s AND r.partition IS NOT NULL"""
+    WHERE r.tenant = %(tenant)s AND r.key = ANY(%(keys)s) AND r.partition IS NOT NULL"""
 #: Only where nobody else changed it meanwhile.
-_SET_KEPT: Final = "UPDATE agentcache_questions SET kept = %s WHERE tenant = %s AND key = %s AND kept = %s"
+_SET_KEPT: Final = """
+    UPDATE agentcache_questions r SET kept = n.changed
+    FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) AS n(key, kept, changed)
+    WHERE r.tenant = %s AND r.key = n.key AND r.kept = n.kept"""
 _CONNECTIONS: Final = 8
 _CONNECT_SECONDS: Final = 5
 _ADDED_BETWEEN_LOOKS: Final = 500
@@ -181,25 +184,24 @@ class PgvectorIndex:
 
     async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
         """Note that a row has the answer of another one."""
-        row, repeated = await self._find_row(tenant, key), await self._find_row(tenant, other)
+        rows = await self._rows(tenant, [key, other])
+        row, repeated = rows.get(key), rows.get(other)
         if row is None or repeated is None or not (row.is_found and repeated.is_found):
             return
         if row.scope == repeated.scope:
-            await self._set_repeats(tenant, row, repeated.kept.repeats or other)
+            await self._set_repeats(tenant, [row], repeated.kept.repeats or other)
 
     async def doubt(self, tenant: Tenant, key: bytes) -> None:
         """Let a row, and those near it that have its answer, repeat nobody."""
-        row = await self._find_row(tenant, key)
+        row = (await self._rows(tenant, [key])).get(key)
         if row is None:
             return
         answer = row.kept.repeats or key
         near = await self._nearest(
             tenant, row.partition, row.embedder_id, row.scope, row.shown, DOUBTED_MAX, COSINE_MIN
         )
-        for one in (key, *(each.key for each in near if each.repeats == answer)):
-            alike = await self._find_row(tenant, one)
-            if alike is not None and alike.kept.repeats == answer:
-                await self._set_repeats(tenant, alike, b"")
+        rows = await self._rows(tenant, [key, *(one.key for one in near if one.repeats == answer)])
+        await self._set_repeats(tenant, [one for one in rows.values() if one.kept.repeats == answer], b"")
 
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more."""
@@ -258,19 +260,24 @@ class PgvectorIndex:
                 neighbours.append(kept.as_neighbour(bytes(key), min(1.0, cosine), stored_at))
         return neighbours
 
-    async def _find_row(self, tenant: Tenant, key: bytes) -> _Row | None:
-        """Return a row; None where it is gone, or an earlier release put it there."""
-        values = {"tenant": tenant_scope_of(tenant), "key": key, "now": self._clock.now()}
-        for partition, embedder_id, normal, stored, scope, shown, is_found in await self._run(_ROW, values):
+    async def _rows(self, tenant: Tenant, keys: Sequence[bytes]) -> dict[bytes, _Row]:
+        """Return the rows of these keys; those that are gone, or that an earlier release put there, are left out."""
+        found = {}
+        values = {"tenant": tenant_scope_of(tenant), "keys": list(keys), "now": self._clock.now()}
+        for key, partition, embedder_id, normal, stored, scope, shown, is_found in await self._run(_ROWS, values):
             kept = self._open(tenant, stored, key, partition, embedder_id, normal)
             if kept is not None:
-                return _Row(key, partition, embedder_id, normal, stored, scope, shown, kept, is_found=is_found)
-        return None
+                found[key] = _Row(key, partition, embedder_id, normal, stored, scope, shown, kept, is_found=is_found)
+        return found
 
-    async def _set_repeats(self, tenant: Tenant, row: _Row, repeats: bytes) -> None:
-        changed = msgspec.structs.replace(row.kept, repeats=b"" if repeats == row.key else repeats)
-        stored = pack_kept(tenant, changed, row.key, row.partition, row.embedder_id, row.normal)
-        await self._run(_SET_KEPT, (stored, tenant_scope_of(tenant), row.key, row.stored))
+    async def _set_repeats(self, tenant: Tenant, rows: Sequence[_Row], repeats: bytes) -> None:
+        changed = []
+        for one in rows:
+            kept = msgspec.structs.replace(one.kept, repeats=b"" if repeats == one.key else repeats)
+            changed.append(pack_kept(tenant, kept, one.key, one.partition, one.embedder_id, one.normal))
+        if rows:
+            keys, stored = [one.key for one in rows], [one.stored for one in rows]
+            await self._run(_SET_KEPT, (keys, stored, changed, tenant_scope_of(tenant)))
 
     def _open(
         self, tenant: Tenant, stored: bytes, key: bytes, partition: bytes, embedder_id: str, normal: bytes

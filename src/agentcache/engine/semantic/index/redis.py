@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -59,6 +60,15 @@ class _Quarantine(msgspec.Struct, array_like=True):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_quarantine: Final = msgspec.msgpack.Decoder(_Quarantine).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as it stands in Redis."""
+
+    key: bytes
+    members: dict[bytes, bytes]
+    kept: Kept
 
 
 class RedisIndex:
@@ -137,26 +147,25 @@ class RedisIndex:
 
     async def repeat(self, tenant: Tenant, key: bytes, other: bytes) -> None:
         """Note that a row has the answer of another one."""
-        found, repeated = await self._find_row(tenant, key), await self._find_row(tenant, other)
+        rows = await self._rows(tenant, [key, other])
+        found, repeated = rows.get(key), rows.get(other)
         if found is None or repeated is None or await self._barred(tenant, [key, other]):
             return
-        is_expired = min(float(found[0][b"x"]), float(repeated[0][b"x"])) <= self._clock.now()
+        is_expired = min(float(found.members[b"x"]), float(repeated.members[b"x"])) <= self._clock.now()
         # One scope: partition, embedder and dimensions.
-        if not is_expired and found[0][b"w"] == repeated[0][b"w"]:
-            await self._set_repeats(tenant, key, *found, repeated[1].repeats or other)
+        if not is_expired and found.members[b"w"] == repeated.members[b"w"]:
+            await self._set_repeats(tenant, [found], repeated.kept.repeats or other)
 
     async def doubt(self, tenant: Tenant, key: bytes) -> None:
         """Let a row, and those near it that have its answer, repeat nobody."""
-        found = await self._find_row(tenant, key)
-        if found is None:
+        row = (await self._rows(tenant, [key])).get(key)
+        if row is None:
             return
-        row, kept = found
-        answer, shown = kept.repeats or key, next(value for name, value in row.items() if name[:1] == b"v")
-        near = await self._nearest(tenant, row[b"p"], row[b"e"].decode(), shown, DOUBTED_MAX, COSINE_MIN)
-        for one in (key, *(each.key for each in near if each.repeats == answer)):
-            alike = await self._find_row(tenant, one)
-            if alike is not None and alike[1].repeats == answer:
-                await self._set_repeats(tenant, one, *alike, b"")
+        answer, members = row.kept.repeats or key, row.members
+        shown = next(value for name, value in members.items() if name[:1] == b"v")
+        near = await self._nearest(tenant, members[b"p"], members[b"e"].decode(), shown, DOUBTED_MAX, COSINE_MIN)
+        rows = await self._rows(tenant, [key, *(one.key for one in near if one.repeats == answer)])
+        await self._set_repeats(tenant, [one for one in rows.values() if one.kept.repeats == answer], b"")
 
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
         """Let a key's row be found no more."""
@@ -228,20 +237,27 @@ class RedisIndex:
                 return neighbours[:limit]
             asked = min(4 * asked, _ASKED_MAX)
 
-    async def _find_row(self, tenant: Tenant, key: bytes) -> tuple[dict[bytes, bytes], Kept] | None:
-        """Return a row's members and what is kept of it; None where it is gone, or an earlier release put it there."""
-        (flat,) = await self._ask(("HGETALL", self._row(tenant_scope_of(tenant).hex(), key)))
-        row = dict(zip(flat[::2], flat[1::2], strict=True))
-        kept = self._open(tenant, row, row[b"p"], row[b"e"].decode()) if b"p" in row else None
-        return None if kept is None else (row, kept)
+    async def _rows(self, tenant: Tenant, keys: Sequence[bytes]) -> dict[bytes, _Row]:
+        """Return the rows of these keys; those that are gone, or that an earlier release put there, are left out."""
+        tag, found = tenant_scope_of(tenant).hex(), {}
+        for key, flat in zip(keys, await self._ask(*(("HGETALL", self._row(tag, key)) for key in keys)), strict=True):
+            members = dict(zip(flat[::2], flat[1::2], strict=True))
+            if b"p" in members:
+                kept = self._open(tenant, members, members[b"p"], members[b"e"].decode())
+                if kept is not None:
+                    found[key] = _Row(key, members, kept)
+        return found
 
-    async def _set_repeats(
-        self, tenant: Tenant, key: bytes, row: dict[bytes, bytes], kept: Kept, repeats: bytes
-    ) -> None:
-        changed = msgspec.structs.replace(kept, repeats=b"" if repeats == key else repeats)
-        stored = pack_kept(tenant, changed, key, row[b"p"], row[b"e"].decode(), row[b"n"])
-        name = self._row(tenant_scope_of(tenant).hex(), key)
-        await self._ask(("EVAL", _SET_IF_SAME, 1, name, row[b"k"], stored))
+    async def _set_repeats(self, tenant: Tenant, rows: Sequence[_Row], repeats: bytes) -> None:
+        commands: list[Command] = []
+        for one in rows:
+            kept = msgspec.structs.replace(one.kept, repeats=b"" if repeats == one.key else repeats)
+            where = one.members[b"p"], one.members[b"e"].decode(), one.members[b"n"]
+            name = self._row(tenant_scope_of(tenant).hex(), one.key)
+            commands.append(
+                ("EVAL", _SET_IF_SAME, 1, name, one.members[b"k"], pack_kept(tenant, kept, one.key, *where))
+            )
+        await self._ask(*commands)
 
     @staticmethod
     def _row(tag: str, key: bytes) -> str:
