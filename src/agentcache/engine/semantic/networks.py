@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ class Networks:
 
         mean, scale = self._units
         wide = (np.asarray(rows, np.float64)[:, : self._count] - mean) / scale
+        np.minimum(np.maximum(wide, -CLIP, out=wide), CLIP, out=wide)
         # Rows and networks one by one within one operation: a row's value does not depend on what comes with it.
-        values = wide.clip(-CLIP, CLIP)[:, None, None, :]
+        values = wide[:, None, None, :]
         for place, (weights, biases) in enumerate(self._layers):
-            values = values @ weights + biases
+            values = values @ weights
+            values += biases
             if place < len(self._layers) - 1:
-                half = values.shape[-1] // 2
-                np.maximum(values[..., :half], 0, out=values[..., :half])
-                np.minimum(values[..., half:], 0, out=values[..., half:])
+                np.maximum(values, 0, out=values)
         found: list[float] = values.mean(axis=1)[:, 0, 0].tolist()
         return found
 
@@ -69,15 +70,25 @@ class Networks:
 
     @cached_property
     def _layers(self) -> list[tuple[Floats, Floats]] | None:
-        """All networks in one array a layer; None without numpy."""
+        """All networks in one array a layer; None without numpy.
+
+        Of each hidden layer the half that bends downwards is given the other way up here, and taken so by the next: then both halves
+        bend upwards, in one operation, to the same values.
+        """
         if find_spec("numpy") is None:
             return None
         import numpy as np
 
-        return [
+        layers = [
             (np.array([weights for weights, _ in of]), np.array([biases for _, biases in of])[:, None, :])
             for of in zip(*self._nets, strict=True)
         ]
+        for (weights, biases), (following, _) in pairwise(layers):
+            half = weights.shape[-1] // 2
+            weights[..., half:] *= -1
+            biases[..., half:] *= -1
+            following[:, half:, :] *= -1
+        return layers
 
 
 def _walked(net: Sequence[Layer], values: list[float]) -> float:
