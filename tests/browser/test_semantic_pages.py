@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from tests.support.browser.near_questions import leave_near_questions
 from tests.support.browser.people import program_of
 from tests.support.browser.team_member import notices, wait_until
+from tests.support.browser.visitor import Visitor
 
 #: One word, longer than any window is wide, as namespaces and prompts may be.
 LONG = "w" * 128
@@ -50,10 +51,7 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     ada.fill(model="gpt-4o-mini")
     ada.press("Save")
     notices(page, "The judge of every other namespace: kept")
-    with program_of(ada) as program:
-        program.put(f"/api/semantics/settings/{LONG}", json={"mode": "shadow"}).raise_for_status()
-        judge = {"provider": "openai", "model": "gpt-4o-mini", "daily_budget_usd": "1"}
-        program.put(f"/api/semantics/judges/{LONG}", json=judge).raise_for_status()
+    _name_one_at_length(ada)
     ada.open("/dashboard/semantic/judges")
     inspect(page, "semantic-judges")
     request_id = leave_near_questions(sqlite_site, team_id, PAIRS)[0]
@@ -81,3 +79,10 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     page.set_viewport_size({"width": 390, "height": 844})
     ada.open("/dashboard/semantic/playground")
     expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
+
+
+def _name_one_at_length(ada: Visitor) -> None:
+    with program_of(ada) as program:
+        program.put(f"/api/semantics/settings/{LONG}", json={"mode": "shadow"}).raise_for_status()
+        judge = {"provider": "openai", "model": "gpt-4o-mini", "daily_budget_usd": "1"}
+        program.put(f"/api/semantics/judges/{LONG}", json=judge).raise_for_status()
