@@ -8,6 +8,7 @@ from tests.support.browser.near_questions import leave_near_questions
 from tests.support.browser.people import program_of
 from tests.support.browser.team_member import notices, wait_until
 from tests.support.browser.visitor import Visitor
+from tests.support.semantic_models import lend_models
 
 #: One word, longer than any window is wide, as namespaces and prompts may be.
 LONG = "w" * 128
@@ -69,6 +70,8 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     inspect(ada.open("/dashboard/semantic/judges/of/*/remove"), "semantic-judge-remove")
     ada.open("/dashboard/semantic/settings/*/remove")
     inspect(page, "semantic-remove")
+    # That the first pair waits for a model to be made is tried without a browser.
+    lend_models(sqlite_site.folder)
     ada.open("/dashboard/semantic/playground")
     ada.fill(stored="Can I take my phone on the plane?", asked="May I not take my phone on the plane?")
     ada.press("Compare")
