@@ -11,7 +11,7 @@ import numpy as np
 from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.normalising import normalised
 from agentcache.engine.semantic.texts import analyse
-from agentcache.engine.semantic.vetoes import veto
+from agentcache.engine.semantic.vetoes import question_veto
 from training.embedding import VectorCache
 from training.fit import fit, fit_beside
 from training.pairs import Pair
@@ -37,7 +37,7 @@ def gates_of(pairs: Sequence[Pair]) -> Floats:
             gates.append(1.0)
         else:
             asked, stored = analyse(pair.asked), analyse(pair.stored)
-            gates.append(-1.0 if veto(asked, stored) else float(asked.framed == stored.framed))
+            gates.append(-1.0 if question_veto(asked, stored) else float(asked.framed == stored.framed))
     return np.array(gates)
 
 

@@ -19,7 +19,7 @@ from agentcache.engine.semantic.settings import (
 )
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import PLACED_FEATURES, load_verifier
-from agentcache.engine.semantic.vetoes import veto
+from agentcache.engine.semantic.vetoes import question_veto
 from agentcache.semantics.errors import InvalidSemantics
 from agentcache.semantics.measuring import measure
 
@@ -151,7 +151,7 @@ def compare(asked: str, stored: str, settings: SemanticSettings = OFF) -> Compar
         stored_normal=theirs.normal,
         asked_left_out=left_out[0],
         stored_left_out=left_out[1],
-        veto=veto(ours, theirs),
+        veto=question_veto(ours, theirs),
         cosine=measured.cosine,
         score=score,
         safe_threshold=verifier.safe_threshold,

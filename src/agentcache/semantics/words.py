@@ -87,6 +87,7 @@ LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType({
 VETOES: Final[Mapping[str, str]] = MappingProxyType({
     "numbers": "a number is another one",
     "literals": "code, an address, a file or quoted words differ",
+    "surplus": "one says far more than the other",
 })  # fmt: skip
 
 #: What decided on a near question -> in words.

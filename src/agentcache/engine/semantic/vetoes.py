@@ -1,4 +1,4 @@
-"""What no similarity outweighs: literals that differ to the letter."""
+"""What no similarity outweighs: literals that differ to the letter, and much that only one of two questions says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from agentcache.engine.semantic.texts import Text
 _DIGITS: Final = re.compile(r"\d+(?:\.\d+)*")
 #: Literals that must be there on both sides or on none. Paths, files and names may be told in words instead.
 _STRICT_KINDS: Final = frozenset({"code", "url", "email", "quoted", "path", "formula"})
+
+#: A question that has so many words of content more than another, is so many times as long and so many words longer says something
+#: else beside it, or hides it.
+_MORE_CONTENT_MIN: Final = 2
+_LENGTH_RATIO_MIN: Final = 1.6
+_MORE_WORDS_MIN: Final = 5
+
+
+def question_veto(asked: Text, stored: Text) -> str | None:
+    """Return why the stored question's answer can not be the asked one's: as `veto`, or `surplus`."""
+    return veto(asked, stored) or ("surplus" if _has_surplus(asked, stored) else None)
+
+
+def _has_surplus(one: Text, other: Text) -> bool:
+    shorter, longer = sorted((one, other), key=lambda text: len(text.words))
+    words, more = len(longer.words), len(longer.words) - len(shorter.words)
+    if more < _MORE_WORDS_MIN or words < _LENGTH_RATIO_MIN * len(shorter.words):
+        return False
+    return len(longer.content) - len(shorter.content) >= _MORE_CONTENT_MIN
 
 
 def veto(asked: Text, stored: Text) -> str | None:

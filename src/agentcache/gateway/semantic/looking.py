@@ -29,7 +29,7 @@ from agentcache.engine.semantic.settings import (
 )
 from agentcache.engine.semantic.texts import Text, analyse
 from agentcache.engine.semantic.verifier import PLACED_FEATURES, Verifier, framed_score
-from agentcache.engine.semantic.vetoes import veto
+from agentcache.engine.semantic.vetoes import question_veto
 from agentcache.engine.semantic.weighing import Signals
 from agentcache.providers.dialect import Json
 
@@ -269,7 +269,7 @@ def judge(
             cosine=neighbour.cosine,
             score=0.0,
             verifier=COSINE if by_cosine else verifier.version,
-            veto=veto(asked, stored) or "",
+            veto=question_veto(asked, stored) or "",
             pair=(asked, stored, margin),
             pieces=(pieces, neighbour.pieces),
             answer=neighbour.answer,
