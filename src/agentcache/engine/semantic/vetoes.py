@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from agentcache.engine.semantic.texts import Text
@@ -11,24 +12,22 @@ _DIGITS: Final = re.compile(r"\d+(?:\.\d+)*")
 #: Literals that must be there on both sides or on none. Paths, files and names may be told in words instead.
 _STRICT_KINDS: Final = frozenset({"code", "url", "email", "quoted", "path", "formula"})
 
-#: A question that has so many words of content more than another, is so many times as long and so many words longer says something
-#: else beside it, or hides it.
-_MORE_CONTENT_MIN: Final = 2
-_LENGTH_RATIO_MIN: Final = 1.6
-_MORE_WORDS_MIN: Final = 5
+#: A question that has so many words of content more than another, and to so large a part of its own no equal ones there, says
+#: something else beside it, or hides it.
+_SURPLUS_MIN: Final = 4
+_SURPLUS_SHARE: Final = 0.6
 
 
 def question_veto(asked: Text, stored: Text) -> str | None:
     """Return why the stored question's answer can not be the asked one's: as `veto`, or `surplus`."""
-    return veto(asked, stored) or ("surplus" if _has_surplus(asked, stored) else None)
+    return veto(asked, stored) or ("surplus" if _has_surplus(asked.content, stored.content) else None)
 
 
-def _has_surplus(one: Text, other: Text) -> bool:
-    shorter, longer = sorted((one, other), key=lambda text: len(text.words))
-    words, more = len(longer.words), len(longer.words) - len(shorter.words)
-    if more < _MORE_WORDS_MIN or words < _LENGTH_RATIO_MIN * len(shorter.words):
+def _has_surplus(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    shorter, longer = sorted((one, other), key=len)
+    if len(longer) - len(shorter) < _SURPLUS_MIN:
         return False
-    return len(longer.content) - len(shorter.content) >= _MORE_CONTENT_MIN
+    return (Counter(longer) - Counter(shorter)).total() >= _SURPLUS_SHARE * len(longer)
 
 
 def veto(asked: Text, stored: Text) -> str | None:
