@@ -27,7 +27,7 @@ def kept_interaction(asked: bytes, stored: bytes) -> list[float]:
 
 
 def kept_interactions(asked: bytes, stored: Sequence[bytes]) -> list[list[float]]:
-    """Return `kept_interaction` of a prompt with each of several, to the last bit; of three in the time of one and a half."""
+    """Return `kept_interaction` of a prompt with each of several, to the last bit, all in one go."""
     if not asked or not any(stored):
         return [[] for _ in stored]
     from agentcache.engine.semantic.pieces import is_readable

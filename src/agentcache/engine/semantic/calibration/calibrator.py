@@ -129,6 +129,7 @@ async def _turn(folder: Path, embedder_id: str) -> AsyncIterator[Calibration | N
     lock = os.open(folder, os.O_RDONLY)
     try:
         while True:
+            # Another process has its turn: asked again in a moment.
             with contextlib.suppress(BlockingIOError):
                 # Given back by the system, too, where the process that holds it is killed.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -56,7 +56,7 @@ _READ_CACHE_BYTES: Final = 4 << 20
 #: Up to so many rows a search takes less of the event loop's time than judging what it finds does, and no way to another thread.
 _ROWS_AT_ONCE: Final = 100_000
 
-#: Another number after each commit of another connection; asked in a sixth of the time that `_FIND_PLACE` takes.
+#: Another number after each commit of another connection; asked in a fifth of the time that `_FIND_PLACE` takes.
 _FILE_VERSION: Final = "PRAGMA data_version"
 _FIND_PLACE: Final = (
     "SELECT p.number, p.rows, e.number, "

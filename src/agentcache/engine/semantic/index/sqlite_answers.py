@@ -54,6 +54,7 @@ def find_row(connection: apsw.Connection, tenant: Tenant, key: bytes) -> StoredR
         try:
             kept = unpack(tenant, stored, key, partition, embedder_id, normal)
         except Unreadable:
+            # As in a search: what does not open is no row.
             continue
         return StoredRow(row_id, key, bytes(partition), embedder_id, bytes(normal), kept, expires_at, until)
     return None
