@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agentcache.engine.entries import Tenant
-from agentcache.engine.semantic.index.port import NEIGHBOURS, NeighbourIndex
+from agentcache.engine.semantic.index.port import NEIGHBOURS, NeighbourIndex, went_with
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import make_tenant
 from tests.support.questions import EMBEDDER, STORED_AT, digest, direction, make_row, near
@@ -109,23 +109,62 @@ class NeighbourIndexContract:
         (found,) = await index.nearest(tenant, PARTITION, EMBEDDER, near(asked, 0.9, "late"), limit=1)
         assert (found.key, found.question, found.writer) == (late, "What about late?", "key_writer")
 
-    async def test_a_doubted_answer_is_repeated_by_nobody_near(self, index, other, tenant, stranger):
-        asked, first, apart = direction("asked"), digest("key", "first"), digest("key", "apart")
+    async def test_what_has_the_answer_goes_into_quarantine_with_it(self, index, other, tenant, stranger):
+        asked = direction("asked")
+        first, apart, third = (digest("key", name) for name in ("first", "apart", "3"))
+        alike = [digest("key", f"{number}") for number in range(NEIGHBOURS + 2)]
         await index.add(tenant, make_row("first", near(asked, 0.99, "first")))
         await index.add(stranger, make_row("theirs", near(asked, 0.95), repeats=first))
         await index.add(tenant, make_row("other", near(asked, 0.9, "other"), repeats=apart))
         for number in range(NEIGHBOURS + 2):
             await index.add(tenant, make_row(f"{number}", near(asked, 0.9, f"{number}"), repeats=first))
-        # Asked of any that has the answer, in quarantine too: the report is about the answer, not about its first row.
-        await index.quarantine(tenant, digest("key", "3"), until=None, reason="reported")
-        await other.doubt(tenant, digest("key", "3"))
-        await other.doubt(tenant, digest("key", "unknown"))
-        found = await self.repeated(index, tenant, asked)
-        assert len(found) == NEIGHBOURS + 3
-        assert {key for key, repeats in found.items() if repeats} == {digest("key", "other")}
-        assert (await self.repeated(index, stranger, asked))[digest("key", "theirs")] == first
-        await index.release(tenant, digest("key", "3"))
-        assert (await self.repeated(index, tenant, asked))[digest("key", "3")] == b""
+        await index.quarantine(tenant, digest("key", "4"), until=None, reason="diverse")
+        assert await self.keys(other, tenant, asked, limit=20) == [digest("key", "other")], "whoever has the answer"
+        await index.release(tenant, digest("key", "4"))
+        found = await self.repeated(other, tenant, asked)
+        assert found == {digest("key", "other"): apart, first: b"", **dict.fromkeys(alike, b"")}, "known no more"
+        # Asked of any that has the answer: the report is about the answer, not about its first row.
+        for key in alike[:5]:
+            await index.repeat(tenant, key, first)
+        await index.quarantine(tenant, alike[4], until=None, reason="diverse")
+        await other.quarantine(tenant, third, until=None, reason="reported")
+        await other.quarantine(tenant, digest("key", "unknown"), until=None, reason="reported")
+        with_it = {one.key: one.reason for one in await index.quarantined(tenant)}
+        assert with_it == {
+            alike[4]: "diverse", third: "reported", digest("key", "unknown"): "reported",
+            first: went_with(alike[4]), **dict.fromkeys(alike[:3], went_with(alike[4])),
+        }  # fmt: skip
+        assert await self.repeated(index, stranger, asked) == {digest("key", "theirs"): first}
+        assert await index.find_normalised(tenant, PARTITION, digest("normal", "1")) is None
+        # What is in quarantine for a reason of its own stays there.
+        await index.release(tenant, alike[4])
+        assert [one.key for one in await other.quarantined(tenant) if one.reason == "reported"] == sorted(
+            [third, digest("key", "unknown")]
+        )
+        assert set(await self.keys(other, tenant, asked, limit=20)) == {digest("key", "other"), first, *alike} - {third}
+
+    async def test_what_is_added_with_an_answer_in_quarantine_follows_it(self, index, other, tenant, clock):
+        """As answers do that were compared before somebody reported the one that they repeat."""
+        asked, first, second = direction("asked"), digest("key", "first"), digest("key", "second")
+        await index.add(tenant, make_row("first", near(asked, 0.99)))
+        await index.add(tenant, make_row("second", near(asked, 0.95), repeats=first))
+        await index.quarantine(tenant, second, until=STORED_AT + 60, reason="reported")
+        for name, repeats in (("late", first), ("later", second)):
+            await other.add(tenant, make_row(name, near(asked, 0.9, name), repeats=repeats))
+        await other.add(tenant, make_row("apart", near(asked, 0.9, "apart")))
+        assert await self.keys(index, tenant, asked) == [digest("key", "apart")]
+        reasons = {one.key: (one.reason, one.until) for one in await index.quarantined(tenant)}
+        assert reasons.pop(second) == ("reported", STORED_AT + 60)
+        assert reasons == dict.fromkeys(
+            (first, digest("key", "late"), digest("key", "later")), (went_with(second), STORED_AT + 60)
+        )
+        clock.move(61)
+        assert set((await self.repeated(index, tenant, asked)).values()) == {b""}
+        # What is over holds nothing up.
+        await index.add(tenant, make_row("new", near(asked, 0.9, "new"), repeats=first))
+        assert (await self.repeated(index, tenant, asked))[digest("key", "new")] == first
+        await index.quarantine(tenant, first, until=None, reason="reported")
+        assert digest("key", "new") not in await self.keys(index, tenant, asked)
 
     async def test_the_same_question_is_as_near_as_can_be(self, index, tenant):
         await index.add(tenant, make_row("same"))

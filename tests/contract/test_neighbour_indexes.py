@@ -22,6 +22,41 @@ from tests.support.questions import EMBEDDER, digest, direction, make_row
 from tests.support.redis_server import RedisCluster, RedisServer
 
 
+class OfEarlierReleases:
+    """What an index in a server makes of rows that earlier releases put there: these had no partition beside them."""
+
+    async def forget_partitions(self, index: NeighbourIndex, tenant: Tenant) -> None:
+        raise NotImplementedError
+
+    async def test_rows_of_an_earlier_release_are_taken_over(self, make_index: IndexMaker, tenant: Tenant) -> None:
+        names = ("old", "older", "alone", "new", "newer")
+        old, older, alone, new, newer = (digest("key", name) for name in names)
+        partition, elsewhere, asked = digest("partition", "p"), digest("partition", "q"), direction("old")
+        before = await make_index()
+        await before.add(tenant, make_row("old"))
+        await before.add(tenant, make_row("older", asked))
+        await before.add(tenant, make_row("alone", partition=elsewhere))
+        await self.forget_partitions(before, tenant)
+        await before.aclose()
+        index = await make_index()
+        # Nothing is known of whose answer these have, and nobody can note it: there is none to say what their partition is.
+        await index.repeat(tenant, old, older)
+        await index.quarantine(tenant, alone, until=None, reason="reported")
+        assert await index.nearest(tenant, elsewhere, EMBEDDER, direction("alone")) == []
+        await index.add(tenant, make_row("new", asked, repeats=old))
+        await index.add(tenant, make_row("newer", asked))
+        await index.repeat(tenant, newer, old)
+        await index.repeat(tenant, older, old)
+        found = await index.nearest(tenant, partition, EMBEDDER, asked)
+        assert {one.key: one.repeats for one in found} == {old: b"", older: old, new: old, newer: old}
+        await index.quarantine(tenant, old, until=None, reason="reported")
+        assert await index.nearest(tenant, partition, EMBEDDER, asked) == []
+        await index.release(tenant, old)
+        found = await index.nearest(tenant, partition, EMBEDDER, asked)
+        assert {one.key: one.repeats for one in found} == dict.fromkeys((old, older, new, newer), b"")
+        await index.aclose()
+
+
 class Sealed:
     """The same for tenants whose rows only they can read."""
 
@@ -53,7 +88,7 @@ def pgvector_server() -> Iterator[PostgresServer]:
         yield server
 
 
-class TestPgvectorIndex(NeighbourIndexContract):
+class TestPgvectorIndex(OfEarlierReleases, NeighbourIndexContract):
     @pytest.fixture
     def make_index(self, pgvector_server: PostgresServer, clock: ManualClock) -> IndexMaker:
         url = pgvector_server.create_database()
@@ -63,21 +98,9 @@ class TestPgvectorIndex(NeighbourIndexContract):
 
         return make
 
-    async def test_a_table_of_an_earlier_release_is_taken_over(self, make_index: IndexMaker, tenant: Tenant) -> None:
-        before = await make_index()
-        await before.add(tenant, make_row("old"))
-        assert isinstance(before, PgvectorIndex)
-        await before._run("ALTER TABLE agentcache_questions DROP COLUMN partition", ())
-        await before.aclose()
-        index = await make_index()
-        await index.add(tenant, make_row("new", direction("old")))
-        old, new = digest("key", "old"), digest("key", "new")
-        # Of what has no partition nobody can say whose answer it has: it is left as it is.
-        await index.repeat(tenant, new, old)
-        await index.doubt(tenant, old)
-        found = await index.nearest(tenant, digest("partition", "p"), EMBEDDER, direction("old"))
-        assert {one.key: one.repeats for one in found} == {old: b"", new: b""}
-        await index.aclose()
+    async def forget_partitions(self, index: NeighbourIndex, tenant: Tenant) -> None:
+        assert isinstance(index, PgvectorIndex)
+        await index._run("ALTER TABLE agentcache_questions DROP COLUMN partition", ())
 
 
 class TestSealedPgvectorIndex(Sealed, TestPgvectorIndex):
@@ -97,7 +120,7 @@ def query_engine() -> Iterator[RedisServer]:
 @pytest.mark.skipif(
     find_query_engine() is None, reason="no Redis with the query engine on the path, and no package for this machine"
 )
-class TestRedisIndex(NeighbourIndexContract):
+class TestRedisIndex(OfEarlierReleases, NeighbourIndexContract):
     @pytest.fixture
     def make_index(self, query_engine: RedisServer, clock: ManualClock) -> IndexMaker:
         query_engine.command("FLUSHALL")
@@ -106,6 +129,11 @@ class TestRedisIndex(NeighbourIndexContract):
             return RedisIndex(query_engine.url, clock=clock, rows_max=100_000)
 
         return make
+
+    async def forget_partitions(self, index: NeighbourIndex, tenant: Tenant) -> None:
+        assert isinstance(index, RedisIndex)
+        for name in (await index._ask(("KEYS", "ac:s:1:r:*")))[0]:
+            await index._ask(("HDEL", name, "p"))
 
 
 class TestSealedRedisIndex(Sealed, TestRedisIndex):

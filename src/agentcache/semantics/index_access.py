@@ -26,8 +26,6 @@ async def tell(index: NeighbourIndex, tenant: Tenant, row: QuarantinedEntry) -> 
     key = bytes.fromhex(row.entry_key)
     if row.released_at is None:
         await index.quarantine(tenant, key, until=None, reason=row.reason)
-        # Others that have its answer speak for it no more; a release does not bring that back.
-        await index.doubt(tenant, key)
     else:
         await index.release(tenant, key)
 

@@ -188,22 +188,34 @@ def test_questions_with_one_answer_speak_for_each_other(team, provider):
     assert (events[3].agreement < 0.5) == (events[3].entry_key == alone)
 
 
-def test_a_report_ends_what_known_answers_say_for_each_other_at_once(team, provider):
-    team.key = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
-    provider.script(text="Use the link on the sign-in page.", times=3)
-    entry_keys = [team.send(question).headers["x-agentcache-key"] for question in (ASKED, NEAR, MORE[0])]
-
-    def agreements() -> list[float]:
-        request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": MORE[1]}]}
-        near = team.api("explain", {"provider": "openai", "request": request}).json()["near"]
-        return [one["agreement"] for one in near["candidates"]]
-
-    assert agreements() == [1.0, 1.0, 1.0]
-    # Of any of them: the answer is what somebody calls wrong.
-    assert team.api("feedback", {"key": entry_keys[1], "verdict": "wrong"}).json()["quarantined"]
-    left = agreements()
-    assert len(left) == 2
-    assert max(left) < 0.7
+def test_what_is_known_to_have_a_reported_answer_is_not_served_in_its_place(team, provider):
+    shadow = team.new_key(semantics={"*": replace(SERVES, mode=SemanticMode.SHADOW)})
+    provider.script(text="Use the link on the sign-in page.", times=2)
+    first, second = (team.send(question, key=shadow) for question in (ASKED, NEAR))
+    provider.script(text="Use the link on the sign-in page.", hold=True)
+    with ThreadPoolExecutor(1) as pool:
+        # Looked up before the report, answered after it.
+        late = pool.submit(team.send, MORE[0], key=shadow)
+        provider.wait_for_calls(3)
+        served = team.send(MORE[1])
+        assert text(served) == "Use the link on the sign-in page."
+        verdict = {"request_id": served.headers["x-agentcache-request-id"], "verdict": "wrong"}
+        said = team.api("feedback", verdict).json()
+        assert (said["key"], said["quarantined"]) == (served.headers["x-agentcache-matched"], True)
+        provider.release()
+        assert late.result(60).status_code == 200
+    team.gateway.settle()
+    provider.script(text="There is no such link.")
+    again = team.send(MORE[1])
+    assert (result(again), text(again)) == ("none", "There is no such link.")
+    assert {text(team.send(question)) for question in (ASKED, NEAR, MORE[0])} == {text(first)}, "their own questions"
+    assert provider.call_count == 4
+    # A release lets all of them answer near questions again.
+    tenant, index = team.gateway.tenant(team.team), team.gateway.tier.index
+    assert len(team.gateway.run(index.quarantined(tenant))) == 3
+    team.gateway.run(index.release(tenant, bytes.fromhex(said["key"])))
+    assert team.gateway.run(index.quarantined(tenant)) == []
+    assert text(second) == text(first)
 
 
 def test_what_is_placed_is_found_under_the_same_rules(team, provider):

@@ -109,9 +109,6 @@ async def test_the_job_takes_files_learns_and_tells_the_index(team, tmp_path):
         async def quarantine(self, tenant, key, *, until, reason):
             self.told.append(("quarantine", tenant.id, key.hex(), until, reason))
 
-        async def doubt(self, tenant, key):
-            self.told.append(("doubt", tenant.id, key.hex()))
-
         async def release(self, tenant, key):
             self.told.append(("release", tenant.id, key.hex()))
 
@@ -137,15 +134,13 @@ async def test_the_job_takes_files_learns_and_tells_the_index(team, tmp_path):
         await job({})
         assert list(semantic_dir(tmp_path).iterdir()) == []
         assert await threads.run(NearQuestion.objects.count) == 62
-        assert index.told == [
-            ("quarantine", team.pk, ENTRY_KEY, None, "reported"), ("doubt", team.pk, ENTRY_KEY),
-        ]  # fmt: skip
+        assert index.told == [("quarantine", team.pk, ENTRY_KEY, None, "reported")]
         learned = await threads.run(partial(Evidence.objects.get, team=team))
         assert (learned.decided, learned.learned_from, learned.verifier, learned.target) == (61, 61, "cosine", 0.02)
         await threads.run(partial(services.release, team, ENTRY_KEY, actor=SYSTEM))
         await job({})
         await job({})
-        assert index.told[2:] == [("release", team.pk, ENTRY_KEY)]
+        assert index.told[1:] == [("release", team.pk, ENTRY_KEY)]
     finally:
         threads.close()
 

@@ -59,8 +59,6 @@ async def give_feedback(exchange: Exchange) -> None:
         raise NearAnswerUnknown
     if not is_right:
         await tier.index.quarantine(principal.tenant, key, until=None, reason="reported")
-        # Others that have its answer speak for it no more.
-        await tier.index.doubt(principal.tenant, key)
     event = tier.report(
         principal,
         key,

@@ -95,11 +95,12 @@ class PartitionArrays:
     ) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the positions of the `wanted` smallest distances among rows that are alive; uses `distances` up."""
         most = self.dimensions + 1
-        if not without:
-            # Mostly all of them are alive, and those that are not need not be looked for.
-            positions = _smallest(distances, wanted, most)
-            if (self._expires[positions] > now).all():
-                return positions
+        # Mostly all of them are alive, and those that are not need not be looked for.
+        positions = _smallest(distances, wanted + len(without), most)
+        if without:
+            positions = positions[~np.isin(positions, list(without))]
+        if (self._expires[positions] > now).all():
+            return positions[:wanted]
         alive = self._alive(now, without)
         distances[~alive] = most
         positions = _smallest(distances, wanted, most)

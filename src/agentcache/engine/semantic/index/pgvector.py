@@ -18,13 +18,15 @@ import msgspec
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.index.port import (
+    ALIKE_MAX,
     COSINE_MIN,
-    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
     Neighbour,
     Quarantined,
+    reason_to_follow,
+    went_with,
 )
 from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack_kept, unpack
 from agentcache.engine.semantic.index.scopes import normal_scope_of, scope_of, shown_vector, tenant_scope_of
@@ -83,11 +85,22 @@ _OLDEST: Final = (
     "DELETE FROM agentcache_questions WHERE (tenant, key) IN (SELECT tenant, key FROM agentcache_questions "
     "WHERE tenant = %s ORDER BY stored_at LIMIT %s)"
 )
+#: A row of an earlier release has the partition of any other row of its scope.
 _ROWS: Final = """
-    SELECT r.key, r.partition, embedder, normal, kept, scope, vector::text, expires_at > %(now)s AND q.key IS NULL AS is_found
+    SELECT r.key, coalesce(r.partition, (SELECT p.partition FROM agentcache_questions p
+        WHERE p.scope = r.scope AND p.partition IS NOT NULL LIMIT 1)),
+    embedder, normal, kept, scope, vector::text, expires_at > %(now)s AND q.key IS NULL AS is_found
     FROM agentcache_questions r LEFT JOIN agentcache_question_quarantine q
     ON q.tenant = r.tenant AND q.key = r.key AND (q.until IS NULL OR q.until > %(now)s)
-    WHERE r.tenant = %(tenant)s AND r.key = ANY(%(keys)s) AND r.partition IS NOT NULL"""
+    WHERE r.tenant = %(tenant)s AND r.key = ANY(%(keys)s)"""
+_BAR: Final = """
+    INSERT INTO agentcache_question_quarantine SELECT %(tenant)s, unnest(%(keys)s::bytea[]), %(until)s, %(reason)s, %(now)s
+    ON CONFLICT (tenant, key) DO UPDATE SET until = excluded.until, reason = excluded.reason, at = excluded.at"""
+#: What is in quarantine already is so for a reason of its own.
+_BAR_OTHERS: Final = f"{_BAR} WHERE agentcache_question_quarantine.until <= %(now)s"
+_BARRED: Final = """
+    SELECT until, reason FROM agentcache_question_quarantine
+    WHERE tenant = %s AND key = %s AND (until IS NULL OR until > %s)"""
 #: Only where nobody else changed it meanwhile.
 _SET_KEPT: Final = """
     UPDATE agentcache_questions r SET kept = n.changed
@@ -113,6 +126,11 @@ class _Row:
     kept: Kept
     #: Whether a search may find it.
     is_found: bool
+
+    @property
+    def answer(self) -> bytes:
+        """The same for all rows that are known to have one answer."""
+        return self.kept.repeats or self.key
 
 
 class PgvectorIndex:
@@ -172,6 +190,8 @@ class PgvectorIndex:
             row.partition,
         )
         await self._run(_ADD, values)
+        if row.repeats:
+            await self._follow(tenant, row.key, row.repeats)
         self._added += 1
         if self._added % _ADDED_BETWEEN_LOOKS == 0:
             await self._clean()
@@ -189,32 +209,26 @@ class PgvectorIndex:
         if row is None or repeated is None or not (row.is_found and repeated.is_found):
             return
         if row.scope == repeated.scope:
-            await self._set_repeats(tenant, [row], repeated.kept.repeats or other)
+            await self._set_repeats(tenant, [row], repeated.answer)
 
-    async def doubt(self, tenant: Tenant, key: bytes) -> None:
-        """Let a row, and those near it that have its answer, repeat nobody."""
+    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
+        """Let a key's row be found no more, nor those near it that have its answer."""
+        await self._bar(_BAR, tenant, [key], until, reason)
         row = (await self._rows(tenant, [key])).get(key)
         if row is None:
             return
-        answer = row.kept.repeats or key
-        near = await self._nearest(
-            tenant, row.partition, row.embedder_id, row.scope, row.shown, DOUBTED_MAX, COSINE_MIN
-        )
-        rows = await self._rows(tenant, [key, *(one.key for one in near if one.repeats == answer)])
-        await self._set_repeats(tenant, [one for one in rows.values() if one.kept.repeats == answer], b"")
-
-    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
-        """Let a key's row be found no more."""
-        query = (
-            "INSERT INTO agentcache_question_quarantine VALUES (%s, %s, %s, %s, %s) ON CONFLICT (tenant, key) "
-            "DO UPDATE SET until = excluded.until, reason = excluded.reason, at = excluded.at"
-        )
-        await self._run(query, (tenant_scope_of(tenant), key, until, reason, self._clock.now()))
+        # With this, what is added from now on with that answer follows; what was added before is found below.
+        with_it = [row.answer] if row.answer != key else []
+        await self._bar(_BAR_OTHERS, tenant, with_it, until, went_with(key))
+        near = await self._nearest(tenant, row.partition, row.embedder_id, row.scope, row.shown, ALIKE_MAX, COSINE_MIN)
+        alike = [one.key for one in near if one.answer == row.answer]
+        await self._bar(_BAR_OTHERS, tenant, alike, until, went_with(key))
+        await self._set_repeats(tenant, list((await self._rows(tenant, [key, *with_it, *alike])).values()), b"")
 
     async def release(self, tenant: Tenant, key: bytes) -> None:
         """End a quarantine."""
-        query = "DELETE FROM agentcache_question_quarantine WHERE tenant = %s AND key = %s"
-        await self._run(query, (tenant_scope_of(tenant), key))
+        query = "DELETE FROM agentcache_question_quarantine WHERE tenant = %s AND (key = %s OR reason = %s)"
+        await self._run(query, (tenant_scope_of(tenant), key, went_with(key)))
 
     async def quarantined(self, tenant: Tenant) -> list[Quarantined]:
         """Return the quarantines in force."""
@@ -260,18 +274,31 @@ class PgvectorIndex:
                 neighbours.append(kept.as_neighbour(bytes(key), min(1.0, cosine), stored_at))
         return neighbours
 
+    async def _bar(self, query: str, tenant: Tenant, keys: Sequence[bytes], until: float | None, reason: str) -> None:
+        values = {"tenant": tenant_scope_of(tenant), "keys": list(keys), "until": until, "reason": reason}
+        if keys:
+            await self._run(query, {**values, "now": self._clock.now()})
+
+    async def _follow(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Have a row that was just added, and repeats another one, go where that one is in quarantine."""
+        for until, reason in await self._run(_BARRED, (tenant_scope_of(tenant), other, self._clock.now())):
+            await self._bar(_BAR_OTHERS, tenant, [key], until, reason_to_follow(other, reason))
+            await self._set_repeats(tenant, list((await self._rows(tenant, [key])).values()), b"")
+
     async def _rows(self, tenant: Tenant, keys: Sequence[bytes]) -> dict[bytes, _Row]:
-        """Return the rows of these keys; those that are gone, or that an earlier release put there, are left out."""
+        """Return the rows of these keys; left out are those that are gone, or were put there by an earlier release, and no other."""
         found = {}
         values = {"tenant": tenant_scope_of(tenant), "keys": list(keys), "now": self._clock.now()}
         for key, partition, embedder_id, normal, stored, scope, shown, is_found in await self._run(_ROWS, values):
-            kept = self._open(tenant, stored, key, partition, embedder_id, normal)
+            # Where no row of the scope has a partition, none says whose answer it has.
+            kept = self._open(tenant, stored, key, partition, embedder_id, normal) if partition is not None else None
             if kept is not None:
                 found[key] = _Row(key, partition, embedder_id, normal, stored, scope, shown, kept, is_found=is_found)
         return found
 
     async def _set_repeats(self, tenant: Tenant, rows: Sequence[_Row], repeats: bytes) -> None:
         changed = []
+        rows = [one for one in rows if one.kept.repeats != repeats]
         for one in rows:
             kept = msgspec.structs.replace(one.kept, repeats=b"" if repeats == one.key else repeats)
             changed.append(pack_kept(tenant, kept, one.key, one.partition, one.embedder_id, one.normal))

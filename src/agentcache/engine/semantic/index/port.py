@@ -14,8 +14,10 @@ from agentcache.kit.errors import AgentCacheError
 #: them have one answer tells how far it reaches.
 NEIGHBOURS: Final = 8
 COSINE_MIN: Final = 0.60
-#: So many of the nearest repeat an answer no more that is doubted.
-DOUBTED_MAX: Final = 256
+#: So many of the nearest go into quarantine with a row whose answer they are known to have.
+ALIKE_MAX: Final = 256
+#: The reason of what went into quarantine with another entry begins so; that one's key follows, in hex.
+_WENT_WITH: Final = "with:"
 
 
 class IndexUnavailable(AgentCacheError):
@@ -85,6 +87,16 @@ class Quarantined:
     quarantined_at: float
 
 
+def went_with(key: bytes) -> str:
+    """Return the reason of what is in quarantine because it is known to have the answer of the entry with this key."""
+    return _WENT_WITH + key.hex()
+
+
+def reason_to_follow(other: bytes, reason: str) -> str:
+    """Return the reason with which a row follows the entry that it repeats, which is in quarantine for `reason`."""
+    return reason if reason.startswith(_WENT_WITH) else went_with(other)
+
+
 class NeighbourIndex(Protocol):
     """Keeps rows and finds neighbours. Every adapter passes `tests/contract/neighbour_index.py`.
 
@@ -110,7 +122,10 @@ class NeighbourIndex(Protocol):
         """Return the key of the newest row of the partition whose question has this normalised form."""
 
     async def add(self, tenant: Tenant, row: IndexRow) -> None:
-        """Keep a row; replaces the row of the same key. A quarantine of the key stays."""
+        """Keep a row; replaces the row of the same key. A quarantine of the key stays.
+
+        A row that repeats an entry in quarantine follows it there, and repeats nobody: it was found to do so before.
+        """
 
     async def remove(self, tenant: Tenant, keys: Sequence[bytes]) -> None:
         """Remove the rows of these keys; those that have none do not matter."""
@@ -121,17 +136,15 @@ class NeighbourIndex(Protocol):
         Nothing happens where one of them is not to be found: gone, expired or in quarantine.
         """
 
-    async def doubt(self, tenant: Tenant, key: bytes) -> None:
-        """Let the row of a key, and the `DOUBTED_MAX` nearest that are known to have its answer, repeat nobody any more.
+    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
+        """Let a key's row be found no more, also one that is added later; replaces an earlier quarantine of the key.
 
-        Also where the key is in quarantine; where it has no row, nothing happens.
+        The `ALIKE_MAX` nearest that are known to have its answer go with it, unless they are in quarantine already; `went_with`
+        is their reason. None of these rows repeats anybody any more.
         """
 
-    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
-        """Let a key's row be found no more, also one that is added later; replaces an earlier quarantine of the key."""
-
     async def release(self, tenant: Tenant, key: bytes) -> None:
-        """End a quarantine."""
+        """End a quarantine, and that of whatever went with the key. Whose answer rows had is not known again by that."""
 
     async def quarantined(self, tenant: Tenant) -> list[Quarantined]:
         """Return the quarantines in force, newest first."""

@@ -21,13 +21,15 @@ import msgspec
 from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.index.port import (
+    ALIKE_MAX,
     COSINE_MIN,
-    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
     Neighbour,
     Quarantined,
+    reason_to_follow,
+    went_with,
 )
 from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack_kept, unpack
 from agentcache.engine.semantic.index.scopes import normal_scope_of, scope_of, shown_vector, tenant_scope_of
@@ -46,6 +48,9 @@ _REMOVED_AT_ONCE: Final = 500
 #: What a row keeps is changed only where nobody else changed or removed it meanwhile.
 _SET_IF_SAME: Final = (
     "if redis.call('HGET', KEYS[1], 'k') == ARGV[1] then redis.call('HSET', KEYS[1], 'k', ARGV[2]) end return 1"
+)
+_DELETE_IF_SAME: Final = (
+    "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end return 1"
 )
 #: Callers have a budget of their own; writes may wait.
 _POOL_WAIT_SECONDS: Final = 2.0
@@ -68,7 +73,23 @@ class _Row:
 
     key: bytes
     members: dict[bytes, bytes]
+    partition: bytes
     kept: Kept
+
+    @property
+    def answer(self) -> bytes:
+        """The same for all rows that are known to have one answer."""
+        return self.kept.repeats or self.key
+
+    @property
+    def embedder_id(self) -> str:
+        """What made its vector."""
+        return self.members[b"e"].decode()
+
+    @property
+    def shown(self) -> bytes:
+        """Its vector, as Redis sees it."""
+        return next(value for name, value in self.members.items() if name[:1] == b"v")
 
 
 class RedisIndex:
@@ -137,6 +158,8 @@ class RedisIndex:
             ("ZREMRANGEBYSCORE", f"{_PREFIX}t:{tag}", "-inf", repr(self._clock.now())),
             ("SADD", f"{_PREFIX}tenants", tag),
         )
+        if row.repeats:
+            await self._follow(tenant, row.key, row.repeats)
         self._added += 1
         if self._added % _ADDED_BETWEEN_LOOKS == 0:
             await self._bound()
@@ -154,40 +177,39 @@ class RedisIndex:
         is_expired = min(float(found.members[b"x"]), float(repeated.members[b"x"])) <= self._clock.now()
         # One scope: partition, embedder and dimensions.
         if not is_expired and found.members[b"w"] == repeated.members[b"w"]:
-            await self._set_repeats(tenant, [found], repeated.kept.repeats or other)
+            await self._set_repeats(tenant, [found], repeated.answer)
 
-    async def doubt(self, tenant: Tenant, key: bytes) -> None:
-        """Let a row, and those near it that have its answer, repeat nobody."""
+    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
+        """Let a key's row be found no more, nor those near it that have its answer."""
+        kept = _encode(_Quarantine(until, reason, self._clock.now()))
+        await self._ask(("HSET", self._quarantines(tenant), key, kept))
         row = (await self._rows(tenant, [key])).get(key)
         if row is None:
             return
-        answer, members = row.kept.repeats or key, row.members
-        shown = next(value for name, value in members.items() if name[:1] == b"v")
-        near = await self._nearest(tenant, members[b"p"], members[b"e"].decode(), shown, DOUBTED_MAX, COSINE_MIN)
-        rows = await self._rows(tenant, [key, *(one.key for one in near if one.repeats == answer)])
-        await self._set_repeats(tenant, [one for one in rows.values() if one.kept.repeats == answer], b"")
-
-    async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
-        """Let a key's row be found no more."""
-        kept = _encode(_Quarantine(until, reason, self._clock.now()))
-        await self._ask(("HSET", self._quarantines(tenant), key, kept))
+        # With this, what is added from now on with that answer follows; what was added before is found below.
+        with_it = [row.answer] if row.answer != key else []
+        await self._bar_others(tenant, with_it, until, went_with(key))
+        near = await self._nearest(tenant, row.partition, row.embedder_id, row.shown, ALIKE_MAX, COSINE_MIN)
+        alike = [one.key for one in near if one.answer == row.answer]
+        await self._bar_others(tenant, alike, until, went_with(key))
+        await self._set_repeats(tenant, list((await self._rows(tenant, [key, *with_it, *alike])).values()), b"")
 
     async def release(self, tenant: Tenant, key: bytes) -> None:
         """End a quarantine."""
-        await self._ask(("HDEL", self._quarantines(tenant), key))
+        with_it = [one.key for one in await self.quarantined(tenant) if one.reason == went_with(key)]
+        await self._ask(("HDEL", self._quarantines(tenant), key, *with_it))
 
     async def quarantined(self, tenant: Tenant) -> list[Quarantined]:
         """Return the quarantines in force; those that are over are removed."""
         (flat,) = await self._ask(("HGETALL", self._quarantines(tenant)))
-        now, found, over = self._clock.now(), [], []
+        now, found, over = self._clock.now(), [], list[tuple[bytes, bytes]]()
         for key, raw in zip(flat[::2], flat[1::2], strict=True):
             kept = _decode_quarantine(raw)
             if kept.until is not None and kept.until <= now:
-                over.append(key)
+                over.append((key, raw))
             else:
                 found.append(Quarantined(bytes(key), kept.until, kept.reason, kept.at))
-        if over:
-            await self._ask(("HDEL", self._quarantines(tenant), *over))
+        await self._ask(*(("EVAL", _DELETE_IF_SAME, 1, self._quarantines(tenant), *each) for each in over))
         return sorted(found, key=lambda each: (-each.quarantined_at, each.key))
 
     async def forget_tenant(self, tenant: Tenant) -> None:
@@ -237,22 +259,54 @@ class RedisIndex:
                 return neighbours[:limit]
             asked = min(4 * asked, _ASKED_MAX)
 
+    async def _bar_others(self, tenant: Tenant, keys: Sequence[bytes], until: float | None, reason: str) -> None:
+        """Put keys into quarantine; what is there already is so for a reason of its own."""
+        kept = _encode(_Quarantine(until, reason, self._clock.now()))
+        if keys:
+            # Those that are over have to go first.
+            await self.quarantined(tenant)
+            await self._ask(*(("HSETNX", self._quarantines(tenant), key, kept) for key in keys))
+
+    async def _follow(self, tenant: Tenant, key: bytes, other: bytes) -> None:
+        """Have a row that was just added, and repeats another one, go where that one is in quarantine."""
+        if not await self._barred(tenant, [other]):
+            return
+        for one in await self.quarantined(tenant):
+            if one.key == other:
+                await self._bar_others(tenant, [key], one.until, reason_to_follow(other, one.reason))
+                await self._set_repeats(tenant, list((await self._rows(tenant, [key])).values()), b"")
+
     async def _rows(self, tenant: Tenant, keys: Sequence[bytes]) -> dict[bytes, _Row]:
-        """Return the rows of these keys; those that are gone, or that an earlier release put there, are left out."""
-        tag, found = tenant_scope_of(tenant).hex(), {}
+        """Return the rows of these keys; left out are those that are gone, or were put there by an earlier release, and no other."""
+        tag, found, partitions = tenant_scope_of(tenant).hex(), {}, dict[bytes, bytes]()
         for key, flat in zip(keys, await self._ask(*(("HGETALL", self._row(tag, key)) for key in keys)), strict=True):
             members = dict(zip(flat[::2], flat[1::2], strict=True))
-            if b"p" in members:
-                kept = self._open(tenant, members, members[b"p"], members[b"e"].decode())
-                if kept is not None:
-                    found[key] = _Row(key, members, kept)
+            if not members:
+                continue
+            scope = members[b"w"]
+            if scope not in partitions:
+                partitions[scope] = members.get(b"p") or await self._partition_beside(members)
+            # Where no row of the scope has a partition, none says whose answer it has.
+            partition = partitions[scope]
+            kept = self._open(tenant, members, partition, members[b"e"].decode()) if partition else None
+            if kept is not None:
+                found[key] = _Row(key, members, partition, kept)
         return found
+
+    async def _partition_beside(self, members: dict[bytes, bytes]) -> bytes:
+        """Return the partition of a row of an earlier release, which is that of any other row of its scope; empty for none."""
+        dimensions = next(int(name[1:]) for name in members if name[:1] == b"v")
+        where = f"@w:{{{members[b'w'].decode()}}}"
+        # The newest are of this release, if any are.
+        found = await self._query(dimensions, where, "SORTBY", "s", "DESC", "LIMIT", 0, _SPARE, "RETURN", 2, "key", "p")
+        return next((one[b"p"] for one in found if b"p" in one), b"")
 
     async def _set_repeats(self, tenant: Tenant, rows: Sequence[_Row], repeats: bytes) -> None:
         commands: list[Command] = []
+        rows = [one for one in rows if one.kept.repeats != repeats]
         for one in rows:
             kept = msgspec.structs.replace(one.kept, repeats=b"" if repeats == one.key else repeats)
-            where = one.members[b"p"], one.members[b"e"].decode(), one.members[b"n"]
+            where = one.partition, one.embedder_id, one.members[b"n"]
             name = self._row(tenant_scope_of(tenant).hex(), one.key)
             commands.append(
                 ("EVAL", _SET_IF_SAME, 1, name, one.members[b"k"], pack_kept(tenant, kept, one.key, *where))

@@ -7,6 +7,7 @@ the search finds is looked up in the file before it is told, so that removals, q
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -22,13 +23,14 @@ from agentcache.engine.semantic.embedders.port import Vector
 from agentcache.engine.semantic.index import sqlite_answers as answers
 from agentcache.engine.semantic.index import sqlite_layout as layout
 from agentcache.engine.semantic.index.port import (
+    ALIKE_MAX,
     COSINE_MIN,
-    DOUBTED_MAX,
     NEIGHBOURS,
     IndexRow,
     IndexUnavailable,
     Neighbour,
     Quarantined,
+    went_with,
 )
 from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack, unpack, vector_of
 from agentcache.engine.stores.counting import StoreCounters
@@ -71,6 +73,11 @@ _FOUND: Final = (
     "SELECT r.id, r.key, r.normal, r.stored_at, r.kept, coalesce(q.until, 0) > ?1 FROM rows r "
     "LEFT JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key "
     "WHERE r.id IN (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) AND r.expires_at > ?1"
+)
+#: Reads nothing of what the rows keep.
+_BARRED: Final = (
+    "SELECT r.id FROM json_each(?1) j JOIN rows r ON r.id = j.value "
+    "JOIN quarantine q ON q.tenant = r.tenant AND q.key = r.key WHERE q.until > ?2"
 )
 #: As many as `_FOUND` has room for.
 _FOUND_ROWS: Final = 8
@@ -173,6 +180,8 @@ class SqliteIndex:
 
         def job(connection: apsw.Connection) -> None:
             layout.insert_row(connection, tenant.id, row, kept, self._place_rows_max)
+            if row.repeats:
+                answers.follow(connection, tenant, row.key, row.repeats, self._clock.now())
             if self._is_over:
                 layout.delete_over(connection, self._rows_max, 4)
 
@@ -193,28 +202,27 @@ class SqliteIndex:
         """Note that a row has the answer of another one."""
         await self._write(lambda connection: answers.repeat(connection, tenant, key, other, self._clock.now()))
 
-    async def doubt(self, tenant: Tenant, key: bytes) -> None:
-        """Let a row, and those near it that have its answer, repeat nobody."""
-        answer, keys = await self._search(lambda link: self._answered_alike(link, tenant, key))
-        if keys:
-            await self._write(lambda connection: answers.forget(connection, tenant, keys, answer))
-
     async def quarantine(self, tenant: Tenant, key: bytes, *, until: float | None, reason: str) -> None:
-        """Let a key's row be found no more."""
-        row = (key, layout.FOR_EVER if until is None else until, reason, self._clock.now())
+        """Let a key's row be found no more, nor those near it that have its answer."""
+        ends, now = layout.FOR_EVER if until is None else until, self._clock.now()
+        found: list[answers.StoredRow] = []
 
         def job(connection: apsw.Connection) -> None:
-            number = layout.ensure_tenant(connection, tenant.id)
-            connection.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?)", (number, *row))
+            row = answers.quarantine(connection, tenant, key, ends, reason, now)
+            found[:] = [row] if row is not None else []
 
         await self._write(job)
+        for row in found:
+            alike = await self._search(partial(self._answered_alike, tenant=tenant, row=row))
+            if alike:
+                await self._write(partial(answers.take_along, tenant=tenant, keys=alike, row=row, until=ends, now=now))
 
     async def release(self, tenant: Tenant, key: bytes) -> None:
         """End a quarantine."""
 
         def job(connection: apsw.Connection) -> None:
-            number = layout.find_tenant(connection, tenant.id)
-            connection.execute("DELETE FROM quarantine WHERE tenant = ? AND key = ?", (number, key))
+            values = (layout.find_tenant(connection, tenant.id), key, went_with(key))
+            connection.execute("DELETE FROM quarantine WHERE tenant = ? AND (key = ? OR reason = ?)", values)
 
         await self._write(job)
 
@@ -349,14 +357,11 @@ class SqliteIndex:
         self._bound_copies(name, copy)
         return neighbours
 
-    def _answered_alike(self, link: Link, tenant: Tenant, key: bytes) -> tuple[bytes, list[bytes]]:
-        """Return what a row's answer goes by, and the keys of the rows near it that repeat that; its own among them."""
-        row = answers.find_row(link.connection(), tenant, key)
-        if row is None:
-            return b"", []
+    def _answered_alike(self, link: Link, tenant: Tenant, row: answers.StoredRow) -> list[bytes]:
+        """Return the keys of the rows near a row that are known to have its answer."""
         name = (tenant.id, row.partition, row.embedder_id)
-        near = self._nearest(link, tenant, name, vector_of(row.kept), DOUBTED_MAX, COSINE_MIN)
-        return row.answer, [key, *(one.key for one in near if one.repeats == row.answer)]
+        near = self._nearest(link, tenant, name, vector_of(row.kept), ALIKE_MAX, COSINE_MIN)
+        return [one.key for one in near if one.answer == row.answer]
 
     def _bring_up_to_date(
         self, connection: apsw.Connection, copy: _Copy, tenant: Tenant, name: _Name, embedder: int
@@ -393,7 +398,15 @@ class SqliteIndex:
         neighbours: list[Neighbour] = []
         arrays, now, passed = copy.arrays, self._clock.now(), set[int]()
         while arrays is not None and len(neighbours) < limit:
-            found = arrays.search(vector, now, limit + len(passed), passed)
+            is_barred_place = passed and not neighbours
+            found = arrays.search(vector, now, (ALIKE_MAX if is_barred_place else 0) + limit + len(passed), passed)
+            if not found:
+                break
+            if is_barred_place:
+                # Here an answer was reported. All rows that have it would be read, some at a time, before another is found.
+                barred = self._barred(connection, [arrays.id_at(position) for position, _ in found], now)
+                passed.update(position for position, _ in found if arrays.id_at(position) in barred)
+                found = [each for each in found if each[0] not in passed][:limit]
             rows = self._rows_at(connection, [arrays.id_at(position) for position, _ in found], now)
             for position, cosine in found:
                 passed.add(position)
@@ -407,8 +420,6 @@ class SqliteIndex:
                 kept = None if is_quarantined else self._read(tenant, stored, key, name, normal)
                 if kept is not None:
                     neighbours.append(kept.as_neighbour(bytes(key), cosine, stored_at))
-            if not found:
-                break
         return neighbours
 
     def _rows_at(self, connection: apsw.Connection, ids: list[int], now: float) -> dict[int, tuple[Any, ...]]:
@@ -419,6 +430,10 @@ class SqliteIndex:
             values = (now, *some, *[None] * (_FOUND_ROWS - len(some)))
             rows.update((row[0], row[1:]) for row in all_rows(connection, _FOUND, values))
         return rows
+
+    def _barred(self, connection: apsw.Connection, ids: list[int], now: float) -> set[int]:
+        """Return which of these rows are in quarantine."""
+        return {row_id for (row_id,) in all_rows(connection, _BARRED, (json.dumps(ids), now))}
 
     def _read(self, tenant: Tenant, stored: Any, key: Any, name: _Name, normal: Any) -> Kept | None:
         try:

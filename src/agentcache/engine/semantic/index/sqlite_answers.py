@@ -13,6 +13,8 @@ import apsw
 import msgspec
 
 from agentcache.engine.entries import Tenant
+from agentcache.engine.semantic.index import sqlite_layout as layout
+from agentcache.engine.semantic.index.port import reason_to_follow, went_with
 from agentcache.engine.semantic.index.rows import Kept, Unreadable, pack_kept, unpack
 from agentcache.engine.stores.sqlite_file import all_rows
 
@@ -69,15 +71,49 @@ def repeat(connection: apsw.Connection, tenant: Tenant, key: bytes, other: bytes
         _set_repeats(connection, tenant, row, repeated.answer)
 
 
-def forget(connection: apsw.Connection, tenant: Tenant, keys: Sequence[bytes], answer: bytes) -> None:
-    """Let the rows of these keys that have an answer repeat nobody."""
+def quarantine(
+    connection: apsw.Connection, tenant: Tenant, key: bytes, until: float, reason: str, now: float
+) -> StoredRow | None:
+    """Put a key into quarantine, and whatever its answer goes by; return its row as it was.
+
+    With both, what is added from now on with that answer follows.
+    """
+    row = find_row(connection, tenant, key)
+    layout.put_in_quarantine(connection, tenant.id, key, until, reason, now)
+    if row is not None:
+        take_along(connection, tenant, [row.answer], row, until, now)
+        _set_repeats(connection, tenant, row, b"")
+    return row
+
+
+def take_along(
+    connection: apsw.Connection, tenant: Tenant, keys: Sequence[bytes], row: StoredRow, until: float, now: float
+) -> None:
+    """Have the rows of these keys go into quarantine with a row, as far as they have its answer still."""
     for key in keys:
-        row = find_row(connection, tenant, key)
-        if row is not None and row.kept.repeats == answer:
-            _set_repeats(connection, tenant, row, b"")
+        other = find_row(connection, tenant, key)
+        if key == row.key or (key != row.answer and (other is None or other.answer != row.answer)):
+            continue
+        if layout.find_quarantine(connection, tenant.id, key, now) is None:
+            layout.put_in_quarantine(connection, tenant.id, key, until, went_with(row.key), now)
+        if other is not None:
+            _set_repeats(connection, tenant, other, b"")
+
+
+def follow(connection: apsw.Connection, tenant: Tenant, key: bytes, other: bytes, now: float) -> None:
+    """Have the row of a key, which was just added and repeats another one, go where that one is in quarantine."""
+    row, found = find_row(connection, tenant, key), layout.find_quarantine(connection, tenant.id, other, now)
+    if row is None or found is None:
+        return
+    until, reason = found
+    if layout.find_quarantine(connection, tenant.id, key, now) is None:
+        layout.put_in_quarantine(connection, tenant.id, key, until, reason_to_follow(other, reason), now)
+    _set_repeats(connection, tenant, row, b"")
 
 
 def _set_repeats(connection: apsw.Connection, tenant: Tenant, row: StoredRow, repeats: bytes) -> None:
+    if row.kept.repeats == repeats:
+        return
     kept = msgspec.structs.replace(row.kept, repeats=b"" if repeats == row.key else repeats)
     stored = pack_kept(tenant, kept, row.key, row.partition, row.embedder_id, row.normal_digest)
     connection.execute("UPDATE rows SET kept = ? WHERE id = ?", (stored, row.id))

@@ -103,6 +103,25 @@ def insert_row(connection: apsw.Connection, tenant_id: str, row: IndexRow, kept:
         delete_oldest(connection, "place = ?", place, 2)
 
 
+def put_in_quarantine(
+    connection: apsw.Connection, tenant_id: str, key: bytes, until: float, reason: str, at: float
+) -> None:
+    """Put a key into quarantine; replaces an earlier one."""
+    tenant = ensure_tenant(connection, tenant_id)
+    connection.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?)", (tenant, key, until, reason, at))
+
+
+def find_quarantine(connection: apsw.Connection, tenant_id: str, key: bytes, now: float) -> tuple[float, str] | None:
+    """Return until when and why a key is in quarantine; None where it is in none."""
+    query = (
+        "SELECT q.until, q.reason FROM quarantine q JOIN tenants t ON t.number = q.tenant WHERE t.id = ? AND q.key = ?"
+    )
+    for until, reason in all_rows(connection, query, (tenant_id, key)):
+        if until > now:
+            return until, reason
+    return None
+
+
 def delete_rows(connection: apsw.Connection, where: str, values: Sequence[object]) -> int:
     """Delete rows, keep the counts of tenants and partitions true, and return how many there were."""
     gone = all_rows(connection, f"DELETE FROM rows WHERE {where} RETURNING tenant, place", tuple(values))  # noqa: S608 - conditions of our own

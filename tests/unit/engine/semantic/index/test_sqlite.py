@@ -215,3 +215,20 @@ async def test_copies_stay_within_their_memory(index: SqliteIndex, monkeypatch: 
     assert len(index._copies) < 20
     found = await index.nearest(tenant, digest("partition", "0"), EMBEDDER, direction("row 0"))
     assert len(found) == 1, "what was dropped is read again"
+
+
+async def test_the_nearest_go_into_quarantine_with_a_row_and_what_lies_behind_them_is_found(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "ALIKE_MAX", 4)
+    asked, first = direction("asked"), digest("key", "0")
+    for number in range(20):
+        repeats = first if 0 < number < 10 else b""
+        await index.add(SEALED, make_row(f"{number}", near(asked, 0.99 - number / 100, f"{number}"), repeats=repeats))
+    await index.quarantine(SEALED, first, until=None, reason="reported")
+    assert await keys(index, SEALED, "asked") == [digest("key", f"{number}") for number in (5, 6, 7)]
+    for number in range(5, 18):
+        await index.quarantine(SEALED, digest("key", f"{number}"), until=None, reason="reported")
+    assert await keys(index, SEALED, "asked") == [digest("key", "18"), digest("key", "19")]
+    await index.release(SEALED, first)
+    assert await keys(index, SEALED, "asked") == [digest("key", f"{number}") for number in (0, 1, 2)]
