@@ -17,7 +17,7 @@ test-release: ## run it with what takes long, and with higher numbers
 pictures: ## keep pictures of every page, wide and narrow, light and dark, in build/screenshots
 	@scripts/pictures
 
-check: ## lint, format, types, import layers, migrations, generated pages
+check: ## lint, format, types, import layers, migrations, generated pages, rules of the tree
 	@scripts/check
 
 demo: ## start the server with a bundled fake provider and show what the cache saves

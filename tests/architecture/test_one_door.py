@@ -116,35 +116,32 @@ def inexact_arithmetic(path, tree):
             yield f"{path}:{node.lineno} divides; use divmod or Decimal"
 
 
-def findings(check, only=None):
-    files = [(path.relative_to(PACKAGE).as_posix(), ast.parse(text_of(path))) for path in python_files("src")]
-    assert len(files) > 20
-    return [found for path, tree in files if only is None or path == only for found in check(path, tree)]
+@pytest.fixture(scope="module")
+def trees():
+    """All source files, parsed once; let go after these tests."""
+    found = {path.relative_to(PACKAGE).as_posix(): ast.parse(text_of(path)) for path in python_files("src")}
+    assert len(found) > 20
+    return found
 
 
 @pytest.mark.parametrize(
     "check", [forbidden_imports, opened_connections, banned_calls], ids=lambda check: check.__name__
 )
-def test_the_source_has_no(check):
-    found = findings(check)
+def test_the_source_has_no(check, trees):
+    found = [one for path, tree in trees.items() for one in check(path, tree)]
     assert found == []
     # Without connections of anybody else's there is one door (S12); the rest must not be called at all (L8).
     scenario = "L8" if check is banned_calls else "S12"
-    record(
-        f"{scenario} {check.__name__.replace('_', ' ')}", violations=len(found), files=len(list(python_files("src")))
-    )
+    record(f"{scenario} {check.__name__.replace('_', ' ')}", violations=len(found), files=len(trees))
 
 
-def test_money_is_exact():
-    assert findings(inexact_arithmetic, "kit/money.py") == []
+def test_money_is_exact(trees):
+    assert list(inexact_arithmetic("kit/money.py", trees["kit/money.py"])) == []
 
 
-def test_every_exception_is_still_needed():
+def test_every_exception_is_still_needed(trees):
     calls = {
-        (path.relative_to(PACKAGE).as_posix(), called(node))
-        for path in python_files("src")
-        for node in ast.walk(ast.parse(text_of(path)))
-        if isinstance(node, ast.Call)
+        (path, called(node)) for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.Call)
     }
     assert set(MAY_OPEN) <= calls
 
