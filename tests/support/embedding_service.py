@@ -23,6 +23,8 @@ class EmbeddingService:
         self.vector_of: Callable[[str], Any] = lambda text: direction(f"{self.model} {text}", self.dimensions)
         #: More texts in one request are refused, or wait until `released`.
         self.texts_max = self.texts_at_once = 1000
+        #: What holds one of these is refused.
+        self.refused: frozenset[str] = frozenset()
         self.requests: list[dict[str, Any]] = []
         self.authorization: list[str] = []
         self.released = threading.Event()
@@ -50,7 +52,7 @@ class EmbeddingService:
             return
         while len(asked["input"]) > self.texts_at_once and not self.released.is_set():
             await asyncio.sleep(0.01)
-        is_refused = self.answers == "error" or len(asked["input"]) > self.texts_max
+        is_refused = self.answers == "error" or len(asked["input"]) > self.texts_max or self.refused & {*asked["input"]}
         status, answer = (500, b"{}") if is_refused else (200, self._answer(asked))
         await send(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}

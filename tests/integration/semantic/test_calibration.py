@@ -89,14 +89,14 @@ def test_cosines_that_run_high_are_read_on_the_built_in_scale(team, service):
 
 
 def test_until_it_is_calibrated_nothing_is_served_by_it_and_nobody_waits(team, service):
-    service.texts_max = 4
+    service.refused = frozenset(load_pairs().texts[100:101])
     first = team.send(ASKED)
     team.gateway.run(team.gateway.tier.settle())
     assert text(team.send(ANOTHER_SPELLING)) == text(first), "by its normal form, which takes no vector"
     again = team.send(NEAR)
     assert (result(again), reason(again), again.status_code) == ("skipped", "uncalibrated", 200)
     assert not list(team.gateway.settings.calibrations_dir.glob("*"))
-    service.texts_max, service.texts_at_once = 1000, 4
+    service.refused, service.texts_at_once = frozenset(), 4
     assert reason(team.send("Which planets have rings?")) == "uncalibrated", "it rests after a failure"
     team.gateway.run(team.gateway.tier.settle())
     assert not list(team.gateway.settings.calibrations_dir.glob("*"))
@@ -109,6 +109,17 @@ def test_until_it_is_calibrated_nothing_is_served_by_it_and_nobody_waits(team, s
     assert text(team.send("What is a way to reset my password?")) in (text(first), text(again)), (
         "of what was asked before"
     )
+
+
+def test_a_service_that_takes_few_texts_at_once_is_calibrated_by_few_at_once(team, service):
+    # Fewer than three it cannot refuse: what tells models apart is asked with the first text.
+    service.texts_max = 3
+    calibrated(team)
+    texts = load_pairs().texts
+    asked = [request["input"] for request in service.requests if request["input"][0] in texts]
+    assert [len(some) for some in asked] == [8, 4, *[2] * (len(texts) // 2)]
+    assert team.gateway.tier._embedder.breaker.opened == 0
+    assert result(team.send(NEAR)) == "hit"
 
 
 def test_a_model_is_calibrated_once_for_all_workers_and_restarts(service, tmp_path, provider):
@@ -129,10 +140,10 @@ def test_a_model_is_calibrated_once_for_all_workers_and_restarts(service, tmp_pa
 
 def test_every_field_of_the_log_is_allowed(team, service):
     with structlog.testing.capture_logs() as told:
-        service.texts_max = 4
+        service.refused = frozenset(load_pairs().texts[:1])
         team.send(ASKED)
         team.gateway.run(team.gateway.tier.settle())
-        service.texts_max = 1000
+        service.refused = frozenset()
         team.gateway.clock.move(60)
         team.send(NEAR)
         team.gateway.run(team.gateway.tier.settle())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vecto
 from agentcache.kit.clock import Clock
 from agentcache.kit.logs import get_logger
 
-#: Texts in one call: a service takes as many, and a model in this process is kept from other texts for a moment only.
+#: Texts in one call: most services take as many, and a model in this process is kept from other texts for a moment only.
 BATCH: Final = 8
+_ALONE: Final = "Is the embedder well?"
 #: A batch may take so long; nobody waits for it.
 _BATCH_SECONDS: Final = 30.0
 #: After a failure so long until the next try, and twice as long after each further one.
@@ -38,6 +39,8 @@ class Calibrator:
         self._folder = folder
         self._clock = clock
         self._known: dict[str, Calibration] = {}
+        #: Fewer once a service has refused as many.
+        self._batch = BATCH
         self._task: asyncio.Task[None] | None = None
         self._pause_seconds = _PAUSE_SECONDS
         self._paused_until = float("-inf")
@@ -100,8 +103,8 @@ class Calibrator:
     async def _made(self, embedder_id: str) -> Calibration:
         chosen = load_pairs()
         texts, vectors = chosen.texts, list[Vector]()
-        for start in range(0, len(texts), BATCH):
-            vectors += await self._embedder.embed(texts[start : start + BATCH], seconds=_BATCH_SECONDS)
+        while len(vectors) < len(texts):
+            vectors += await self._some_of(texts[len(vectors) : len(vectors) + self._batch])
             if self._embedder.id != embedder_id:
                 raise EmbedderUnavailable("the embedder became another model while it was calibrated")
         at = dict(zip(texts, vectors, strict=True))
@@ -120,6 +123,19 @@ class Calibrator:
         else:
             _log.info("embedder_calibrated", model=embedder_id, reason=agreement.told)
         return made
+
+    async def _some_of(self, texts: Sequence[str]) -> list[Vector]:
+        """Return the vectors of these texts, or of the first ones where they are too many at once."""
+        while True:
+            try:
+                return await self._embedder.embed(texts, seconds=_BATCH_SECONDS)
+            except EmbedderUnavailable:
+                if len(texts) == 1:
+                    raise
+            # Who refuses many answers to one, and who is away does not. It tells the breaker, too, which opens after two failures.
+            await self._embedder.embed([_ALONE], seconds=_BATCH_SECONDS)
+            self._batch = len(texts) // 2
+            texts = texts[: self._batch]
 
 
 @contextlib.asynccontextmanager
