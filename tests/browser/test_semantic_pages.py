@@ -1,17 +1,18 @@
-"""Semantic look-ups walked as an admin would: shadow, evidence, a bad hit, quarantine and out of it, the playground."""
+"""Semantic look-ups walked as an admin would: shadow, judges, evidence, a bad hit, quarantine and out of it, the playground."""
 
 from __future__ import annotations
 
+import httpx2 as httpx
 from playwright.sync_api import expect
 
 from tests.support.browser.near_questions import leave_near_questions
 from tests.support.browser.people import program_of
 from tests.support.browser.team_member import notices, wait_until
-from tests.support.browser.visitor import Visitor
 from tests.support.semantic_models import lend_models
 
 #: One word, longer than any window is wide, as namespaces and prompts may be.
 LONG = "w" * 128
+CREDENTIAL = {"credential": "sk-of-the-team-8Qz4"}
 PAIRS = (
     (LONG * 4, f"{LONG} كيف أعيد تعيين كلمة السر؟"),
     ("How do I reset my password?", "how can i reset the password"),
@@ -23,7 +24,7 @@ PAIRS = (
 )
 
 
-def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspect):
+def test_shadow_is_begun_and_prompts_are_compared_on_the_playground(visit, sqlite_site, inspect):
     ada = visit(sqlite_site).sign_up()
     page = ada.open("/dashboard/semantic")
     inspect(page, "semantic-empty")
@@ -37,37 +38,6 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     notices(page, "Every other namespace: kept")
     inspect(ada.open("/dashboard/semantic/hits"), "semantic-hits-empty")
     inspect(ada.open("/dashboard/semantic/quarantine"), "semantic-quarantine-empty")
-    page = ada.open("/dashboard/semantic/judges")
-    expect(page.get_by_role("link", name="Keep a credential")).to_be_visible()
-    with program_of(ada) as program:
-        team_id = program.get("/api/teams").json()[0]["team"]["id"]
-        program.put("/api/credentials/openai", json={"credential": "sk-of-the-team-8Qz4"}).raise_for_status()
-    ada.open("/dashboard/semantic/judges")
-    inspect(page, "semantic-judges-empty")
-    page.get_by_role("link", name="Have a judge asked").click()
-    ada.fill(model="nobody-knows")
-    ada.press("Save")
-    expect(page.locator(".field-error")).to_contain_text("price of this model is not known")
-    inspect(page, "semantic-judge-wrong")
-    ada.fill(model="gpt-4o-mini")
-    ada.press("Save")
-    notices(page, "The judge of every other namespace: kept")
-    _name_one_at_length(ada)
-    ada.open("/dashboard/semantic/judges")
-    inspect(page, "semantic-judges")
-    request_id = leave_near_questions(sqlite_site, team_id, PAIRS)[0]
-    wait_until(page, "/dashboard/semantic", lambda page: page.locator(".chart").count() == 2)
-    expect(page.locator("main")).to_contain_text("would have been hits")
-    inspect(page, "semantic")
-    inspect(ada.open("/dashboard/semantic/hits"), "semantic-hits")
-    wait_until(page, f"/dashboard/requests/{request_id}", lambda page: page.locator("#near-question").count() == 1)
-    inspect(page, "request-semantic")
-    page.get_by_role("button", name="Report a bad hit").click()
-    notices(page, "The entry answers no near questions any more")
-    inspect(ada.open("/dashboard/semantic/quarantine"), "semantic-quarantine")
-    page.get_by_role("button", name="Release").click()
-    notices(page, "may answer near questions again")
-    inspect(ada.open("/dashboard/semantic/judges/of/*/remove"), "semantic-judge-remove")
     ada.open("/dashboard/semantic/settings/*/remove")
     inspect(page, "semantic-remove")
     # That the first pair waits for a model to be made is tried without a browser.
@@ -84,8 +54,53 @@ def test_shadow_evidence_a_bad_hit_and_the_playground(visit, sqlite_site, inspec
     expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
 
 
-def _name_one_at_length(ada: Visitor) -> None:
+def test_a_judge_is_set_and_taken_out(visit, sqlite_site, inspect):
+    ada = visit(sqlite_site).sign_up()
+    page = ada.open("/dashboard/semantic/judges")
+    expect(page.get_by_role("link", name="Keep a credential")).to_be_visible()
     with program_of(ada) as program:
-        program.put(f"/api/semantics/settings/{LONG}", json={"mode": "shadow"}).raise_for_status()
-        judge = {"provider": "openai", "model": "gpt-4o-mini", "daily_budget_usd": "1"}
-        program.put(f"/api/semantics/judges/{LONG}", json=judge).raise_for_status()
+        program.put("/api/credentials/openai", json=CREDENTIAL).raise_for_status()
+    ada.open("/dashboard/semantic/judges")
+    inspect(page, "semantic-judges-empty")
+    page.get_by_role("link", name="Have a judge asked").click()
+    ada.fill(model="nobody-knows")
+    ada.press("Save")
+    expect(page.locator(".field-error")).to_contain_text("price of this model is not known")
+    inspect(page, "semantic-judge-wrong")
+    ada.fill(model="gpt-4o-mini")
+    ada.press("Save")
+    notices(page, "The judge of every other namespace: kept")
+    with program_of(ada) as program:
+        _set_up(program)
+    ada.open("/dashboard/semantic/judges")
+    inspect(page, "semantic-judges")
+    inspect(ada.open("/dashboard/semantic/judges/of/*/remove"), "semantic-judge-remove")
+
+
+def test_evidence_a_bad_hit_and_its_quarantine(visit, sqlite_site, inspect):
+    ada = visit(sqlite_site).sign_up()
+    page = ada.page
+    with program_of(ada) as program:
+        team_id = program.get("/api/teams").json()[0]["team"]["id"]
+        program.put("/api/credentials/openai", json=CREDENTIAL).raise_for_status()
+        _set_up(program, "*")
+        _set_up(program)
+    request_id = leave_near_questions(sqlite_site, team_id, PAIRS)[0]
+    wait_until(page, "/dashboard/semantic", lambda page: page.locator(".chart").count() == 2)
+    expect(page.locator("main")).to_contain_text("would have been hits")
+    inspect(page, "semantic")
+    inspect(ada.open("/dashboard/semantic/hits"), "semantic-hits")
+    wait_until(page, f"/dashboard/requests/{request_id}", lambda page: page.locator("#near-question").count() == 1)
+    inspect(page, "request-semantic")
+    page.get_by_role("button", name="Report a bad hit").click()
+    notices(page, "The entry answers no near questions any more")
+    inspect(ada.open("/dashboard/semantic/quarantine"), "semantic-quarantine")
+    page.get_by_role("button", name="Release").click()
+    notices(page, "may answer near questions again")
+
+
+def _set_up(program: httpx.Client, namespace: str = LONG) -> None:
+    """Give a namespace settings and a judge."""
+    program.put(f"/api/semantics/settings/{namespace}", json={"mode": "shadow"}).raise_for_status()
+    judge = {"provider": "openai", "model": "gpt-4o-mini", "daily_budget_usd": "1"}
+    program.put(f"/api/semantics/judges/{namespace}", json=judge).raise_for_status()
