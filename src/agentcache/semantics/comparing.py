@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from agentcache.engine.semantic.alignment import ALIGNMENT
 from agentcache.engine.semantic.eligibility import unfit
 from agentcache.engine.semantic.features import FEATURES, pair_features
 from agentcache.engine.semantic.interaction import kept_interaction
@@ -20,12 +21,15 @@ from agentcache.engine.semantic.settings import (
 from agentcache.engine.semantic.texts import analyse
 from agentcache.engine.semantic.verifier import PLACED_FEATURES, load_verifier
 from agentcache.engine.semantic.vetoes import question_veto
+from agentcache.engine.semantic.word_vectors import word_vectors
 from agentcache.semantics.errors import InvalidSemantics
 from agentcache.semantics.measuring import measure
 
 PROMPT_CHARS_MAX: Final = 4_000
 #: Known only where there is an embedder.
 _OF_COSINE: Final = frozenset({"cosine", "margin"})
+#: Known only where words have vectors: else these are what they are of the same words.
+_OF_WORD_VECTORS: Final = frozenset(ALIGNMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +136,9 @@ def compare(asked: str, stored: str, settings: SemanticSettings = OFF) -> Compar
     trap, signals = trap_in(values), None
     if measured.cosine is None:
         score = None
+        unknown = _OF_COSINE if word_vectors() is not None else _OF_COSINE | _OF_WORD_VECTORS
         features = [
-            FeatureValue(name, value, None)
-            for name, value in zip(FEATURES, values, strict=True)
-            if name not in _OF_COSINE
+            FeatureValue(name, value, None) for name, value in zip(FEATURES, values, strict=True) if name not in unknown
         ]
     else:
         score = verifier.judge(ours, theirs, values)

@@ -122,11 +122,11 @@ class PairForm(forms.Form):
     """Two prompts to compare."""
 
     stored = forms.CharField(
-        label="Asked before", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3}),
+        label="Asked before", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3, "class": "grows"}),
         help_text="Its answer is in the cache.",
     )  # fmt: skip
     asked = forms.CharField(
-        label="Asked now", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3}),
+        label="Asked now", max_length=PROMPT_CHARS_MAX, widget=forms.Textarea(attrs={"rows": 3, "class": "grows"}),
         help_text="May it get that answer?",
     )  # fmt: skip
     namespace = forms.ChoiceField(

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agentcache.analytics import queries as analytics
@@ -381,6 +382,8 @@ def playground(request: TeamRequest) -> HttpResponse:
 
 def _compared(found: Comparison) -> dict[str, Any]:
     tone, word, sentence = words.VERDICTS[found.verdict]
+    veto = words.VETOES.get(found.veto, found.veto) if found.veto else ""
+    is_vetoed = found.verdict == "vetoed"
     left_out = [
         (which, words.LEFT_OUT.get(reason, reason))
         for which, reason in (
@@ -391,13 +394,15 @@ def _compared(found: Comparison) -> dict[str, Any]:
     ]
     return {
         "found": found,
-        "verdict": {"tone": tone, "word": word, "sentence": sentence},
+        "verdict": {"tone": tone, "word": word, "sentence": sentence.format(veto=capfirst(veto))},
         "left_out": left_out,
-        "veto": words.VETOES.get(found.veto, found.veto) if found.veto else "",
-        "trap": words.feature(found.trap) if found.trap else "",
+        "veto": "" if is_vetoed else veto,
+        "trap": words.feature(found.trap) if found.trap and not is_vetoed else "",
+        "score_note": "of the verifier; the veto comes before it" if is_vetoed else "of the verifier",
         "cosine_note": f"the plain rule of {found.cosine_threshold:g} would {'' if found.is_cosine_hit else 'not '}have served it",
         "agreement": AGREEMENT_UNKNOWN,
         "risk_note": f"risk, from a score of {found.threshold:.3f} on" if found.threshold is not None else "",
+        "features_lead": words.FEATURES_LEAD if found.score is not None else words.FEATURES_LEAD_UNSCORED,
         "features": [_shown(one) for one in found.features if one.value or one.effect],
         "silent": [_shown(one) for one in found.features if not one.value and not one.effect],
     }

@@ -87,7 +87,7 @@ LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType({
 VETOES: Final[Mapping[str, str]] = MappingProxyType({
     "numbers": "a number is another one",
     "literals": "code, an address, a file or quoted words differ",
-    "surplus": "one says far more than the other",
+    "surplus": "one says far more than the other, and so may ask for more",
 })  # fmt: skip
 
 #: What decided on a near question -> in words.
@@ -113,7 +113,7 @@ JUDGE_TROUBLES: Final[Mapping[str, str]] = MappingProxyType({
     "store_unavailable": "The cache could not be read.",
 })  # fmt: skip
 
-#: Verdict of a comparison -> tone, word, sentence.
+#: Verdict of a comparison -> tone, word, sentence; `{veto}` stands for why a pair is vetoed.
 VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
     "same": ("good", "One question", "Both have one normal form, so the stored answer is served in every mode but off and shadow."),
     "hit_safe": ("good", "Hit", "The score is at or above the safe threshold: served in the modes safe and balanced."),
@@ -134,10 +134,16 @@ VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
         "warn", "No hit with this embedder",
         "The score would do, but the embedder tells like questions from the same ones too badly to be served by: the provider is asked.",
     ),
-    "vetoed": ("bad", "No hit", "A literal differs. No score outweighs that: the provider is asked."),
+    "vetoed": ("bad", "No hit", "{veto}. No score outweighs that: the provider is asked."),
     "left_out": ("quiet", "Not looked up", "Prompts like this take no part: the provider is asked."),
     "unknown": ("quiet", "No score", "Without an embedder whose cosine can be read there is no score."),
 })  # fmt: skip
+
+#: What stands above the features of a pair, with a score and without one.
+FEATURES_LEAD: Final = (
+    "How the prompts differ, and by how much log-odds that moved the score; what moved it most is first."
+)
+FEATURES_LEAD_UNSCORED: Final = "How the prompts differ. There is no score that this could have moved."
 
 #: Feature -> what it measures. One that is not named is shown by its name.
 FEATURES: Final[Mapping[str, str]] = MappingProxyType({
