@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
-from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vector
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Meanwhile, Vector
 from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
 from agentcache.gateway.semantic import building
 from tests.support.near import NearGateway, NearTeam, result, text
@@ -35,12 +35,16 @@ class Service:
         self.trouble = ""
         self.asked = 0
 
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
         self.asked += 1
         if self.trouble == "down":
             raise EmbedderUnavailable("the service refuses")
         if self.trouble == "slow":
             await asyncio.sleep(1.0)
+        if meanwhile is not None:
+            meanwhile()
         return [self._vector(one) for one in texts]
 
     def _vector(self, one: str) -> Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from agentcache.engine.semantic.lexicon import lexicon
@@ -25,6 +26,7 @@ _TURN: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LETTERS: Final = re.compile(r"[^\W\d_]")
+_WORD: Final = re.compile(r"[^\W_]+")
 _FOREIGN: Final = frozenset(
     """der die das und nicht ich ist wie kann eine für el los las una por qué cómo para está le les des une est comment pourquoi dans avec
     che il gli perché come quanto não uma como você het een niet van hoe och är inte jak nie się czy""".split()
@@ -38,15 +40,30 @@ def unfit(
 
     The words are `empty`, `long` (over `TOKENS_MAX` of the embedder's tokens), `conversation`, `time-bound` and `not-english`.
     """
-    if not text.words:
+    return _reason(text.raw, text.words, token_count, allows_time_bound, is_multilingual)
+
+
+def seems_unfit(prompt: str, *, token_count: int, allows_time_bound: bool = False, is_multilingual: bool = False) -> bool:
+    """Tell at a glance, in a fifth of the time that an analysis takes, whether `unfit` will refuse a prompt.
+
+    It goes by the words as they are written, so that it can be mistaken either way; only `unfit` decides.
+    """
+    words = _WORD.findall(prompt.lower())
+    return _reason(prompt, words, token_count, allows_time_bound, is_multilingual) is not None
+
+
+def _reason(
+    raw: str, words: Sequence[str], token_count: int, allows_time_bound: bool, is_multilingual: bool  # noqa: FBT001
+) -> str | None:
+    if not words:
         return "empty"
     if token_count > TOKENS_MAX:
         return "long"
-    if holds_turns(text.raw):
+    if holds_turns(raw):
         return "conversation"
-    if not allows_time_bound and (not TIME_BOUND.isdisjoint(text.words) or _PHRASES.search(text.raw)):
+    if not allows_time_bound and (not TIME_BOUND.isdisjoint(words) or _PHRASES.search(raw)):
         return "time-bound"
-    if not is_multilingual and not is_english(text):
+    if not is_multilingual and not _is_english(raw, words):
         return "not-english"
     return None
 
@@ -63,12 +80,13 @@ def holds_turns(raw: str) -> bool:
     return begun > 0 and said + bool(raw[begun:].strip()) > 1
 
 
-def is_english(text: Text) -> bool:
+def _is_english(raw: str, words: Sequence[str]) -> bool:
     """Tell whether a prompt reads as English: Latin letters, and some words that are frequent in English."""
-    letters = _LETTERS.findall(text.raw)
-    if sum(letter.isascii() for letter in letters) < 0.9 * len(letters):
-        return False
-    words = [word for word in text.words if word[0].isalpha()]
+    if not raw.isascii():
+        letters = _LETTERS.findall(raw)
+        if sum(letter.isascii() for letter in letters) < 0.9 * len(letters):
+            return False
+    words = [word for word in words if word[0].isalpha()]
     if not words:
         return True
     foreign = sum(word in _FOREIGN for word in words)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 from agentcache.engine.entries import Entry, Tenant
 from agentcache.engine.keys import KeyMaterial
 from agentcache.engine.semantic.analyses import recall
 from agentcache.engine.semantic.calibration.fitting import Scale
-from agentcache.engine.semantic.eligibility import unfit
+from agentcache.engine.semantic.eligibility import seems_unfit, unfit
 from agentcache.engine.semantic.embedders.port import Embedder, Vector
 from agentcache.engine.semantic.features import pair_features
 from agentcache.engine.semantic.index.port import Neighbour
 from agentcache.engine.semantic.interaction import kept_interaction, kept_interactions
+from agentcache.engine.semantic.normalising import normalised
 from agentcache.engine.semantic.partition import NoQuestion, Question, normal_digest, partition_of, question_of
 from agentcache.engine.semantic.risk_rule import RiskRule, may_open, signals_of, trap_in
 from agentcache.engine.semantic.settings import (
@@ -215,33 +216,81 @@ HELD: Final = {
 }
 
 
+class Unfit(Exception):
+    """The question is of an excluded kind; its `reason` is a word of `eligibility.unfit`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 def prepare(asking: Asking, embedder: Embedder, verifier: Verifier) -> Look:
-    """Take a request apart; a look-up without a `text` is over, and its `result` says why."""
-    settings = asking.settings
+    """Take a request apart and analyse its question; a look-up without a `question` is over, and its `result` says why."""
+    look = take_apart(asking, embedder, verifier)
+    if look.question is not None:
+        try:
+            take_in(look, embedder)
+        except Unfit as wrong:
+            return refused(look, wrong)
+    return look
+
+
+def take_apart(asking: Asking, embedder: Embedder, verifier: Verifier) -> Look:
+    """Take a request apart, its question not analysed yet; a look-up without a `question` is over, and its `result` says why."""
     rule = asking.rule
     look = Look(asking, "none", threshold=asking.threshold(verifier))
     if rule is not None:
         look.risk_limit, look.is_opened = rule.limit, rule.opens
     question = question_of(
-        asking.endpoint, asking.body, asking.material.body, allows_temperature=settings.allows_temperature
+        asking.endpoint, asking.body, asking.material.body, allows_temperature=asking.settings.allows_temperature
     )
     if isinstance(question, NoQuestion):
         look.result = f"unfit:{question.reason}"
         return look
-    text = analyse(question.text)
-    reason = unfit(
-        text,
-        token_count=embedder.count_tokens(question.text),
-        allows_time_bound=settings.allows_time_bound,
-        is_multilingual=embedder.is_multilingual,
-    )
-    if reason is not None:
-        look.result = f"unfit:{reason}"
-        return look
-    look.question, look.text = question, text
+    look.question = question
     look.partition = partition_of(asking.tenant, asking.material, question.rest)
-    look.normal_digest = normal_digest(asking.tenant, text.normal)
+    look.normal_digest = normal_digest(asking.tenant, normalised(question.text))
     return look
+
+
+def seems_refused(look: Look, embedder: Embedder) -> bool:
+    """Tell at a glance whether `take_in` will refuse the question: mostly, not always."""
+    assert look.question is not None
+    return seems_unfit(look.question.text, **_fitness(look, embedder))
+
+
+def take_in(look: Look, embedder: Embedder) -> None:
+    """Analyse the question, unless that was done; raises `Unfit`."""
+    if look.text is not None:
+        return
+    assert look.question is not None
+    text = analyse(look.question.text)
+    reason = unfit(text, **_fitness(look, embedder))
+    if reason is not None:
+        raise Unfit(reason)
+    look.text = text
+
+
+def refused(look: Look, wrong: Unfit) -> Look:
+    """Return the look-up of a question that is of an excluded kind: nothing of it is kept."""
+    return Look(look.asking, f"unfit:{wrong.reason}", look.threshold, look.risk_limit, look.is_opened)
+
+
+class _Fitness(TypedDict):
+    """What tells beside the words whether a question is fit."""
+
+    token_count: int
+    allows_time_bound: bool
+    is_multilingual: bool
+
+
+def _fitness(look: Look, embedder: Embedder) -> _Fitness:
+    assert look.question is not None
+    return {
+        "token_count": embedder.count_tokens(look.question.text),
+        "allows_time_bound": look.asking.settings.allows_time_bound,
+        "is_multilingual": embedder.is_multilingual,
+    }
 
 
 def judge(

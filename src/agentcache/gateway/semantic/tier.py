@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from agentcache.engine.entries import EntryMeta, Tenant
 from agentcache.engine.freshness import may_serve
 from agentcache.engine.semantic.calibration.calibrator import Calibrator
-from agentcache.engine.semantic.embedders.port import Embedder, Vector
+from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, Vector
 from agentcache.engine.semantic.index.port import COSINE_MIN, IndexUnavailable, Neighbour, NeighbourIndex
 from agentcache.engine.semantic.settings import SemanticMode, settings_for
 from agentcache.engine.semantic.verifier import Verifier
@@ -34,9 +35,13 @@ from agentcache.gateway.semantic.looking import (
     Asking,
     Candidate,
     Look,
+    Unfit,
     judge,
-    prepare,
+    refused,
     result_of,
+    seems_refused,
+    take_apart,
+    take_in,
 )
 from agentcache.gateway.semantic.replies import near_headers, passed_headers
 from agentcache.gateway.semantic.reported import Served, ServedRecently
@@ -189,26 +194,43 @@ class SemanticTier:
 
     async def look(self, asking: Asking, seconds: float | None = None) -> Look:
         """Look a request up; raises what the parts raise. `seconds` bounds the embedding."""
-        look = prepare(asking, self._embedder, self.verifier)
-        if look.question is None or look.text is None:
+        look = take_apart(asking, self._embedder, self.verifier)
+        if look.question is None:
             return look
-        found = await self._normalised(look)
-        if found is not None:
-            look.candidates = [found]
-        elif self._calibrator is not None and self._calibrator.is_busy:
-            # Its vector would wait behind the texts that are embedded, beyond its budget; nothing could be served by it.
-            look.held, look.result = UNCALIBRATED, "skipped"
-            return look
-        else:
-            (look.vector,) = await self._embedder.embed([look.question.text], seconds=seconds)
-            look.pieces = self._embedder.pieces(look.question.text)
-            if self._calibrator is not None and not self._calibrated(look, self._calibrator):
-                look.result = "skipped"
+        try:
+            if seems_refused(look, self._embedder):
+                take_in(look, self._embedder)
+            found = await self._normalised(look)
+            if found is not None:
+                look.candidates = [found]
+            elif self._calibrator is not None and self._calibrator.is_busy:
+                # Its vector would wait behind the texts that are embedded, beyond its budget; nothing could be served by it.
+                take_in(look, self._embedder)
+                look.held, look.result = UNCALIBRATED, "skipped"
                 return look
-            found = await self._nearest(look)
+            else:
+                await self._embed(look, look.question.text, seconds)
+                if self._calibrator is not None and not self._calibrated(look, self._calibrator):
+                    look.result = "skipped"
+                    return look
+                found = await self._nearest(look)
+        except Unfit as wrong:
+            return refused(look, wrong)
         look.found = found
         look.result = result_of(look, self.verifier) if found is None else self._result_of_found(look)
         return look
+
+    async def _embed(self, look: Look, question: str, seconds: float | None) -> None:
+        """Fill in the vector and, while it is made, the analysis; raises `Unfit`, and what the embedder raises."""
+        try:
+            (look.vector,) = await self._embedder.embed(
+                [question], seconds=seconds, meanwhile=partial(take_in, look, self._embedder)
+            )
+        except EmbedderUnavailable:
+            # An unfit question is told to be so, whatever the embedder does.
+            take_in(look, self._embedder)
+            raise
+        look.pieces = self._embedder.pieces(question)
 
     def _calibrated(self, look: Look, calibrator: Calibrator) -> bool:
         """Tell the look-up how the embedder's cosines are read, and whether they may be served by; False while nobody knows."""
@@ -296,10 +318,11 @@ class SemanticTier:
     async def _normalised(self, look: Look) -> Candidate | None:
         """Return the entry of the same question in another spelling, if one may be served."""
         asking = look.asking
-        assert look.question is not None and look.text is not None
         key = await self.index.find_normalised(asking.tenant, look.partition, look.normal_digest)
         if key is None or key == asking.key:
             return None
+        take_in(look, self._embedder)
+        assert look.text is not None
         found = Candidate(key, look.text.normal, "", 1.0, 1.0, NORMALISED)
         return found if await self._fetched(asking, found) else None
 

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 
-from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, Vector
+from agentcache.engine.semantic.embedders.port import Embedder, EmbedderUnavailable, Meanwhile, Vector
 from agentcache.engine.stores.breaker import Breaker
 from agentcache.engine.stores.port import StoreUnavailable
 from agentcache.kit.clock import Clock
@@ -55,7 +55,9 @@ class GuardedEmbedder:
         """The wrapped embedder's."""
         return self._embedder.pieces(text)
 
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
         """Return checked vectors within the budget, or raise `EmbedderUnavailable`; at once while the breaker is open.
 
         The first call begins to load a model that is not loaded yet, which goes on past the budget.
@@ -70,7 +72,7 @@ class GuardedEmbedder:
             async with asyncio.timeout(budget):
                 if not self._is_warm:
                     await asyncio.shield(self._warm_up())
-                vectors = self._checked(await self._embedder.embed(texts), len(texts))
+                vectors = self._checked(await self._embedder.embed(texts, meanwhile=meanwhile), len(texts))
         except TimeoutError:
             if self._is_warm:
                 # Loading takes as long as it takes; that is no sign of trouble.

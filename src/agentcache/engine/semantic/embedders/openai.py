@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agentcache.engine.semantic.embedders.fingerprints import PROBES, fingerprint
-from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vector, estimated_tokens
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Meanwhile, Vector, estimated_tokens
 from agentcache.kit.clock import Clock
 from agentcache.kit.egress.upstream import UpstreamClient, UpstreamResponse, UpstreamTimeouts
 from agentcache.kit.errors import AgentCacheError
@@ -62,8 +62,13 @@ class OpenAIEmbedder:
         """The length of each vector; 0 before the first answer."""
         return self._dimensions
 
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
         """Return one vector per text; the deadline is the wrapper's business."""
+        if meanwhile is not None:
+            # Nothing beside the way to the service; and what it finds unfit is not sent.
+            meanwhile()
         is_due = not self._fingerprint or self._clock.monotonic() - self._identified_at > IDENTIFY_SECONDS
         asked = [*texts, *PROBES] if is_due else list(texts)
         answered_as, vectors = await self._ask(asked)

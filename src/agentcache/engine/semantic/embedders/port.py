@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agentcache.kit.errors import AgentCacheError
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     Vector = np.ndarray[Any, np.dtype[np.float32]]
 else:
     Vector = Any
+
+
+#: What a caller has to do anyhow, on the event loop, and may as well do while vectors are made: short, and without waiting.
+Meanwhile = Callable[[], None]
 
 
 class EmbedderUnavailable(AgentCacheError):
@@ -46,10 +50,13 @@ class Embedder(Protocol):
     def is_multilingual(self) -> bool:
         """Whether texts in other languages than English may be compared."""
 
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
         """Return one vector per text within `seconds` (the configured budget if None), or raise `EmbedderUnavailable`.
 
-        Blocks no event loop, and a text's vector does not depend on the texts that are embedded with it.
+        Blocks no event loop, and a text's vector does not depend on the texts that are embedded with it. `meanwhile` is called
+        before vectors are returned, once; where this raises it may not have been. What it raises ends the embedding and is passed on.
         """
 
     def count_tokens(self, text: str) -> int:

@@ -1,4 +1,8 @@
-"""Runs a blocking model on one thread, off the event loop: one text after the other, each told as soon as it is done."""
+"""Runs a blocking model on one thread, off the event loop: one text after the other, each told as soon as it is done.
+
+Python code of two threads never runs at once, and one that goes on keeps the other out for up to 5 ms. So what the event loop does
+meanwhile, it does when the thread says that it is about to enter the model, which lets other threads run.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Vector
+from agentcache.engine.semantic.embedders.port import EmbedderUnavailable, Meanwhile, Vector
 
 #: Texts that may wait; beyond it the caller is told at once, because nobody would wait that long.
 WAITING_MAX = 1024
@@ -69,7 +73,9 @@ class ThreadedEmbedder:
         """The length of each vector."""
         return self._model.dimensions
 
-    async def embed(self, texts: Sequence[str], *, seconds: float | None = None) -> list[Vector]:
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
         """Return one vector per text; a deadline is the wrapper's business."""
         if self._is_closed:
             raise EmbedderUnavailable("the embedder is closed")
@@ -82,9 +88,14 @@ class ThreadedEmbedder:
         for text, future in zip(texts, futures, strict=True):
             self._waiting.add(future)
             future.add_done_callback(self._waiting.discard)
-            self._thread.submit(self._embed, loop, text, future)
-        # A caller that is cancelled cancels what waits for it.
-        return [await futures[0]] if len(futures) == 1 else list(await asyncio.gather(*futures))
+            self._thread.submit(self._embed, loop, text, future, meanwhile)
+            meanwhile = None
+        try:
+            return [await futures[0]] if len(futures) == 1 else list(await asyncio.gather(*futures))
+        finally:
+            # Whoever gave up or was told of trouble waits for none of them.
+            for future in futures:
+                future.cancel()
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has."""
@@ -101,7 +112,9 @@ class ThreadedEmbedder:
             await asyncio.to_thread(self._thread.shutdown)
         self._model.close()
 
-    def _embed(self, loop: asyncio.AbstractEventLoop, text: str, future: asyncio.Future[Vector]) -> None:
+    def _embed(
+        self, loop: asyncio.AbstractEventLoop, text: str, future: asyncio.Future[Vector], meanwhile: Meanwhile | None
+    ) -> None:
         """Make a vector, on the thread, and have the loop pass it on."""
         # Read from another thread, which is harmless: at worst one vector too many is made.
         if future.done():
@@ -110,6 +123,8 @@ class ThreadedEmbedder:
         try:
             if self._is_closed:
                 raise EmbedderUnavailable("the embedder is closed")
+            if meanwhile is not None:
+                loop.call_soon_threadsafe(_do, meanwhile, future)
             outcome = self._model.embed_one(text)
         except EmbedderUnavailable as wrong:
             outcome = wrong
@@ -118,6 +133,15 @@ class ThreadedEmbedder:
         # A loop that is closed has nobody who waits.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, future, outcome)
+
+
+def _do(meanwhile: Meanwhile, future: asyncio.Future[Vector]) -> None:
+    if future.done():
+        return
+    try:
+        meanwhile()
+    except Exception as wrong:  # noqa: BLE001 - whatever it is, it is the caller's, who gets it in place of a vector
+        future.set_exception(wrong)
 
 
 def _settle(future: asyncio.Future[Vector], outcome: Vector | EmbedderUnavailable) -> None:
