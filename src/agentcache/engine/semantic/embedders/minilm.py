@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentcache.engine.semantic.embedders.minilm_files import MODEL_DIGEST, ensure_files, read_checked
+from agentcache.engine.semantic.embedders.piece_ids import REMEMBERED, REMEMBERED_CHARS, PieceIdsOf
 from agentcache.engine.semantic.embedders.port import (
     EmbedderUnavailable,
     SemanticNotInstalled,
@@ -18,19 +17,7 @@ from agentcache.engine.semantic.embedders.port import (
 
 if TYPE_CHECKING:
     import numpy as np
-    from tokenizers import Tokenizer
-
     Floats = np.ndarray[Any, np.dtype[np.float32]]
-
-#: As the model was trained: what is longer is cut off. Equal to `minilm_export.TOKENS_MAX`, which needs numpy.
-TOKENS_MAX = 256
-#: Texts whose word pieces are kept at hand, and their length: longer ones are not looked for.
-_REMEMBERED = 256
-_REMEMBERED_CHARS = 2000
-
-#: Ids as the model reads them, and how many pieces the whole text has.
-Pieces = tuple[list[int], int]
-PiecesOf = Callable[[str], Pieces]
 
 
 class MinilmModel:
@@ -50,7 +37,7 @@ class MinilmModel:
         self._folder = folder
         self._loading = threading.Lock()
         self._session: Any = None
-        self._pieces_of: PiecesOf | None = None
+        self._piece_ids_of: PieceIdsOf | None = None
         self._pieces: dict[str, bytes] = {}
 
     @property
@@ -66,12 +53,12 @@ class MinilmModel:
             ensure_files(self._folder)
             model, tokens = read_checked(self._folder)
             try:
-                tokenizer, session = _opened(model, tokens)
+                piece_ids_of, session = _opened(model, tokens)
             except ImportError as wrong:
                 raise SemanticNotInstalled(f"{wrong}. Run: pip install 'agentcache-server[semantic]'") from wrong
             except Exception as wrong:  # the runtime's errors have no common class
                 raise EmbedderUnavailable(f"the embedding model cannot be loaded: {wrong}") from wrong
-            self._pieces_of, self._session = _remembering(partial(_pieces, tokenizer)), session
+            self._piece_ids_of, self._session = piece_ids_of, session
 
     def embed_one(self, text: str) -> Vector:
         """Return the vector of one text. Blocks; loads the model if need be."""
@@ -79,8 +66,8 @@ class MinilmModel:
 
         vector, hidden = self.hidden(text)
         by = projection()
-        if by is not None and len(text) <= _REMEMBERED_CHARS:
-            while len(self._pieces) >= _REMEMBERED:
+        if by is not None and len(text) <= REMEMBERED_CHARS:
+            while len(self._pieces) >= REMEMBERED:
                 # The one that is longest there; another thread may have been quicker.
                 self._pieces.pop(next(iter(self._pieces)), None)
             self._pieces[text] = by.pack(hidden)
@@ -100,45 +87,30 @@ class MinilmModel:
 
         if self._session is None:
             self.load()
-        assert self._pieces_of is not None
-        ids = np.array([self._pieces_of(text)[0]], np.int64)
+        assert self._piece_ids_of is not None
+        ids = np.array([self._piece_ids_of(text)[0]], np.int64)
         return self._session.run(list(outputs), {"ids": ids})  # type: ignore[no-any-return]  # the runtime ships no types
 
     def count_tokens(self, text: str) -> int:
         """Return how many word pieces the text has, or an estimate before the model is loaded."""
-        pieces_of = self._pieces_of
-        return estimated_tokens(text) if pieces_of is None else pieces_of(text)[1]
+        piece_ids_of = self._piece_ids_of
+        return estimated_tokens(text) if piece_ids_of is None else piece_ids_of(text)[1]
 
     def close(self) -> None:
         """Forget the model."""
-        self._session = self._pieces_of = None
+        self._session = self._piece_ids_of = None
         self._pieces.clear()
 
 
-def _remembering(pieces_of: PiecesOf) -> PiecesOf:
-    """Return the same, quick for a text that it was given a moment ago: a question is counted, and then embedded."""
-    remembered = lru_cache(maxsize=_REMEMBERED)(pieces_of)
-    return lambda text: (remembered if len(text) <= _REMEMBERED_CHARS else pieces_of)(text)
-
-
-def _pieces(tokenizer: Tokenizer, text: str) -> Pieces:
-    """Return a text's pieces; the two marks at its ends are read, and not counted."""
-    encoded = tokenizer.encode(text)
-    # What is cut off shows as overflow, in parts that have marks of their own.
-    return encoded.ids, sum(len(part.ids) - 2 for part in (encoded, *encoded.overflowing))
-
-
-def _opened(model: bytes, tokens: bytes) -> tuple[Tokenizer, Any]:
+def _opened(model: bytes, tokens: bytes) -> tuple[PieceIdsOf, Any]:
     import onnxruntime
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_buffer(tokens)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(TOKENS_MAX)
     options = onnxruntime.SessionOptions()
     # One core for each server process, as for everything else in it; errors only, on standard error.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # The arena would keep the room of the longest text for ever.
     options.enable_cpu_mem_arena = False
-    return tokenizer, onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    piece_ids_of = PieceIdsOf(Tokenizer.from_buffer(tokens))
+    return piece_ids_of, onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
