@@ -12,16 +12,20 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from agentcache.engine.entries import Tenant
-from agentcache.engine.semantic.embedders.port import Embedder, Vector
+from agentcache.engine.semantic.embedders.port import Embedder, Meanwhile, Vector
 from agentcache.engine.semantic.index.port import IndexRow, NeighbourIndex
 from agentcache.kit.clock import SystemClock
 from agentcache.settings import Settings
+
+if TYPE_CHECKING:
+    from agentcache.gateway.semantic.looking import Asking
 
 CALLS = 400
 TENANT = Tenant("team_bench", bytes(32))
@@ -37,7 +41,7 @@ QUESTIONS = {
 #: The question of 22 pieces with other words in two places, so that no look-up asks what one before it did.
 ASKED = [
     QUESTIONS[22].replace("work account", f"{account} account").replace("phone", thing)
-    for account in "work home bank mail team shop game school music film news club city church park lake".split()
+    for account in "work home bank mail team shop game school music film arts club city church park lake".split()
     for thing in "phone key card book bag car watch desk map pen ring box hat coat cup door ball boat coin list note page plan road cat".split()
 ]
 #: What the stored questions ask, each with another number: a look-up has three of them to judge that it never met.
@@ -46,6 +50,35 @@ STORED = (
     "How do I change the password of my work account {} while I am logged in and have no phone with me?",
     "How is the phone number {} of my account reset when I am logged out of it?",
 )
+
+
+class NearMadeUp:
+    """Embeds as the server does, and then tells a made-up vector in place of the question's: the index holds no others."""
+
+    def __init__(self, embedder: Embedder, vectors: Sequence[Vector]) -> None:
+        self._embedder = embedder
+        self._vectors = iter(vectors)
+        self.id, self.dimensions, self.is_multilingual = embedder.id, embedder.dimensions, embedder.is_multilingual
+        self.count_tokens, self.pieces, self.aclose = embedder.count_tokens, embedder.pieces, embedder.aclose
+
+    async def embed(
+        self, texts: Sequence[str], *, seconds: float | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[Vector]:
+        """Take as long as the embedder does."""
+        await self._embedder.embed(texts, seconds=seconds, meanwhile=meanwhile)
+        return [next(self._vectors)]
+
+
+def asking(question: str, tenant: Tenant) -> Asking:
+    """Return what the gateway looks up for a chat of one turn. No score is high enough, so that nothing is fetched and served."""
+    from agentcache.engine.keys import KeyMaterial
+    from agentcache.engine.semantic.settings import SemanticMode, SemanticSettings
+    from agentcache.gateway.semantic.looking import Asking
+
+    body = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": question}]}
+    material = KeyMaterial("openai", "chat.completions", "https://api.openai.com", "default", "", (), (), body)
+    settings = SemanticSettings(SemanticMode.CUSTOM, threshold=1.0)
+    return Asking(tenant, settings, "chat.completions", body, material, key=bytes(32))
 
 
 def memory_mb() -> float:
@@ -87,7 +120,9 @@ async def measure_embedder(settings: Settings) -> Embedder:
     return embedder
 
 
-async def filled(index: NeighbourIndex, tenant: Tenant, rows: int, embedder: Embedder) -> list[Vector]:
+async def filled(
+    index: NeighbourIndex, tenant: Tenant, partition: bytes, rows: int, embedder: Embedder
+) -> list[Vector]:
     """Add `rows` questions in one partition, and return vectors of questions near them."""
     import numpy as np
 
@@ -105,12 +140,13 @@ async def filled(index: NeighbourIndex, tenant: Tenant, rows: int, embedder: Emb
         return (made / np.linalg.norm(made)).astype(np.float32)
 
     def row(number: int) -> IndexRow:
-        place = number % len(STORED)
-        question = STORED[place].format(number)
+        of = number % len(STORED)
+        question = STORED[of].format(number)
         # Those of the question without its number, but for two bytes that tell them apart.
-        kept = pieces[place][:-2] + (number % 65_536).to_bytes(2, "little")
+        kept = pieces[of][:-2] + (number % 65_536).to_bytes(2, "little")
         made = {"question": question, "analysis": pack_analysis(analyse(question)), "pieces": kept}
-        return make_row(f"row {number}", vector(), expires_at=STORED_AT * 2, **made)
+        place = {"partition": partition, "embedder_id": embedder.id, "expires_at": STORED_AT * 2}
+        return make_row(f"row {number}", vector(), **made, **place)
 
     for start in range(0, rows, 64):
         batch = [row(number) for number in range(start, min(start + 64, rows))]
@@ -124,35 +160,44 @@ async def measure_index(
     """Fill an index with one partition of `rows`, and print what searching, adding, memory and a whole look-up come to."""
     from agentcache.engine.semantic.analyses import recall
     from agentcache.engine.semantic.index.opening import open_index
-    from agentcache.engine.semantic.settings import OFF
     from agentcache.engine.semantic.texts import analyse
     from agentcache.engine.semantic.verifier import load_verifier
-    from agentcache.gateway.semantic.looking import judge
-    from tests.support.questions import EMBEDDER, digest
+    from agentcache.gateway.semantic.looking import take_apart
+    from agentcache.gateway.semantic.tier import SemanticTier
+    from tests.support.questions import digest
 
     environ = {"AGENTCACHE_DATA_DIR": str(folder)} | ({"AGENTCACHE_SEMANTIC_INDEX_URL": url} if url else {})
     index = open_index(Settings.from_env(environ), SystemClock())
     await index.forget_tenant(tenant)
-    partition, before, started = digest("partition", "p"), memory_mb(), time.perf_counter()
-    asked = await filled(index, tenant, rows, embedder)
+    verifier, askings = load_verifier(), [asking(question, tenant) for question in ASKED]
+    partition = take_apart(askings[0], embedder, verifier).partition
+    before, started = memory_mb(), time.perf_counter()
+    asked = await filled(index, tenant, partition, rows, embedder)
     added = (time.perf_counter() - started) / rows * 1e6
     started = time.perf_counter()
-    await index.nearest(tenant, partition, EMBEDDER, asked[0])
+    await index.nearest(tenant, partition, embedder.id, asked[0])
     first = (time.perf_counter() - started) * 1000
-    nearest = await timed(lambda n: index.nearest(tenant, partition, EMBEDDER, asked[n]))
-    verifier = load_verifier()
+    nearest = await timed(lambda n: index.nearest(tenant, partition, embedder.id, asked[n]))
+    # A look-up alone: of these it has no use.
+    unused: Any = None
+    tier = SemanticTier(
+        embedder=NearMadeUp(embedder, asked),
+        index=index,
+        verifier=verifier,
+        entries=unused,
+        learner=unused,
+        events=unused,
+        meter=unused,
+        clock=SystemClock(),
+        budget_seconds=60,
+    )
 
     async def look(number: int) -> None:
-        question = ASKED[number]
-        embedder.count_tokens(question)
         # Met in an earlier measurement.
         for cached in (analyse, recall):
             cached.cache_clear()
-        text = analyse(question)
-        await index.find_normalised(tenant, partition, digest("normal", question))
-        await embedder.embed([question], seconds=60)
-        found = await index.nearest(tenant, partition, EMBEDDER, asked[number])
-        judge(text, found, OFF, verifier, pieces=embedder.pieces(question))
+        found = await tier.look(askings[number], 60)
+        assert len(found.candidates) == 3
 
     assert all(embedder.count_tokens(question) == 22 for question in ASKED)
     whole = await timed(look)

@@ -43,7 +43,9 @@ def unfit(
     return _reason(text.raw, text.words, token_count, allows_time_bound, is_multilingual)
 
 
-def seems_unfit(prompt: str, *, token_count: int, allows_time_bound: bool = False, is_multilingual: bool = False) -> bool:
+def seems_unfit(
+    prompt: str, *, token_count: int, allows_time_bound: bool = False, is_multilingual: bool = False
+) -> bool:
     """Tell at a glance, in a fifth of the time that an analysis takes, whether `unfit` will refuse a prompt.
 
     It goes by the words as they are written, so that it can be mistaken either way; only `unfit` decides.
@@ -53,7 +55,7 @@ def seems_unfit(prompt: str, *, token_count: int, allows_time_bound: bool = Fals
 
 
 def _reason(
-    raw: str, words: Sequence[str], token_count: int, allows_time_bound: bool, is_multilingual: bool  # noqa: FBT001
+    raw: str, words: Sequence[str], token_count: int, allows_time_bound: bool, is_multilingual: bool
 ) -> str | None:
     if not words:
         return "empty"

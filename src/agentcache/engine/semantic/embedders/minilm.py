@@ -17,6 +17,7 @@ from agentcache.engine.semantic.embedders.port import (
 
 if TYPE_CHECKING:
     import numpy as np
+
     Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 

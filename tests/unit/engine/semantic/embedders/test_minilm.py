@@ -15,8 +15,9 @@ import pytest
 
 from agentcache.engine.semantic.embedders import minilm_files
 from agentcache.engine.semantic.embedders.guarded import GuardedEmbedder
-from agentcache.engine.semantic.embedders.minilm import TOKENS_MAX, MinilmModel
+from agentcache.engine.semantic.embedders.minilm import MinilmModel
 from agentcache.engine.semantic.embedders.opening import open_embedder, why_not
+from agentcache.engine.semantic.embedders.piece_ids import TOKENS_MAX
 from agentcache.engine.semantic.embedders.port import (
     EmbedderUnavailable,
     SemanticNotInstalled,
