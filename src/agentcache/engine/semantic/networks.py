@@ -53,7 +53,7 @@ class Networks:
             values += biases
             if place < len(self._layers) - 1:
                 np.maximum(values, 0, out=values)
-        found: list[float] = values.mean(axis=1)[:, 0, 0].tolist()
+        found: list[float] = (np.add.reduce(values, axis=1) / len(self._nets))[:, 0, 0].tolist()
         return found
 
     def _scaled(self, row: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from agentcache.engine.canonical import canonical_bytes
@@ -76,7 +76,8 @@ def question_of(endpoint: str, body: Json, keyed: Json, *, allows_temperature: b
 
 def partition_of(tenant: Tenant, material: KeyMaterial, rest: Json) -> bytes:
     """Return the 32-byte partition of a request, keyed with the tenant's secret as cache keys are."""
-    parts = [PARTITION_VERSION, *replace(material, body=rest).parts()]
+    # The last part is the body.
+    parts = [PARTITION_VERSION, *material.parts()[:-1], rest]
     return hmac.digest(tenant.key_secret, _PARTITION_PREFIX + canonical_bytes(parts), "sha256")
 
 

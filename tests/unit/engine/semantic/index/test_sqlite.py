@@ -51,6 +51,32 @@ async def test_nothing_is_made_before_the_first_use(index: SqliteIndex, tmp_path
     assert (tmp_path / "semantic.db").exists()
 
 
+async def test_what_a_look_up_asks_the_file_is_not_planned_anew(index: SqliteIndex, tmp_path: Path) -> None:
+    await index.add(SEALED, make_row("kittens"))
+    planned: list[object] = []
+
+    async def look_up(name: str) -> None:
+        await index.find_normalised(SEALED, PARTITION, digest("normal", name))
+        # Of a name that nothing was added for, so that the place is looked for each time.
+        await index.nearest(SEALED, digest("partition", name), EMBEDDER, direction(name))
+        await keys(index, SEALED, name)
+
+    await look_up("kittens")
+
+    def plan(*what: object) -> int:
+        planned.append(what)
+        return apsw.SQLITE_OK
+
+    # SQLite asks this about all that a plan touches, and plans everything once when it is set.
+    index._reader.connection().authorizer = plan
+    await look_up("kittens")
+    assert planned
+    planned.clear()
+    for name in ("kittens", "cats", "dogs"):
+        await look_up(name)
+    assert not planned
+
+
 async def test_question_writer_and_vector_are_sealed_in_the_file(index: SqliteIndex, tmp_path: Path) -> None:
     row = make_row(
         "kittens", question="What about the secret kittens?", writer="key_of_kittens", pieces=b"purring pieces"
