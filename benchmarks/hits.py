@@ -60,13 +60,14 @@ def fill(served: Served, namespace: str = "default") -> int:
     """Ask everything once in a namespace; return the size of an answer."""
     size = 0
     for body in HIT_BODIES:
-        with _send(served, "POST", PATH, body, namespace) as answer:
+        with send(served, "POST", PATH, body, namespace) as answer:
             size = len(answer.read())
     return size
 
 
-def _send(served: Served, method: str, path: str, body: str, namespace: str = "default") -> HTTPResponse:
-    headers = {**served.headers, "Content-Type": "application/json", NAMESPACE: namespace}
+def send(served: Served, method: str, path: str, body: str, namespace: str = "default", **more: str) -> HTTPResponse:
+    """Send one request, with these headers more."""
+    headers = {**served.headers, "Content-Type": "application/json", NAMESPACE: namespace, **more}
     request = urllib.request.Request(
         f"http://127.0.0.1:{served.port}{path}", data=body.encode(), headers=headers, method=method
     )
@@ -108,17 +109,17 @@ def _measure_hits(table: Table, served: Served, empty: int, rounds: int, seconds
 
 
 def _learned(served: Served) -> int:
-    with _send(served, "GET", "/metrics", "") as answer:
+    with send(served, "GET", "/metrics", "") as answer:
         found = re.search(rb"^agentcache_semantic_learned_total (\d+)", answer.read(), re.MULTILINE)
     return int(found[1]) if found else 0
 
 
 def _measure_hits_beside_near_questions(table: Table, served: Served, rounds: int, seconds: float) -> None:
     """Compare the hits of a namespace in which misses look near questions up with those of one in which they do not."""
-    _send(served, "PUT", f"/api/semantics/settings/{LOOKED_UP}", '{"mode": "safe"}').close()
+    send(served, "PUT", f"/api/semantics/settings/{LOOKED_UP}", '{"mode": "safe"}').close()
     deadline = time.monotonic() + 60
     for number in count():
-        with _send(served, "POST", PATH, CHAT % f"on {number}", LOOKED_UP) as answer:
+        with send(served, "POST", PATH, CHAT % f"on {number}", LOOKED_UP) as answer:
             said = answer.headers.get("X-AgentCache-Semantic", "")
         if "mode=safe" in said and not said.startswith("skipped"):
             break
