@@ -28,7 +28,7 @@ class SqliteFlightBoard(LeasedBoard[str]):
         super().__init__()
         self._writer = entries.writer
         self._clock = clock
-        self._reader = Link(entries.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
+        self._reader = Link(entries.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES, keeps_plans=True)
 
     async def claim(self, flight: str) -> str | None:
         """Try to lead a flight."""

@@ -94,7 +94,7 @@ class SqliteEntries:
         self._entry_max_bytes = min(entry_max_bytes, max_bytes // 4) + (SEAL_BYTES if sealed else 0)
         self._grace_seconds = grace_seconds
         self.file = CacheFile(path, self.counters, upgrade)
-        self._reader = Link(self.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
+        self._reader = Link(self.file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES, keeps_plans=True)
         self._scanner = Link(self.file, busy_ms=_SCAN_BUSY_MS, cache_bytes=_SCAN_CACHE_BYTES)
         self.writer = Writer(
             Link(self.file, busy_ms=_WRITE_BUSY_MS, cache_bytes=_WRITE_CACHE_BYTES),

@@ -72,9 +72,7 @@ def means_damage(error: Exception) -> bool:
 class CacheFile:
     """Opens connections to the cache file and replaces the file when it is damaged.
 
-    `upgrade(connection, version)` brings a file of an earlier release up to date. With `keeps_plans` the plan of a statement does not depend on
-    what is bound to it: else some queries over several tables are planned anew each time, four times as long as they run. What is bound decides
-    on the plan of a `GLOB` alone, for statistics of the values are not kept.
+    `upgrade(connection, version)` brings a file of an earlier release up to date.
     """
 
     def __init__(
@@ -83,12 +81,9 @@ class CacheFile:
         counters: StoreCounters,
         upgrade: Callable[[apsw.Connection, int], None],
         layout: Layout = CACHE_LAYOUT,
-        *,
-        keeps_plans: bool = False,
     ) -> None:
         self.path = path
         self._layout = layout
-        self._keeps_plans = keeps_plans
         self.counters = counters
         self._upgrade = upgrade
         self._epoch_path = path.with_name(path.name + "-epoch")
@@ -117,12 +112,12 @@ class CacheFile:
         """The number of times the file has been set aside, by any worker."""
         return self.shared.epoch
 
-    def connect(self, *, busy_ms: int, cache_bytes: int) -> apsw.Connection:
+    def connect(self, *, busy_ms: int, cache_bytes: int, keeps_plans: bool = False) -> apsw.Connection:
         """Return a new connection with our settings."""
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.set_busy_timeout(busy_ms)
-            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, int(self._keeps_plans))
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, int(keeps_plans))
             # Waits in the kernel and in turn, where SQLite would poll and let the fastest writer win.
             connection.setlk_timeout(busy_ms, 0)
             for pragma in (
@@ -230,12 +225,17 @@ class CacheFile:
 
 
 class Link:
-    """One thread's connection, reopened when it broke or when the file was replaced."""
+    """One thread's connection, reopened when it broke or when the file was replaced.
 
-    def __init__(self, file: CacheFile, *, busy_ms: int, cache_bytes: int) -> None:
+    With `keeps_plans` the plan of a statement does not depend on what is bound to it. Else SQLite plans some queries over several tables
+    anew each time, which takes longer than to run them, and gains nothing but for a `GLOB`: statistics of values are not kept.
+    """
+
+    def __init__(self, file: CacheFile, *, busy_ms: int, cache_bytes: int, keeps_plans: bool = False) -> None:
         self._file = file
         self._busy_ms = busy_ms
         self._cache_bytes = cache_bytes
+        self._keeps_plans = keeps_plans
         self._connection: apsw.Connection | None = None
         self.epoch = -1
 
@@ -244,7 +244,9 @@ class Link:
         if self._connection is None or self.epoch != self._file.epoch:
             self.drop()
             self.epoch = self._file.epoch
-            self._connection = self._file.connect(busy_ms=self._busy_ms, cache_bytes=self._cache_bytes)
+            self._connection = self._file.connect(
+                busy_ms=self._busy_ms, cache_bytes=self._cache_bytes, keeps_plans=self._keeps_plans
+            )
         return self._connection
 
     @property

@@ -126,8 +126,8 @@ class SqliteIndex:
         self._clock = clock
         self._rows_max = rows_max
         self._place_rows_max = place_rows_max
-        self._file = CacheFile(path, self.counters, lambda _connection, _version: None, layout.LAYOUT, keeps_plans=True)
-        self._reader = Link(self._file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
+        self._file = CacheFile(path, self.counters, lambda _connection, _version: None, layout.LAYOUT)
+        self._reader = Link(self._file, busy_ms=_READ_BUSY_MS, cache_bytes=_READ_CACHE_BYTES, keeps_plans=True)
         self._writer: Writer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._links = threading.local()
@@ -270,7 +270,7 @@ class SqliteIndex:
             raise _translated(error) from error
         self._threads = ThreadPoolExecutor(_SEARCH_THREADS, thread_name_prefix="semantic-search")
         writer = Writer(
-            Link(self._file, busy_ms=_WRITE_BUSY_MS, cache_bytes=_READ_CACHE_BYTES),
+            Link(self._file, busy_ms=_WRITE_BUSY_MS, cache_bytes=_READ_CACHE_BYTES, keeps_plans=True),
             make_room=lambda _connection, _bytes: True,
             each_second=self._housekeeping,
         )
@@ -293,7 +293,9 @@ class SqliteIndex:
     def _with_link(self, work: Callable[[Link], T]) -> T:
         link: Link | None = getattr(self._links, "link", None)
         if link is None:
-            link = self._links.link = Link(self._file, busy_ms=_SEARCH_BUSY_MS, cache_bytes=_READ_CACHE_BYTES)
+            link = self._links.link = Link(
+                self._file, busy_ms=_SEARCH_BUSY_MS, cache_bytes=_READ_CACHE_BYTES, keeps_plans=True
+            )
             self._all_links.append(link)
         try:
             return work(link)

@@ -19,6 +19,7 @@ from agentcache.engine.semantic.index.rows import pack
 from agentcache.engine.semantic.index.sqlite import SqliteIndex
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import make_tenant
+from tests.support.plans import watch_plans
 from tests.support.questions import EMBEDDER, STORED_AT, digest, direction, make_row, near
 
 PARTITION = digest("partition", "p")
@@ -51,9 +52,8 @@ async def test_nothing_is_made_before_the_first_use(index: SqliteIndex, tmp_path
     assert (tmp_path / "semantic.db").exists()
 
 
-async def test_what_a_look_up_asks_the_file_is_not_planned_anew(index: SqliteIndex, tmp_path: Path) -> None:
+async def test_what_a_look_up_asks_the_file_is_not_planned_anew(index: SqliteIndex) -> None:
     await index.add(SEALED, make_row("kittens"))
-    planned: list[object] = []
 
     async def look_up(name: str) -> None:
         await index.find_normalised(SEALED, PARTITION, digest("normal", name))
@@ -62,13 +62,7 @@ async def test_what_a_look_up_asks_the_file_is_not_planned_anew(index: SqliteInd
         await keys(index, SEALED, name)
 
     await look_up("kittens")
-
-    def plan(*what: object) -> int:
-        planned.append(what)
-        return apsw.SQLITE_OK
-
-    # SQLite asks this about all that a plan touches, and plans everything once when it is set.
-    index._reader.connection().authorizer = plan
+    planned = watch_plans(index._reader.connection())
     await look_up("kittens")
     assert planned
     planned.clear()
@@ -183,6 +177,7 @@ from agentcache.engine.entries import Tenant
 from agentcache.engine.semantic.index.sqlite import SqliteIndex
 from agentcache.kit.clock import ManualClock
 from tests.support.entries import make_tenant
+from tests.support.plans import watch_plans
 from tests.support.questions import EMBEDDER, STORED_AT, digest, direction, make_row
 
 async def main():
