@@ -124,7 +124,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     if not mounted:
         connect = CacheFile.connect
 
-        def connect_with_limit(self: CacheFile, **options: int) -> apsw.Connection:
+        def connect_with_limit(self: CacheFile, **options: Any) -> apsw.Connection:
             connection = connect(self, **options)
             ballast = sum(path.stat().st_size for path in folder.glob("ballast"))
             connection.execute(f"PRAGMA max_page_count = {((12 << 20) - ballast) // sqlite_file.PAGE_BYTES}")
