@@ -1,5 +1,5 @@
 # Each target is one line that calls scripts/; `make` alone prints this list. Pick an interpreter with PYTHON=python3.13.
-.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch bench-semantic calibration-set train-verifier soak-watch build lock docs
+.PHONY: help serve test test-release pictures check demo bench bench-peers bench-invalidation bench-lookup bench-pages bench-policies bench-watch bench-semantic calibration-set planted-prompts train-verifier soak-watch build lock docs
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -49,6 +49,9 @@ bench-semantic: ## measure hits and false hits of the semantic tier, beside a pl
 
 calibration-set: ## draw the texts by which other embedders are calibrated, and measure them
 	@scripts/calibration-set
+
+planted-prompts: ## search for planted prompts that the verifier would be deceived by, for it to learn
+	@scripts/planted-prompts
 
 train-verifier: ## train the verifier of the semantic tier, and write its model file and card
 	@scripts/train-verifier

@@ -24,6 +24,7 @@ _SOURCES: Final = {
     "perturbed": "rewritings by rule of prompts of Arena-Hard and MT-Bench (Apache-2.0), Banking77 (CC BY 4.0, PolyAI), and of the two above",
     "banking": "Banking77 (CC BY 4.0, PolyAI): each question with its nearest neighbour, with the nearest of another class, and with one at a middling cosine",
     "crossed": "paraphrases of the first five, one of the two rewritten by rule: the same still, or a trap",
+    "planted": "prompts of ours, of Banking77 (CC BY 4.0, PolyAI), Arena-Hard, MT-Bench (Apache-2.0), GPTCache (MIT) and CAI (MIT) beside the same with an instruction hidden in them",
     "prompts": "prompts of Arena-Hard and MT-Bench (Apache-2.0), each with its nearest other one",
 }
 

@@ -17,10 +17,13 @@ from training.families import families
 from training.generating import Generator, Intent, read_intents
 from training.pairs import Pair, by_class, is_quora, read_rows, sampled, shared_pairs
 from training.perturbing import perturbed
+from training.planting import planted_pairs
 from training.shades import shades
 
 #: Sources whose paraphrases are crossed with traps.
 CROSSED_SOURCES: Final = frozenset({"own", "synth", "gptcache_mock", "cai"})
+#: Sources beside whose prompts instructions are planted.
+PLANTED_SOURCES: Final = frozenset({"own", "synth", "perturbed", "gptcache_mock", "cai"})
 #: Rounds of the generator for each intent.
 ROUNDS: Final = 8
 #: The data of this source is for non-commercial use.
@@ -40,7 +43,9 @@ def all_pairs(folder: Path, cache: VectorCache) -> list[Pair]:
     pairs = own_pairs(seed=1)
     if folder.is_dir():
         pairs += shippable_pairs(folder) + neighbour_pairs(folder, cache) + far_pairs(folder, cache)
-    return [*pairs, *crossed(pair for pair in pairs if pair.source in CROSSED_SOURCES)]
+    mixed = crossed(pair for pair in pairs if pair.source in CROSSED_SOURCES)
+    planted = planted_pairs(pair for pair in pairs if pair.source in PLANTED_SOURCES)
+    return [*pairs, *mixed, *planted]
 
 
 def own_pairs(seed: int, rounds: int = ROUNDS) -> list[Pair]:

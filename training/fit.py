@@ -40,7 +40,7 @@ TREES: Final = 400
 NETWORKS_SHARE: Final = 0.3
 #: What the cosine counts beside the trees, in log-odds for 1 of cosine, and where it counts nothing. Most pairs are made by rule, and
 #: between those a cosine tells less than between people's own questions: the trees learn to trust it too little.
-COSINE_WEIGHT: Final = 12.0
+COSINE_WEIGHT: Final = 14.0
 COSINE_PIVOT: Final = 0.9
 #: An untouched pair: the same words, a cosine as high as that of near repeats.
 NEUTRAL: Final = pair_features(

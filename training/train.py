@@ -37,7 +37,7 @@ ROOT: Final = Path(__file__).parent.parent
 MODEL_FOLDER: Final = ROOT / "src/agentcache/engine/semantic/model"
 DATA: Final = ROOT.parent / "shared/data/semantic"
 #: The sets that thresholds are set on: near misses of every kind, each scored by a model that did not see its intent or test.
-ADVERSARIAL: Final = (("own", "synth"), ("perturbed",), ("checklist",))
+ADVERSARIAL: Final = (("own", "synth"), ("perturbed",), ("checklist",), ("planted",))
 #: Share of the traps of any one set that may be served, or an easy set would pay for a hard one: at the safe threshold, and at
 #: the balanced one, down to which evidence may lead.
 SAFE_SHARE: Final = 0.0095

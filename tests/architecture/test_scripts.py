@@ -26,6 +26,7 @@ TARGETS = (
     "bench-watch",
     "bench-semantic",
     "calibration-set",
+    "planted-prompts",
     "train-verifier",
     "soak-watch",
     "build",
