@@ -85,3 +85,7 @@ def test_a_prompt_without_pieces_has_none_and_only_a_few_are_remembered(model: M
         model.embed_one(text)
         assert is_readable(model.pieces(text)) == bool(text)
     assert model.pieces("") == model.pieces("question 1") == model.pieces("never asked") == b""
+    old = [text for text in (f"question {number}" for number in range(300)) if model.pieces(text)][1]
+    for text in (old, "one more", "and another"):
+        model.embed_one(text)
+    assert is_readable(model.pieces(old)), "it was embedded a moment ago"

@@ -68,6 +68,8 @@ class MinilmModel:
         vector, hidden = self.hidden(text)
         by = projection()
         if by is not None and len(text) <= REMEMBERED_CHARS:
+            # In its old place it would be the next to go.
+            self._pieces.pop(text, None)
             while len(self._pieces) >= REMEMBERED:
                 # The one that is longest there; another thread may have been quicker.
                 self._pieces.pop(next(iter(self._pieces)), None)
