@@ -11,7 +11,7 @@ import lightgbm
 
 from agentcache.engine.semantic.features import DIRECTION_OF, FEATURES, LIKENESS
 from agentcache.engine.semantic.interaction import INTERACTION
-from training.fit import COSINE_PIVOT, COSINE_WEIGHT, NETWORKS_SHARE, PARAMETERS, TREES
+from training.fit import COSINE_CEILING, COSINE_PIVOT, COSINE_WEIGHT, NETWORKS_SHARE, PARAMETERS, TREES
 from training.networks import HIDDEN, SEEDS
 from training.pairs import Pair
 
@@ -44,7 +44,7 @@ def write_card(
         f"{TREES} trees of {PARAMETERS['num_leaves']} leaves (LightGBM, log loss) over {len(FEATURES)} features,",
         f"{sum(map(bool, DIRECTION_OF.values()))} of them bound to move the score in one direction only; {len(SEEDS)} networks of {' and '.join(map(str, HIDDEN))} hidden units over the same,",
         f"bound likewise but for {len(LIKENESS)} that say how alike both look, count {NETWORKS_SHARE:g} of the whole; beside both {COSINE_WEIGHT:g} log-odds for each 1 of cosine above",
-        f"{COSINE_PIVOT}. The cosine is that of MiniLM-L6-v2 in int8; with another embedder the figures below do not hold. English. `margin` is kept at 0 in training,",
+        f"{COSINE_PIVOT}, up to {COSINE_CEILING}. The cosine is that of MiniLM-L6-v2 in int8; with another embedder the figures below do not hold. English. `margin` is kept at 0 in training,",
         "so that nothing asks for it.",
         "",
         f"Thresholds: safe {thresholds['safe']}, balanced {thresholds['balanced']}.",

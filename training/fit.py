@@ -38,10 +38,12 @@ PARAMETERS: Final[dict[str, Any]] = {
 TREES: Final = 400
 #: What the networks count; the trees count the rest.
 NETWORKS_SHARE: Final = 0.3
-#: What the cosine counts beside the trees, in log-odds for 1 of cosine, and where it counts nothing. Most pairs are made by rule, and
-#: between those a cosine tells less than between people's own questions: the trees learn to trust it too little.
-COSINE_WEIGHT: Final = 14.0
+#: What the cosine counts beside the trees, in log-odds for 1 of cosine, where it counts nothing, and from where on no more. Most pairs are
+#: made by rule, and between those a cosine tells less than between people's own questions: the trees learn to trust it too little. Near 1
+#: it tells nothing: there are the prompts in which a word was changed, more than those that say the same in other words.
+COSINE_WEIGHT: Final = 22.0
 COSINE_PIVOT: Final = 0.9
+COSINE_CEILING: Final = 0.94
 #: An untouched pair: the same words, a cosine as high as that of near repeats.
 NEUTRAL: Final = pair_features(
     analyse("how do i sort a list in python"), analyse("how do i sort a list in python"), 0.97, 0.0
@@ -85,14 +87,15 @@ def fit_beside(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dic
 
 def scores_of(log_odds: np.ndarray, rows: np.ndarray, shift: float = 0.0) -> np.ndarray:
     """Return the scores of rows of features with these log-odds by a `Model`, as the model file gives them."""
-    return 1 / (1 + np.exp(-log_odds - shift - COSINE_WEIGHT * (rows[:, FEATURES.index("cosine")] - COSINE_PIVOT)))
+    cosines = np.minimum(rows[:, FEATURES.index("cosine")], COSINE_CEILING)
+    return 1 / (1 + np.exp(-log_odds - shift - COSINE_WEIGHT * (cosines - COSINE_PIVOT)))
 
 
 def document(model: Model, version: str, thresholds: dict[str, float]) -> dict[str, Any]:
     """Return the model as the file holds it, without what is for pairs whose pieces are known."""
     return {
         "format": FORMAT, "version": version, "thresholds": thresholds, "features": list(FEATURES),
-        "neutral": NEUTRAL, "cosine": {"weight": COSINE_WEIGHT, "pivot": COSINE_PIVOT},
+        "neutral": NEUTRAL, "cosine": {"weight": COSINE_WEIGHT, "pivot": COSINE_PIVOT, "ceiling": COSINE_CEILING},
         "networks": {"share": NETWORKS_SHARE, **model.networks}, "trees": model.written_trees,
     }  # fmt: skip
 

@@ -24,8 +24,8 @@ SOURCE: Final = "planted"
 #: What searches against earlier models found for prompts of our own, one a line: group, prompt, what was found.
 FOUND: Final = Path(__file__).parent / "planted.txt"
 #: What a pair counts: one drawn by chance, and one that was searched for.
-WEIGHT: Final = 0.2
-SEARCHED_WEIGHT: Final = 0.5
+WEIGHT: Final = 0.1
+SEARCHED_WEIGHT: Final = 0.3
 #: Prompts of a group that get plants, and plants for each.
 PROMPTS_MAX: Final = 4
 PLANTS_EACH: Final = 3

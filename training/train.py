@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
     parser.add_argument("--work", type=Path, default=ROOT / "build/semantic", help="folder for vectors")
-    parser.add_argument("--version", default="2026-11-28.4", help="what the model is called")
+    parser.add_argument("--version", default="2026-11-28.5", help="what the model is called")
     parser.add_argument("--words", action="store_true", help="make the vectors of single words anew first")
     options = parser.parse_args(arguments)
     cache = VectorCache(options.work)

@@ -25,7 +25,7 @@ from agentcache.engine.semantic.texts import Text
 if TYPE_CHECKING:
     from agentcache.engine.semantic.forest import Forest
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 #: The score of two prompts in other frames of asking: "how can I", "how do I". A threshold that evidence raised may be above.
 SAME_FRAME: Final = 0.99
 #: Names of the values of `pair_features` followed by those of `interaction`.
@@ -67,9 +67,10 @@ class Verifier:
         self._neutral: list[float] = document["neutral"]
         #: Added to the log-odds: brings the safe threshold of the trees with pieces to that of the others, so that there is one.
         self.shift: float = document.get("shift", 0.0)
-        #: Log-odds for each 1 of cosine above the pivot, beside what the trees make of it.
+        #: Log-odds for each 1 of cosine above the pivot, up to the ceiling, beside what the trees make of it.
         self._cosine_weight: float = document["cosine"]["weight"]
         self._cosine_pivot: float = document["cosine"]["pivot"]
+        self._cosine_ceiling: float = document["cosine"]["ceiling"]
         self._trees: list[Node] = [_node(tree) for tree in document["trees"]]
         self._networks = Networks(document["networks"])
         #: What the networks count, 0 to 1; the trees count the rest. They were fitted to texts alone, and judge with either trees.
@@ -130,7 +131,7 @@ class Verifier:
             stepped = sum(leaves[place] - _leaf(self._trees[place], without) for place in self._asking[index])
             effect = (1 - self._share) * stepped + self._share * (whole - of)
             if index == _COSINE_AT:
-                effect += self._cosine_weight * (features[index] - self._neutral[index])
+                effect += self._beside(features[index]) - self._beside(self._neutral[index])
             found.append(Reason(self.features[index], features[index], effect))
         found.sort(key=lambda reason: -abs(reason.effect))
         return found[:n]
@@ -144,7 +145,11 @@ class Verifier:
 
     def _probability(self, trees: float, networks: float, features: Sequence[float]) -> float:
         log_odds = (1 - self._share) * trees + self._share * networks + self.shift
-        return _probability(log_odds + self._cosine_weight * (features[_COSINE_AT] - self._cosine_pivot))
+        return _probability(log_odds + self._beside(features[_COSINE_AT]))
+
+    def _beside(self, cosine: float) -> float:
+        """Return the log-odds that the cosine counts beside trees and networks."""
+        return self._cosine_weight * (min(cosine, self._cosine_ceiling) - self._cosine_pivot)
 
     @cached_property
     def _forest(self) -> Forest | None:

@@ -76,7 +76,7 @@ def test_many_rows_are_scored_as_each_is_alone_to_the_last_bit(depth):
     trees = [*(a_tree(rng, depth) for _ in range(20)), a_tree(random.Random(3), depth)]
     document = {
         "format": FORMAT, "features": list(FEATURES), "version": "test", "trees": trees, "neutral": [0] * len(FEATURES),
-        "thresholds": {"safe": 0.9, "balanced": 0.5}, "cosine": {"weight": 10.0, "pivot": 0.9}, "networks": networks(rng),
+        "thresholds": {"safe": 0.9, "balanced": 0.5}, "cosine": {"weight": 10.0, "pivot": 0.9, "ceiling": 1.0}, "networks": networks(rng),
     }  # fmt: skip
     verifier = Verifier(document)
     values = [0, 0.5, 0.5000001, 1, -1, 7]
@@ -98,7 +98,7 @@ def flat(count):
 def test_rows_with_pieces_go_to_the_trees_for_them_and_the_others_do_not():
     document = {
         "format": FORMAT, "features": list(FEATURES), "version": "test", "trees": [1.0], "neutral": [0] * len(FEATURES),
-        "thresholds": {"safe": 0.9, "balanced": 0.5}, "cosine": {"weight": 0.0, "pivot": 0.9},
+        "thresholds": {"safe": 0.9, "balanced": 0.5}, "cosine": {"weight": 0.0, "pivot": 0.9, "ceiling": 0.95},
         "placed": {
             "features": list(PLACED_FEATURES), "neutral": [0] * len(PLACED_FEATURES), "shift": -1.0,
             "trees": [[PLACED_FEATURES.index("pieces_worst"), 0.5, 6.0, -6.0]],
@@ -112,6 +112,18 @@ def test_rows_with_pieces_go_to_the_trees_for_them_and_the_others_do_not():
     assert [verifier.score(row) for row in (base, alike, base, lost)] == pytest.approx(expected)
     assert verifier.reasons(lost, n=1)[0].feature == "pieces_worst"
     assert verifier.reasons(lost, n=1)[0].effect == pytest.approx(-6)
+
+
+def test_the_cosine_counts_beside_the_trees_up_to_its_ceiling():
+    document = {
+        "format": FORMAT, "features": list(FEATURES), "version": "test", "trees": [0.0], "neutral": [0] * len(FEATURES),
+        "thresholds": {"safe": 0.9, "balanced": 0.5}, "cosine": {"weight": 10.0, "pivot": 0.9, "ceiling": 0.95},
+        "networks": flat(len(FEATURES)),
+    }  # fmt: skip
+    verifier = Verifier(document)
+    rows = [[cosine if name == "cosine" else 0.0 for name in FEATURES] for cosine in (0.8, 0.9, 0.95, 0.99)]
+    assert verifier.scores(rows) == pytest.approx([1 / (1 + math.exp(-odds)) for odds in (-1.0, 0.0, 0.5, 0.5)])
+    assert verifier.reasons(rows[3], n=1)[0].effect == pytest.approx(9.5), "against a cosine of 0"
 
 
 def test_a_model_for_other_features_is_refused():
