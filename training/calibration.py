@@ -18,7 +18,7 @@ import numpy as np
 from agentcache.engine.semantic.calibration.pairs import NAME, CalibrationPair, PairKind, write_pairs
 from agentcache.engine.semantic.normalising import normalised
 from agentcache.engine.semantic.texts import analyse
-from agentcache.engine.semantic.vetoes import veto
+from agentcache.engine.semantic.vetoes import question_veto
 from training.embedding import VectorCache
 from training.generating import Generator, Intent, read_intents
 from training.pairs import Pair
@@ -105,7 +105,7 @@ def _is_judged(pair: Pair) -> bool:
     if normalised(pair.stored) == normalised(pair.asked):
         return False
     ours, theirs = analyse(pair.asked), analyse(pair.stored)
-    return veto(ours, theirs) is None and ours.framed != theirs.framed
+    return question_veto(ours, theirs) is None and ours.framed != theirs.framed
 
 
 if __name__ == "__main__":
