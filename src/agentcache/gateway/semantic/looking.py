@@ -199,7 +199,7 @@ RESULTS: Final = {
     "below": "the nearest question's score is below the threshold",
     "risky": "by what was compared in the namespace, the nearest question is too likely to want another answer",
     "trap": "the nearest question differs in a way that no evidence allows, such as a negation or an opposite",
-    "veto": "the nearest question differs in a number, an id or a literal",
+    "veto": "the nearest question differs in a number, an id or a literal, or one of the two says far more",
     "none": "nothing near was asked before",
     "unfit": "the request takes no part: its form or its question is of an excluded kind",
     "skipped": "the tier was over its budget, is paused after trouble, or its embedder is not calibrated yet",
