@@ -11,9 +11,13 @@ _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abc
 
 
 def new_id(prefix: str = "") -> str:
-    """Return `prefix` and 32 hex digits: 48 bits of milliseconds, 74 random bits. Costs about a microsecond."""
-    random = urandom(10).hex()
-    return f"{prefix}{time_ns() // 1_000_000:012x}7{random[:3]}{_VARIANT[random[3]]}{random[4:19]}"
+    """Return `prefix` and 32 hex digits: 48 bits of milliseconds, 12 of parts of one, 62 random bits. Costs about a microsecond.
+
+    What one process makes 250 ns apart sorts in its order (6.2, method 3), also where a row's own time has milliseconds.
+    """
+    milliseconds, nanoseconds = divmod(time_ns(), 1_000_000)
+    random = urandom(8).hex()
+    return f"{prefix}{milliseconds:012x}7{(nanoseconds << 12) // 1_000_000:03x}{_VARIANT[random[0]]}{random[1:]}"
 
 
 def made_at_ms(made_id: str) -> int:

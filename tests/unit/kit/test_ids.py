@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from agentcache.kit import ids
 from agentcache.kit.ids import made_at_ms, new_id
 
 
@@ -25,6 +26,15 @@ def test_ids_sort_by_time():
     earlier = new_id()
     time.sleep(0.002)
     assert earlier < new_id()
+
+
+def test_ids_of_one_millisecond_sort_by_time(monkeypatch):
+    moments = range(1_000_000 * 7 - 250 * 2_000, 1_000_000 * 7 + 250 * 2_000, 250)
+    ticking = iter(moments)
+    monkeypatch.setattr(ids, "time_ns", lambda: next(ticking))
+    made = [new_id() for _ in moments]
+    assert made == sorted(made)
+    assert [made_at_ms(one) for one in made] == [moment // 1_000_000 for moment in moments]
 
 
 @pytest.mark.parametrize("text", ["", "req_", "0" * 32, "zz" * 16 + "7"])
