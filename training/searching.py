@@ -20,7 +20,7 @@ from agentcache.engine.semantic.texts import Text, analyse
 from agentcache.engine.semantic.verifier import Verifier, load_verifier
 from agentcache.engine.semantic.vetoes import question_veto
 from training.collecting import own_pairs
-from training.planting import FOUND, Draft, changed, planted, prompts_by_group, written
+from training.planting import FOUND, Draft, changed, planted, prompts_by_group, searched, written
 
 ROOT: Final = Path(__file__).parent.parent
 #: Prompts of an intent, rounds of a search, and drafts that a round compares.
@@ -40,14 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     part, parts = map(int, options.part.split("/"))
     target = Target(MinilmModel(options.work), load_verifier())
-    groups = list(prompts_by_group(own_pairs(seed=1)))
+    groups, known = list(prompts_by_group(own_pairs(seed=1))), set(searched())
     for group, prompts in groups[part::parts]:
         rng = random.Random(f"{options.seed}/{group}")
         for text in rng.sample(prompts, min(PROMPTS, len(prompts))):
             score, draft = target.search(text, rng)
-            if score >= KEPT_FROM and " | " not in f"{text}{written(draft)}":
+            found = group, text, written(draft)
+            if score >= KEPT_FROM and found not in known and " | " not in "".join(found):
                 with FOUND.open("a", encoding="utf-8") as file:
-                    file.write(f"{group} | {text} | {written(draft)}\n")
+                    file.write(" | ".join(found) + "\n")
                 print(f"{score:.3f} {text} | {written(draft)}", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from tests.support.questions import EMBEDDER, digest, direction, make_row
 from tests.support.redis_server import RedisCluster, RedisServer
 
 
-class OfEarlierReleases:
+class OfEarlierReleases(ABC):
     """What an index in a server makes of rows that earlier releases put there: these had no partition beside them."""
 
+    @abstractmethod
     async def forget_partitions(self, index: NeighbourIndex, tenant: Tenant) -> None:
-        raise NotImplementedError
+        """Make the rows of a tenant what an earlier release left: take the partitions beside them away."""
 
     async def test_rows_of_an_earlier_release_are_taken_over(self, make_index: IndexMaker, tenant: Tenant) -> None:
         names = ("old", "older", "alone", "new", "newer")
